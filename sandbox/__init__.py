@@ -1,0 +1,13 @@
+"""Runs untrusted Python programs under limits and reports what happened to them.
+
+Standard library only, Linux only; imports nothing else of this project. The sandbox runs programs and
+states facts (`Report`, `Run`, `Status`); whether an output is right is somebody else's question, and
+expected outputs never enter a process that runs a program.
+
+Covered and not covered by the layers in force: see `lockdown.py`.
+"""
+
+from sandbox.pool import Accept, Job, Sandbox
+from sandbox.records import Limits, Report, Run, SandboxError, Status
+
+__all__ = ["Accept", "Job", "Limits", "Report", "Run", "Sandbox", "SandboxError", "Status"]

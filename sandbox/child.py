@@ -1,0 +1,166 @@
+"""What a forked child does before and after its program: descriptors, limits, stdio, compile, the end.
+
+The aim is that a program cannot tell the child from `python prog.py < input`, as far as contest programs
+look: real descriptors, `__main__`, `exit()`, atexit, threads, the exit status. Differences kept on purpose:
+the hash seed is 0 and `random` is seeded, so that verdicts repeat (`random.Random()` without a seed,
+`os.urandom` and `id()` do not); the environment is empty; no site-packages; `__file__` names no file.
+"""
+
+from __future__ import annotations
+
+import atexit
+import builtins
+import gc
+import io
+import os
+import random
+import signal
+import sys
+import threading
+from types import CodeType, ModuleType
+from typing import Any, NoReturn
+
+from sandbox import lockdown
+from sandbox.wire import Request
+
+FILE_NAME = "program.py"
+RANDOM_SEED = 0
+COMPILED = b"c"  # what a child writes to its note descriptor once compile() has returned ...
+BROKEN = b"!"  # ... or when it could not even be set up; nothing written: the program does not compile
+
+_exit = os._exit  # bound before any program can replace it
+
+
+class Program:
+    """A compiled program in the process that is about to run it."""
+
+    def __init__(self, code: CodeType) -> None:
+        self._code = code
+        self._status = 0
+        self._module = ModuleType("__main__")
+        self._streams = (sys.stdout, sys.stderr)  # ours, in case the program replaces sys.stdout
+        vars(self._module).update(
+            __file__=FILE_NAME, __cached__=None, __builtins__=builtins, __annotations__={}
+        )
+
+    def start(self) -> tuple[CodeType, dict[str, Any]]:
+        """The code and the namespace to exec it in; installs `__main__`, removes this project's modules."""
+        sys.modules["__main__"] = self._module
+        sys.argv[:] = [FILE_NAME]
+        for name in [name for name in sys.modules if name.split(".")[0] == "sandbox"]:
+            del sys.modules[name]
+        random.seed(RANDOM_SEED)
+        gc.enable()
+        return self._code, vars(self._module)
+
+    def failed(self, error: BaseException) -> None:
+        """The program ended with `error`: print and set the exit status as the interpreter would."""
+        if isinstance(error, SystemExit):
+            self._status = _system_exit(error.code)
+            return
+        self._status = 130 if isinstance(error, KeyboardInterrupt) else 1
+        trace = error.__traceback__
+        error.__traceback__ = trace.tb_next if trace else None  # without boot.py's frame
+        try:
+            sys.excepthook(type(error), error, error.__traceback__)
+        except BaseException:  # a broken hook of the program's: the exit status already tells
+            sys.__excepthook__(type(error), error, error.__traceback__)
+
+    def finish(self) -> NoReturn:
+        """End the process in the order of the interpreter's own end, which itself would cost milliseconds."""
+        try:
+            threading._shutdown()  # type: ignore[attr-defined]  # waits for non-daemon threads
+            atexit._run_exitfuncs()
+            flushed = _flush(sys.stdout) & _flush(sys.stderr)
+            self._drop_objects()
+            flushed = _flush(sys.stdout) & flushed
+            for stream in self._streams:
+                flushed = _flush(stream) & flushed
+            if not flushed:
+                self._status = 120  # CPython's own status for this
+        finally:
+            while True:
+                _exit(self._status & 0xFF)
+
+    def _drop_objects(self) -> None:
+        """Finalizers of the program's objects: `out = open(1, "w")` is written only when `out` dies."""
+        namespace = vars(self._module)
+        for name in list(namespace):
+            if name != "__builtins__":
+                namespace[name] = None
+        gc.collect()
+
+
+def prepare(
+    request: Request, fds: list[int], note: int, directory: str, server: int, max_tasks: int
+) -> Program:
+    """Turn a fresh fork of the server into a process that holds one compiled program and nothing else.
+
+    Never raises and never returns without a program: whatever goes wrong ends the process.
+    """
+    try:
+        source = _set_up(request, fds, note, directory, server, max_tasks)
+    except BaseException:
+        os.write(note, BROKEN)
+        _exit(1)
+    try:
+        text: str | bytes = source.decode("utf-8", "surrogatepass") if request.is_text else source
+        code = compile(text, FILE_NAME, "exec", dont_inherit=True)
+    except BaseException as error:  # SyntaxError, ValueError, RecursionError, MemoryError, OverflowError, ...
+        os.write(2, f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace"))
+        _exit(1)
+    os.write(note, COMPILED)
+    os.close(note)
+    if request.compile_only:
+        _exit(0)
+    return Program(code)
+
+
+def _set_up(
+    request: Request, fds: list[int], note: int, directory: str, server: int, max_tasks: int
+) -> bytes:
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    lockdown.enter_child(request, max_tasks, server)
+    program, *stdio = fds
+    for target, fd in enumerate(stdio):
+        os.dup2(fd, target)
+    source = os.pread(program, os.fstat(program).st_size, 0)
+    os.closerange(3, note)
+    os.closerange(note + 1, lockdown.OPEN_FILES)
+    os.chdir(directory)
+    _open_stdio()
+    return source
+
+
+def _open_stdio() -> None:
+    """As the interpreter opens them under a UTF-8 locale."""
+    sys.stdin = sys.__stdin__ = _stream(0, "rb", "strict", "<stdin>")  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = _stream(1, "wb", "strict", "<stdout>")  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _stream(2, "wb", "backslashreplace", "<stderr>")  # type: ignore[misc]
+
+
+def _stream(fd: int, mode: str, errors: str, name: str) -> io.TextIOWrapper:
+    buffer = open(fd, mode, closefd=False)
+    buffer.raw.name = name  # type: ignore[attr-defined]
+    stream = io.TextIOWrapper(buffer, "utf-8", errors, newline="\n", line_buffering=fd == 2)
+    stream.mode = mode[0]  # type: ignore[misc]
+    return stream
+
+
+def _system_exit(code: object) -> int:
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code
+    print(code, file=sys.stderr)
+    return 1
+
+
+def _flush(stream: Any) -> bool:
+    """Flush one of the program's streams; False if that fails. It may be closed, None or no file."""
+    try:
+        if stream is not None and not getattr(stream, "closed", False):
+            stream.flush()
+    except BaseException:
+        return False
+    return True

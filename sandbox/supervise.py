@@ -1,0 +1,127 @@
+"""The server's watch over one child: limits while it runs, then the end of it and of all it started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+from sandbox.wire import Killed, Request
+
+TICK_SECONDS = 0.01  # how often limits are looked at; memory_mb can be overrun by what is touched meanwhile
+ORPHAN_SECONDS = 3.0  # a program whose orphans breed faster than they are killed costs us the server
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+class Lost(Exception):
+    """The server cannot go on: nobody wants the answer, or the program's processes cannot be ended."""
+
+
+def watch(pid: int, request: Request, wanted: Callable[[], bool]) -> Killed:
+    """Wait until the child ends or goes over a limit (it is then not yet killed). Raises Lost."""
+    deadline = time.monotonic() + request.wall_seconds
+    clock = (~pid << 3) | 2  # the kernel's id of that process's CPU clock: all its threads, user + system
+    tick = TICK_SECONDS
+    while True:
+        signal.sigtimedwait((signal.SIGCHLD,), tick)
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return Killed.NO
+        if not wanted():
+            raise Lost
+        cpu_left = request.cpu_seconds - time.clock_gettime(clock)
+        wall_left = deadline - time.monotonic()
+        if cpu_left < 0:
+            return Killed.CPU
+        if wall_left < 0:
+            return Killed.WALL
+        if _resident_bytes(pid) > request.memory_bytes:
+            return Killed.MEMORY
+        tick = min(TICK_SECONDS, max(min(cpu_left, wall_left), 0.001))
+
+
+def _resident_bytes(pid: int) -> int:
+    with open(f"/proc/{pid}/statm", "rb", buffering=0) as file:
+        return int(file.read(200).split()[1]) * _PAGE_BYTES
+
+
+def end(pid: int) -> tuple[int, float, int]:
+    """Kill and reap the child, its group and every orphan. Returns (wait status, CPU seconds, peak KiB).
+
+    Also after a normal end: nothing that a program started may outlive it. Raises Lost.
+    """
+    _kill(pid)
+    try:
+        os.killpg(pid, signal.SIGKILL)  # before the reaping: a zombie still owns the number of its group
+    except ProcessLookupError:
+        pass  # killed before it had a group
+    _, status, usage = os.wait4(pid, 0)
+    orphans = _end_orphans()
+    return status, usage.ru_utime + usage.ru_stime + orphans, usage.ru_maxrss
+
+
+def _end_orphans() -> float:
+    """Kill whatever else is our child by now (we are their subreaper); their CPU seconds."""
+    cpu = 0.0
+    give_up = time.monotonic() + ORPHAN_SECONDS
+    while True:
+        try:
+            pid, _, usage = os.wait4(-1, os.WNOHANG)
+        except ChildProcessError:  # none left
+            return cpu
+        if pid:
+            cpu += usage.ru_utime + usage.ru_stime
+            continue
+        if time.monotonic() > give_up:
+            raise Lost
+        for child in _children():
+            _kill(child)
+        signal.sigtimedwait((signal.SIGCHLD,), 0.001)
+
+
+def _children() -> Iterator[int]:
+    me = os.getpid()
+    try:
+        with open(f"/proc/self/task/{me}/children") as file:
+            yield from map(int, file.read().split())
+        return
+    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+        pass
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat") as file:
+                parent = int(file.read().rpartition(")")[2].split()[1])
+        except OSError:  # ended meanwhile
+            continue
+        if parent == me:
+            yield int(name)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def remove_tree(top: str) -> None:
+    """Remove a directory that a program had to itself; once all its processes are dead, so nothing races.
+
+    Every directory found is first moved to the top, so that a chain of a million directories needs neither
+    recursion nor long paths. Links are removed, never followed.
+    """
+    pending = [top]
+    moved = 0
+    while pending:
+        directory = pending.pop()
+        os.chmod(directory, 0o700)
+        for entry in list(os.scandir(directory)):
+            if entry.is_dir(follow_symlinks=False):
+                moved += 1
+                os.chmod(entry.path, 0o700)  # moving a directory writes its ".."
+                target = f"{top}.{moved}"
+                os.rename(entry.path, target)
+                pending.append(target)
+            else:
+                os.unlink(entry.path)
+        os.rmdir(directory)

@@ -1,0 +1,63 @@
+"""From what the kernel said to a `Status`: a pure function, so that it can be tested alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from sandbox.records import Limits, Run, Status
+from sandbox.wire import Killed, Reply
+
+
+def judge(reply: Reply, limits: Limits, stdout: bytes, stderr: str, overflow: bool) -> Run:
+    """The run record for a reply. `overflow`: stdout or stderr went beyond the output limit."""
+    code = os.waitstatus_to_exitcode(reply.wait_status)
+    return Run(
+        status=_status(reply, limits, code, stderr, overflow),
+        stdout=stdout,
+        stderr=stderr,
+        exit_code=code if code >= 0 else None,
+        signal=-code if code < 0 else None,
+        cpu_seconds=reply.cpu_seconds,
+        wall_seconds=reply.wall_seconds,
+        max_rss_kb=reply.max_rss_kb,
+    )
+
+
+def _status(reply: Reply, limits: Limits, code: int, stderr: str, overflow: bool) -> Status:
+    """CPU and memory are read from the final accounts as well as from the kill: whether the server's clock or
+    the program's own end came first must not change the verdict."""
+    if code == -signal.SIGSYS:
+        return Status.DENIED
+    if (
+        reply.killed in (Killed.CPU, Killed.WALL)
+        or reply.cpu_seconds > limits.cpu_seconds
+        or code == -signal.SIGXCPU
+    ):
+        return Status.TIMEOUT
+    if (
+        reply.killed == Killed.MEMORY
+        or reply.max_rss_kb > limits.memory_mb * 1024
+        or (code != 0 and _names_memory_error(stderr))
+    ):
+        return Status.MEMORY
+    if overflow or code == -signal.SIGXFSZ:
+        return Status.OUTPUT
+    return Status.OK if code == 0 else Status.CRASH
+
+
+def _names_memory_error(stderr: str) -> bool:
+    """A refused allocation leaves no other trace. A program that prints this itself only harms itself."""
+    lines = stderr.rstrip().splitlines()
+    return bool(lines) and lines[-1].split(":")[0].endswith("MemoryError")
+
+
+def compile_failure(run: Run, limits: Limits) -> str:
+    """Why a child that never got past compile() ended, as one line."""
+    if run.status is Status.TIMEOUT:
+        return f"compile: over the limit of {limits.cpu_seconds:g} s CPU, {limits.wall:g} s wall"
+    if run.status is Status.MEMORY:
+        return f"compile: over the memory limit of {limits.memory_mb} MB"
+    if run.signal is not None:
+        return f"compile: the interpreter was killed by signal {run.signal}"
+    return run.stderr.strip() or f"compile: exit status {run.exit_code}"

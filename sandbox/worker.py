@@ -1,0 +1,171 @@
+"""One server process, from the caller's side: start, ask, stop. Owns the memfds programs read and write."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sandbox import supervise
+from sandbox.records import Limits, Run
+from sandbox.verdict import judge
+from sandbox.wire import MESSAGE_BYTES, READY, Reply, Request
+
+RECYCLE_RUNS = 5000  # a server is replaced after so many runs: what leaks in an interpreter leaks slowly
+START_SECONDS = 60.0  # for the imports of a server on a loaded machine
+GRACE_SECONDS = 20.0  # on top of the wall limit, for killing and cleaning up; then the server counts as lost
+STDERR_TAIL = 8192  # bytes
+_COMMAND = (sys.executable, "-S", "-s", "-P", "-X", "utf8", str(Path(__file__).with_name("boot.py")))
+_SEALS = fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK
+
+
+class Fault(Exception):
+    """The server was lost or could not do its work: nothing is known about the program."""
+
+
+class Worker:
+    """Not thread-safe: one request at a time."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._process: subprocess.Popen[bytes] | None = None
+        self._sock: socket.socket | None = None
+        self._directory = ""
+        self._runs = 0
+        self._ready = False
+        self.tier = ""
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the server, None while there is none."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start a server; does not wait for it. Raises OSError."""
+        self._directory = tempfile.mkdtemp(prefix="sandbox-")
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._sock = ours
+        try:
+            # Not -I: its -E would ignore the hash seed. The rest of -I is here, the environment is ours and
+            # the server empties it. A new session: a Ctrl-C at the terminal is for the caller to act on.
+            self._process = subprocess.Popen(
+                [*_COMMAND, str(theirs.fileno()), self._directory, str(os.getpid())],
+                env={"PYTHONHASHSEED": "0"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        except BaseException:
+            self.stop()
+            raise
+        finally:
+            theirs.close()
+        self._runs = 0
+        self._ready = False
+
+    def wait_ready(self) -> None:
+        """Wait until the server has said that it is ready. Raises Fault."""
+        if self._ready:
+            return
+        data = self._receive(START_SECONDS)
+        if not data.startswith(READY):
+            raise Fault("the server process did not start")
+        self.tier = data.removeprefix(READY).decode()
+        self._ready = True
+
+    def stop(self) -> None:
+        """End the server and all it started, and remove its directory. Idempotent."""
+        if self._sock is not None:
+            self._sock.close()  # the server ends its child and itself
+            self._sock = None
+        if self._process is not None:
+            try:
+                self._process.wait(supervise.ORPHAN_SECONDS + 1)
+            except BaseException as error:
+                self._process.kill()
+                self._process.wait()
+                if not isinstance(error, subprocess.TimeoutExpired):
+                    raise
+            self._process = None
+        for left in (os.path.join(self._directory, "run"), self._directory):
+            if self._directory and os.path.isdir(left):
+                supervise.remove_tree(left)
+
+    def interrupt(self) -> None:
+        """From another thread: make the request under way fail, and the server end."""
+        sock = self._sock
+        if sock is not None:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError as error:
+                if error.errno not in (errno.ENOTCONN, errno.EBADF):  # the other thread closed it first
+                    raise
+
+    def run(self, program: bytes, is_text: bool, stdin: bytes | None) -> tuple[bool, Run]:
+        """Run the program on one input (None: compile only). Returns (compiled, run). Raises Fault.
+
+        After anything but a plain return the server is stopped: its state is not known.
+        """
+        try:
+            if self._process is None or self._runs >= RECYCLE_RUNS:
+                self.stop()
+                self.start()
+            self.wait_ready()
+            self._runs += 1
+            return self._ask(program, is_text, stdin)
+        except BaseException as error:
+            self.stop()
+            if isinstance(error, OSError):
+                raise Fault(
+                    f"the server process was lost ({error.strerror or type(error).__name__})"
+                ) from error
+            raise
+
+    def _ask(self, program: bytes, is_text: bool, stdin: bytes | None) -> tuple[bool, Run]:
+        limits = self._limits
+        output_bytes = limits.output_kb * 1024
+        request = Request(
+            is_text, stdin is None, limits.cpu_seconds, limits.wall, limits.memory_mb << 20, output_bytes
+        )
+        with _memfd(program) as code, _memfd(stdin or b"") as given, _memfd() as out, _memfd() as err:
+            assert self._sock is not None
+            socket.send_fds(self._sock, [request.pack()], [code, given, out, err])
+            reply = Reply.unpack(self._receive(limits.wall + GRACE_SECONDS))
+            if reply.fault:
+                raise Fault(f"the server could not start a child ({os.strerror(reply.fault)})")
+            out_size, err_size = os.fstat(out).st_size, os.fstat(err).st_size
+            stdout = os.pread(out, min(out_size, output_bytes), 0)
+            stderr = os.pread(err, STDERR_TAIL, max(0, err_size - STDERR_TAIL)).decode("utf-8", "replace")
+        overflow = max(out_size, err_size) > output_bytes
+        return reply.compiled, judge(reply, limits, stdout, stderr, overflow)
+
+    def _receive(self, seconds: float) -> bytes:
+        assert self._sock is not None
+        self._sock.settimeout(seconds)
+        data = self._sock.recv(MESSAGE_BYTES)
+        if not data:
+            raise ConnectionResetError(errno.ECONNRESET, "it closed its socket")
+        return data
+
+
+@contextmanager
+def _memfd(content: bytes | None = None) -> Iterator[int]:
+    """An anonymous file: empty and writable, or holding `content` and sealed against every change."""
+    fd = os.memfd_create("sandbox", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        if content is not None:
+            view, offset = memoryview(content), 0
+            while offset < len(view):
+                offset += os.pwrite(fd, view[offset:], offset)  # pwrite: the program must start reading at 0
+            fcntl.fcntl(fd, *_SEALS)
+        yield fd
+    finally:
+        os.close(fd)
