@@ -1,0 +1,32 @@
+"""What a program is worth: outputs compared, findings counted, one number. Pure Python, no torch.
+
+Facts first (`Outcome`), weights later (`objective`): see outcome.py and objective.py. `Scorer` is the only
+part that runs anything; the others are functions of their arguments.
+"""
+
+from reward.compare import Policy, RewardError, parse_policy
+from reward.functional import Stage
+from reward.objective import Reward, RewardConfig, objective
+from reward.outcome import Outcome, Verdict, judge
+from reward.schedule import RewardSchedule, ScheduleConfig
+from reward.scorer import Scorer
+from reward.security import Analyser, Finding, Scan
+
+__all__ = [
+    "Analyser",
+    "Finding",
+    "Outcome",
+    "Policy",
+    "Reward",
+    "RewardConfig",
+    "RewardError",
+    "RewardSchedule",
+    "Scan",
+    "ScheduleConfig",
+    "Scorer",
+    "Stage",
+    "Verdict",
+    "judge",
+    "objective",
+    "parse_policy",
+]

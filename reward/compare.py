@@ -1,0 +1,109 @@
+"""When is an output right? Comparison as a policy that each problem declares.
+
+    exact               the same bytes
+    lines               the same lines: CRLF counts as LF, white space at a line's end and blank lines at the
+                        output's end do not count; everything else does, a leading blank line and indentation
+                        too
+    tokens              the same words, however they are spaced and broken into lines
+    float[:ABS,REL]     as tokens, but two finite decimal numbers a, b are equal when
+                        |a - b| <= max(ABS, REL * max(|a|, |b|)); ABS = REL = 1e-6 unless given
+
+Every policy is reflexive and symmetric. Three mistakes of published judges are impossible by construction:
+truncating to the shorter output (a prefix then passes), comparing sets (a permutation then passes), and a
+chain of ever more lenient attempts (the most lenient one is then the policy). Outputs are bytes and stay
+bytes: a decoder that replaces what it cannot read would make different outputs equal.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+NAMES = ("lines", "exact", "tokens", "float")
+DEFAULT_TOLERANCE = 1e-6  # absolute or relative, the usual tolerance of contest judges
+
+# What counts as a number under `float`. Narrower than Python's float(): no "nan", "inf", "1_000" or digits of
+# other scripts, so each of these equals only itself, byte for byte.
+_NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+
+
+class RewardError(ValueError):
+    """A problem or a setting that no program can be scored against; never a property of the program."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """One way to compare outputs. The tolerances are read by `float` only."""
+
+    name: str = "lines"
+    absolute: float = DEFAULT_TOLERANCE
+    relative: float = DEFAULT_TOLERANCE
+
+    def __post_init__(self) -> None:
+        if self.name not in NAMES:
+            raise RewardError(f"unknown comparison {self.name!r}: one of {', '.join(NAMES)}")
+        for tolerance in (self.absolute, self.relative):
+            if not (math.isfinite(tolerance) and tolerance >= 0):
+                raise RewardError(f"a tolerance must be a finite number >= 0, not {tolerance!r}")
+
+    def matches(self, actual: bytes, expected: bytes) -> bool:
+        """Whether the two outputs are equal under this policy; the order of the arguments does not matter."""
+        if self.name == "exact":
+            return actual == expected
+        if self.name == "lines":
+            return lines(actual) == lines(expected)
+        if self.name == "tokens":
+            return actual.split() == expected.split()
+        return self._close(actual.split(), expected.split())
+
+    def _close(self, left: Sequence[bytes], right: Sequence[bytes]) -> bool:
+        # The lengths come first: zip alone would accept a prefix.
+        return len(left) == len(right) and all(
+            self._token_close(a, b) for a, b in zip(left, right, strict=True)
+        )
+
+    def _token_close(self, left: bytes, right: bytes) -> bool:
+        # Equal bytes are equal whatever they spell, "nan" included: otherwise an output could differ from
+        # itself.
+        if left == right:
+            return True
+        if not (_NUMBER.fullmatch(left) and _NUMBER.fullmatch(right)):
+            return False
+        a, b = float(left), float(right)
+        if not (math.isfinite(a) and math.isfinite(b)):  # 1e999: too large to measure a distance
+            return False
+        return abs(a - b) <= max(self.absolute, self.relative * max(abs(a), abs(b)))
+
+
+def lines(output: bytes) -> list[bytes]:
+    """The lines that `lines` compares: without trailing white space, without trailing blank lines.
+
+    ``bytes.rstrip`` removes ASCII white space, the CR of a CRLF among it. Splitting is at LF only:
+    ``bytes.splitlines`` would also break at a lone CR, which on a terminal overwrites the line instead.
+    """
+    stripped = [line.rstrip() for line in output.split(b"\n")]
+    while stripped and not stripped[-1]:
+        stripped.pop()
+    return stripped
+
+
+@lru_cache(maxsize=1024)
+def parse_policy(text: str) -> Policy:
+    """``"lines"``, ``"float"``, ``"float:1e-9,0"``... -> Policy. Raises RewardError on anything else."""
+    if not isinstance(text, str):
+        raise RewardError(f"a comparison is named by a string, not {text!r}")
+    name, colon, tolerances = text.partition(":")
+    if not colon:
+        return Policy(name)
+    if name != "float":
+        raise RewardError(f"unknown comparison {text!r}: only float takes tolerances (float:ABS,REL)")
+    try:
+        absolute, relative = (float(part) for part in tolerances.split(","))
+    except ValueError:
+        raise RewardError(
+            f"unknown comparison {text!r}: write float:ABS,REL, for example float:1e-6,1e-6"
+        ) from None
+    return Policy(name, absolute, relative)

@@ -1,0 +1,172 @@
+"""The objective: from the facts about a program to one number. Pure.
+
+    R = alpha * R_func + beta * R_sec                                 paper, section 3: alpha 0.6, beta 0.4
+
+The identity holds for every program and every configuration, in floating point: gates act on R_sec, never on
+the sum. With the default weights one HIGH finding costs 0.4, more than the largest single step that R_func
+can earn (0.6 * 0.4 = 0.24, from printing something to passing everything).
+
+What the security term is worth without function is a choice, `security_gate`:
+
+    off      the paper's arithmetic: nothing parsed, nothing found, R_sec = 1. Any garbage earns beta.
+    parses   a program that does not parse earns R_sec = 0 (default)
+    passes   a program that does not pass all tests earns R_sec = 0; with mode `binary`, R = 0 unless all pass
+
+A program that compiles but could not be scanned earns R_sec = 0 under every gate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from reward import functional, security
+from reward.compare import RewardError
+from reward.functional import MODES, PAPER_CREDITS, Mode, Stage
+from reward.outcome import Outcome
+from reward.security import FORMULAS, Formula
+from sandbox import Status
+
+Gate = Literal["off", "parses", "passes"]
+Floor = Literal["low", "medium", "high"]
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """What is rewarded. Defaults are the paper's, the gate excepted."""
+
+    mode: Mode = "partial"
+    """R_func: the ladder of Table 1 (partial), or 1 for all tests passed and 0 otherwise (binary)."""
+    alpha: float = 0.6
+    """Weight of R_func in R, >= 0."""
+    beta: float = 0.4
+    """Weight of R_sec in R, >= 0; 0 leaves security out."""
+    stage_credits: tuple[float, float, float, float, float] = PAPER_CREDITS
+    """R_func of: does not parse, parses, runs, prints, passes everything; non-decreasing, in [0, 1]."""
+    security: Formula = "linear"
+    """R_sec from V: 1 - V (linear) or exp(-V) (exp, never below 0.37)."""
+    security_gate: Gate = "parses"
+    """Which programs can earn R_sec: all (off, the paper), those that parse, those that pass all tests."""
+    security_floor: Floor = "medium"
+    """Lowest severity that counts; low adds asserts, random and the like."""
+    weight_high: float = 1.0
+    """What a HIGH finding adds to V, >= 0."""
+    weight_medium: float = 0.5
+    """What a MEDIUM finding adds to V, >= 0."""
+    weight_low: float = 0.1
+    """What a LOW finding adds to V, >= 0; read with security_floor low only."""
+
+    def __post_init__(self) -> None:
+        if self.security_gate is False:
+            raise RewardError('security_gate must be quoted in YAML, which reads a bare off as false: "off"')
+        _one_of("mode", self.mode, MODES)
+        _one_of("security", self.security, FORMULAS)
+        _one_of("security_gate", self.security_gate, get_args(Gate))
+        _one_of("security_floor", self.security_floor, get_args(Floor))
+        for name in ("alpha", "beta", "weight_high", "weight_medium", "weight_low"):
+            _non_negative(name, getattr(self, name))
+        object.__setattr__(self, "stage_credits", _credits(self.stage_credits))
+
+    @property
+    def weights(self) -> dict[str, float]:
+        return {"HIGH": self.weight_high, "MEDIUM": self.weight_medium, "LOW": self.weight_low}
+
+
+@dataclass(frozen=True)
+class Reward:
+    """A program's score and its parts; what the trainer reads is total, group, metrics and record."""
+
+    total: float  # R = alpha * functional + beta * security
+    functional: float  # R_func, in [0, 1]
+    security: float  # R_sec, in [0, 1]
+    stage: Stage
+    group: str  # the stage's name in lower case: what diagnostics group by
+    metrics: dict[str, float]  # flat, for averaging over programs
+    record: dict[str, Any]  # the outcome as JSON, to judge again later; nothing in it depends on the clock
+    outcome: Outcome
+
+
+def objective(outcome: Outcome, config: RewardConfig) -> Reward:
+    """R of one outcome under one configuration: R = alpha * R_func + beta * R_sec."""
+    r_func = _functional(outcome, config)
+    v = security.vulnerability(outcome.findings, config.weights, config.security_floor.upper())
+    r_sec = (
+        security.security_reward(v, config.security)
+        if _earns_security(outcome, config.security_gate)
+        else 0.0
+    )
+    return Reward(
+        total=config.alpha * r_func + config.beta * r_sec,
+        functional=r_func,
+        security=r_sec,
+        stage=outcome.stage,
+        group=outcome.stage.label,
+        metrics=_metrics(outcome, r_func, r_sec, v),
+        record=outcome.to_dict(),
+        outcome=outcome,
+    )
+
+
+def _functional(outcome: Outcome, config: RewardConfig) -> float:
+    if config.mode == "binary":
+        return functional.binary(outcome.stage, outcome.passed, outcome.num_tests)
+    return functional.partial(outcome.stage, outcome.passed, outcome.num_tests, config.stage_credits)
+
+
+def _earns_security(outcome: Outcome, gate: Gate) -> bool:
+    """Unknown is not clean: what compiles and cannot be scanned passes no gate."""
+    if outcome.scan == "unscannable":
+        return False
+    if gate == "passes":
+        return outcome.all_passed
+    return gate == "off" or outcome.compiles
+
+
+def _metrics(outcome: Outcome, r_func: float, r_sec: float, v: float) -> dict[str, float]:
+    """Numbers that mean something when averaged over programs: shares, fractions, values in [0, 1]."""
+    stage = outcome.stage
+    metrics = {
+        "reward/functional": r_func,
+        "reward/security": r_sec,
+        "reward/vulnerability": v,
+        "reward/pass_fraction": outcome.passed
+        / outcome.num_tests,  # k/T, what the paper's "mean R" is built on
+        "reward/parses": float(outcome.compiles),
+        "reward/any_pass": float(outcome.passed > 0),
+        "reward/all_pass": float(outcome.all_passed),
+        "reward/unscannable": float(outcome.scan == "unscannable"),
+        "reward/findings": float(len(outcome.findings)),  # of every severity
+    }
+    metrics |= {f"stage/{other.label}": float(stage is other) for other in Stage}
+    ended = [verdict.status for verdict in outcome.verdicts]  # none if it does not compile: all shares are 0
+    metrics |= {
+        f"sandbox/{status.value}": ended.count(status.value) / outcome.num_tests
+        for status in Status
+        if status is not Status.FAULT
+    }
+    return metrics
+
+
+def _one_of(name: str, value: object, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise RewardError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+
+
+def _non_negative(name: str, value: object) -> None:
+    if not _is_number(value) or not 0 <= value:  # type: ignore[operator]
+        raise RewardError(f"{name} must be a finite number >= 0, not {value!r}")
+
+
+def _credits(values: Sequence[float]) -> tuple[float, ...]:
+    """Five numbers, 0 <= c0 <= c1 <= ... <= c4 <= 1; a list (from YAML) becomes a tuple."""
+    good = isinstance(values, (list, tuple)) and len(values) == len(Stage) and all(map(_is_number, values))
+    if not good or any(a > b for a, b in zip((0.0, *values), (*values, 1.0), strict=True)):
+        raise RewardError(f"stage_credits must be 5 non-decreasing numbers in [0, 1], not {values!r}")
+    return tuple(float(value) for value in values)
+
+
+def _is_number(value: object) -> bool:
+    """A finite int or float; YAML reads 1e-6 as a string and yes as a bool, and neither is a weight."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,182 @@
+"""What happened to a program: facts, no weights.
+
+An Outcome says how every test ended, how many were passed, how far the program got and what the analyser
+found. Everything that a configuration can change (credits, weights, gates) is left to `objective`, so one
+stored outcome can be judged again under any configuration, without running anything.
+
+`judge` is a pure function of the sandbox's report, the expected outputs and the scan. It holds the two rules
+that no configuration may change: a run counts as passed only if it ended with exit status 0 within its limits
+*and* wrote the expected output, and a fault of the sandbox is no outcome at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reward.compare import RewardError
+from reward.functional import Stage
+from reward.security import NOT_PARSED, SCAN_STATUSES, Finding, Scan, ScanStatus
+from sandbox import Report, Run, Status
+
+PREVIEW_BYTES = 200  # of a run's output in a record; its size and hash stand for the rest
+ERROR_CHARS = 200  # of the last line of standard error, or of the compiler's message
+
+_STATUSES = {status.value for status in Status if status is not Status.FAULT}
+# What a run had written when the clock or the memory watch ended it is chance; records must not be.
+_CHANCE = (Status.TIMEOUT, Status.MEMORY)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One test: how the run ended, whether it was passed, and what it wrote."""
+
+    status: str  # a sandbox Status by its value: "ok", "crash", "timeout"...; never "fault"
+    passed: bool
+    stdout_size: int  # bytes; 0 where the amount written is chance, see _CHANCE
+    stdout_sha256: str  # of all of it, so that stored outputs can be told apart
+    stdout: str = ""  # the first PREVIEW_BYTES, unreadable bytes escaped; for people, not for comparing
+    error: str = ""  # last line of standard error, if the run was not clean
+
+    def __post_init__(self) -> None:
+        if self.status not in _STATUSES:
+            raise RewardError(f"no verdict has the status {self.status!r}")
+        if self.passed and not self.clean:
+            raise RewardError(f"a run that ended with {self.status} cannot have passed its test")
+
+    @property
+    def clean(self) -> bool:
+        """Ended with exit status 0 within its limits."""
+        return self.status == Status.OK.value
+
+    @property
+    def printed(self) -> bool:
+        """Wrote at least one byte to standard output."""
+        return self.stdout_size > 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The facts about one program on one problem. `stage` and `passed` follow from the verdicts."""
+
+    compiles: bool
+    num_tests: int  # tests given; the only denominator there is
+    verdicts: tuple[Verdict, ...]  # one per test, in order; none if it does not compile: nothing was run
+    scan: ScanStatus  # `syntax` exactly when it does not compile
+    findings: tuple[Finding, ...] = ()
+    error: str = ""  # the compiler's message, if it does not compile
+    scan_reason: str = ""  # why it is unscannable
+
+    def __post_init__(self) -> None:
+        if self.num_tests < 1:
+            raise RewardError("an outcome needs at least one test")
+        if len(self.verdicts) != (self.num_tests if self.compiles else 0):
+            raise RewardError(f"{len(self.verdicts)} verdicts for {self.num_tests} tests")
+        if self.scan not in SCAN_STATUSES or (self.scan == "syntax") == self.compiles:
+            raise RewardError(f"scan status {self.scan!r} of a program with compiles={self.compiles}")
+        if self.findings and self.scan != "ok":
+            raise RewardError(f"findings of a program whose scan status is {self.scan!r}")
+
+    @property
+    def passed(self) -> int:
+        """k: the number of tests passed."""
+        return sum(verdict.passed for verdict in self.verdicts)
+
+    @property
+    def all_passed(self) -> bool:
+        return self.passed == self.num_tests
+
+    @property
+    def stage(self) -> Stage:
+        """The highest stage that some run reached."""
+        if not self.compiles:
+            return Stage.SYNTAX_ERROR
+        if self.passed:
+            return Stage.PASSES
+        clean = [verdict for verdict in self.verdicts if verdict.clean]
+        if any(verdict.printed for verdict in clean):
+            return Stage.PRINTS
+        return Stage.RUNS if clean else Stage.PARSES
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able. `stage` and `passed` are there for readers; `from_dict` checks that they follow."""
+        return {
+            "stage": self.stage.label,
+            "passed": self.passed,
+            "num_tests": self.num_tests,
+            "compiles": self.compiles,
+            "error": self.error,
+            "verdicts": [dict(vars(verdict)) for verdict in self.verdicts],
+            "scan": self.scan,
+            "scan_reason": self.scan_reason,
+            "findings": [finding.to_dict() for finding in self.findings],
+        }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Outcome:
+        """The outcome that `to_dict` wrote; RewardError for a record that contradicts itself."""
+        fields = dict(record)
+        try:
+            stage, passed = fields.pop("stage"), fields.pop("passed")
+            verdicts = tuple(Verdict(**verdict) for verdict in fields.pop("verdicts"))
+            findings = tuple(Finding(**finding) for finding in fields.pop("findings"))
+            outcome = cls(verdicts=verdicts, findings=findings, **fields)
+        except (KeyError, TypeError) as error:
+            raise RewardError(f"not the record of an outcome: {error}") from None
+        if (outcome.stage.label, outcome.passed) != (stage, passed):
+            raise RewardError(f"the record says {stage}, {passed} passed; its verdicts say otherwise")
+        return outcome
+
+
+def has_fault(report: Report) -> bool:
+    """Whether the sandbox failed, after its own retry, on any part of this program."""
+    return any(run.status is Status.FAULT for run in report.runs)
+
+
+def judge(
+    report: Report, expected: Sequence[bytes], matches: Callable[[bytes, bytes], bool], scan: Scan
+) -> Outcome | None:
+    """The outcome of a report on the tests whose expected outputs are given, or None after a sandbox fault.
+
+    `matches(stdout, expected)` is the problem's comparison. The report holds one run per test if the program
+    compiles; if it does not, its runs are not looked at.
+    """
+    if has_fault(report):
+        return None
+    num_tests = len(expected)
+    if not report.compiles:
+        return Outcome(False, num_tests, (), NOT_PARSED.status, error=_last_line(report.error or ""))
+    if len(report.runs) != num_tests:  # a missing run must not shrink the denominator, nor count as failed
+        raise RuntimeError(f"the sandbox returned {len(report.runs)} runs for {num_tests} inputs")
+    verdicts = tuple(_verdict(run, want, matches) for run, want in zip(report.runs, expected, strict=True))
+    # CPython compiled it: an analyser that cannot parse it has seen nothing, which is not the same as clean.
+    status: ScanStatus = "unscannable" if scan.status == "syntax" else scan.status
+    return Outcome(True, num_tests, verdicts, status, scan.findings, scan_reason=scan.reason)
+
+
+def is_pass(run: Run, expected: bytes, matches: Callable[[bytes, bytes], bool]) -> bool:
+    """Clean and right. A right answer followed by a crash, a non-zero exit or a timeout is not a pass."""
+    return run.status is Status.OK and matches(run.stdout, expected)
+
+
+def _verdict(run: Run, expected: bytes, matches: Callable[[bytes, bytes], bool]) -> Verdict:
+    chance = run.status in _CHANCE
+    stdout = b"" if chance else run.stdout
+    return Verdict(
+        status=run.status.value,
+        passed=is_pass(run, expected, matches),
+        stdout_size=len(stdout),
+        stdout_sha256=hashlib.sha256(stdout).hexdigest(),
+        stdout=stdout[:PREVIEW_BYTES].decode("utf-8", "backslashreplace"),
+        error="" if chance or run.status is Status.OK else _last_line(run.stderr),
+    )
+
+
+def _last_line(text: str) -> str:
+    """The last line that says something; addresses, which differ from run to run, are blanked."""
+    stripped = text.strip()
+    line = stripped.splitlines()[-1] if stripped else ""
+    return re.sub(r"0x[0-9a-fA-F]+", "0x...", line)[:ERROR_CHARS]

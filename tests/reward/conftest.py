@@ -1,0 +1,31 @@
+"""Settings of the property tests, the shared scorer, and where the optional real data lie."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# The same examples on every machine and no clock: a failure is a defect, never bad luck.
+settings.register_profile("reward", derandomize=True, deadline=None, max_examples=100)
+settings.load_profile("reward")
+
+REAL_DATA = Path(__file__).parents[2].parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def scorer() -> Iterator:
+    """A scorer on the real sandbox, shared because starting one costs more than most tests."""
+    from reward import Scorer
+    from sandbox import Limits
+
+    with Scorer(limits=Limits(cpu_seconds=1.0)) as scorer:
+        yield scorer
+
+
+@pytest.fixture(scope="session")
+def codecontests() -> Path:
+    path = REAL_DATA / "codecontests.jsonl"
+    if not path.exists():
+        pytest.skip("the CodeContests sample is not here")
+    return path

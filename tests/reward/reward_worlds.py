@@ -1,0 +1,104 @@
+"""Random worlds for the property tests: sandbox reports made by hand, judged as real ones are.
+
+A World is what `judge` is given. Outputs come from a small pool, so that passes, near misses, empty expected
+outputs and silent runs all occur often.
+"""
+
+from dataclasses import dataclass, replace
+
+from hypothesis import strategies as st
+
+from reward import Finding, Outcome, RewardConfig, Scan, judge, parse_policy
+from sandbox import Report, Run, Status
+
+OUTPUTS = (b"", b"1\n", b"2\n", b"1", b"1\n2\n", b"\n1\n", b"\xff\n")
+ENDINGS = [status for status in Status if status not in (Status.OK, Status.FAULT)]
+UNCLEAN_EXIT = {Status.CRASH: (1, None), Status.DENIED: (None, 31), Status.TIMEOUT: (None, 9)}
+
+
+def ended(status: Status, stdout: bytes) -> Run:
+    """A run with this status, and an exit code or signal that goes with it."""
+    code, signal = (0, None) if status is Status.OK else UNCLEAN_EXIT.get(status, (1, None))
+    return Run(status, stdout, "" if status is Status.OK else "Error: x", code, signal, 0.1, 0.2, 9000)
+
+
+@dataclass(frozen=True)
+class World:
+    """One program's reports: what it wrote against what was expected."""
+
+    compiles: bool
+    runs: tuple[Run, ...]  # one per test, whether or not it compiles
+    expected: tuple[bytes, ...]
+    scan: Scan
+
+    def outcome(self) -> Outcome:
+        report = Report(
+            self.compiles, None if self.compiles else "SyntaxError: x", self.runs if self.compiles else ()
+        )
+        outcome = judge(report, self.expected, parse_policy("lines").matches, self.scan)
+        assert outcome is not None
+        return outcome
+
+    def with_run(self, index: int, run: Run, expected: bytes | None = None) -> "World":
+        runs, wants = list(self.runs), list(self.expected)
+        runs[index] = run
+        if expected is not None:
+            wants[index] = expected
+        return replace(self, runs=tuple(runs), expected=tuple(wants))
+
+    def with_test(self, run: Run, expected: bytes) -> "World":
+        return replace(self, runs=(*self.runs, run), expected=(*self.expected, expected))
+
+
+clean_runs = st.builds(lambda out: ended(Status.OK, out), st.sampled_from(OUTPUTS))
+unclean_runs = st.builds(ended, st.sampled_from(ENDINGS), st.sampled_from(OUTPUTS))
+runs = st.one_of(clean_runs, unclean_runs)
+
+findings = st.builds(
+    Finding,
+    line=st.integers(1, 99),
+    id=st.sampled_from(["B101", "B307", "B605"]),
+    severity=st.sampled_from(["LOW", "MEDIUM", "HIGH"]),
+    confidence=st.sampled_from(["LOW", "MEDIUM", "HIGH"]),
+    cwe=st.sampled_from([0, 78, 94]),
+)
+clean_scans = st.just(Scan("ok"))
+scans = st.one_of(
+    clean_scans,
+    st.builds(lambda found: Scan("ok", tuple(sorted(found))), st.lists(findings, max_size=4)),
+    st.just(Scan("unscannable", reason="nested too deeply")),
+)
+
+
+@st.composite
+def worlds(draw: st.DrawFn, compiles: bool | None = None, scan: st.SearchStrategy[Scan] = scans) -> World:
+    """Between 1 and 6 tests; one world in five is made to pass everything, which chance rarely does."""
+    count = draw(st.integers(1, 6))
+    expected = tuple(draw(st.lists(st.sampled_from(OUTPUTS), min_size=count, max_size=count)))
+    results = tuple(draw(st.lists(runs, min_size=count, max_size=count)))
+    if draw(st.integers(0, 4)) == 0:
+        results = tuple(ended(Status.OK, want) for want in expected)
+    parses = draw(st.integers(0, 5)) > 0 if compiles is None else compiles
+    return World(parses, results, expected, draw(scan))
+
+
+@st.composite
+def configs(
+    draw: st.DrawFn, *, top_step: float = 0.0, smallest_weight: float = 0.0, **fixed: object
+) -> RewardConfig:
+    """Any configuration; c[4] - c[3] >= `top_step`, alpha and beta >= `smallest_weight`."""
+    unit = st.floats(0, 1, allow_subnormal=False)
+    lower = sorted(draw(st.lists(unit, min_size=4, max_size=4)))
+    lower = [credit * (1 - top_step) for credit in lower]
+    top = draw(st.floats(min(1.0, lower[3] + top_step), 1.0))
+    weight = st.floats(smallest_weight, 10, allow_subnormal=False)
+    values: dict = {
+        "mode": draw(st.sampled_from(["partial", "binary"])),
+        "alpha": draw(weight),
+        "beta": draw(weight),
+        "stage_credits": (*lower, top),
+        "security": draw(st.sampled_from(["linear", "exp"])),
+        "security_gate": draw(st.sampled_from(["off", "parses", "passes"])),
+        "security_floor": draw(st.sampled_from(["low", "medium", "high"])),
+    }
+    return RewardConfig(**(values | fixed))
