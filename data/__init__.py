@@ -10,6 +10,8 @@ from data.problems import (
     write_problems,
 )
 from data.prompts import PromptParts, extract, render, render_parts, with_stub
+from data.tiny_corpus import TinyCorpusConfig, tiny_split
+from data.tiny_slips import demonstrations
 
 __all__ = [
     "FUNCTION_CALL",
@@ -18,10 +20,13 @@ __all__ = [
     "Problem",
     "PromptParts",
     "TestCase",
+    "TinyCorpusConfig",
+    "demonstrations",
     "extract",
     "load_problems",
     "render",
     "render_parts",
+    "tiny_split",
     "with_stub",
     "write_problems",
 ]

@@ -2,8 +2,8 @@
 
 One template serves SFT, PPO and evaluation, so that a warm start and what follows it read the same words.
 Extraction cuts and never edits: a program is always `text[offset : offset + len(program)]`, so what was found
-in it, down to a column, can be traced to the tokens that were sampled. It never drops a line of a bare program,
-right or wrong: a broken program that extraction had repaired would earn a reward it did not deserve.
+in it, down to a column, can be traced to the tokens that were sampled. It never drops a line of a bare
+program, right or wrong: a broken program that extraction had repaired would earn a reward it did not deserve.
 """
 
 import ast

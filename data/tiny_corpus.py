@@ -1,0 +1,113 @@
+"""The problems of the embedded default: micro-tasks made here, small enough for a model trained in a minute.
+
+Everything follows from the seed. The splits are disjoint by prompt, and half of the validation and held-out
+problems are worded in ways that no training problem uses; `Problem.source` says which: tiny/<family>/seen or
+/unseen.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from random import Random
+
+from data.problems import Problem
+from data.tiny_families_conditions import CONDITIONS
+from data.tiny_families_lists import LISTS
+from data.tiny_families_loops import LOOPS
+from data.tiny_families_numbers import ARITHMETIC, DIGITS
+from data.tiny_families_pairs import PAIRS
+from data.tiny_families_text import TEXT
+from data.tiny_family import Family, Task, draw_task, make_tests
+
+FAMILIES: tuple[Family, ...] = ARITHMETIC + DIGITS + CONDITIONS + LOOPS + PAIRS + LISTS + TEXT
+
+# The smallest is drawn first: the held-out problems of a seed stay the same when training counts change.
+SPLITS = ("heldout", "validation", "rl", "sft")
+
+_ATTEMPTS = 1000
+
+
+@dataclass(frozen=True)
+class TinyCorpusConfig:
+    seed: int = 0
+    """Everything is drawn from it; another seed gives another corpus of the same families."""
+    sft: int = 4000
+    """Problems with demonstrations, for the supervised warm start."""
+    rl: int = 2000
+    """Problems for reinforcement learning; none has a demonstration."""
+    validation: int = 200
+    """Problems to choose checkpoints and settings by."""
+    heldout: int = 300
+    """Problems to report on; look at them last."""
+    slip_rate: float = 0.95
+    """Probability that a demonstration carries a slip. At 0 RL finds little to repair."""
+    syntax_share: float = 0.6
+    """Of the slips, those that do not compile. Raise it for a start that parses less often."""
+    runtime_share: float = 0.2
+    """Of the slips, those that compile and crash when run. The rest prints something wrong, or nothing."""
+    eval_share: float = 0.15
+    """Probability that an integer is read with eval(input()): right, but a finding for the security term."""
+
+    def __post_init__(self) -> None:
+        for name in ("sft", "rl", "validation", "heldout"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; a count is 0 or more")
+        for name in ("slip_rate", "syntax_share", "runtime_share", "eval_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; a probability is between 0 and 1")
+        if self.syntax_share + self.runtime_share > 1:
+            raise ValueError("syntax_share + runtime_share is above 1; they are shares of the same slips")
+
+
+def tiny_split(name: str, config: TinyCorpusConfig | None = None) -> list[Problem]:
+    """The problems of "sft", "rl", "validation" or "heldout"; `solutions` holds the right program."""
+    if name not in SPLITS:
+        raise ValueError(f"no split {name!r}; the splits are {', '.join(sorted(SPLITS))}")
+    return list(_all_splits(config or TinyCorpusConfig())[name])
+
+
+@lru_cache(maxsize=4)
+def _all_splits(config: TinyCorpusConfig) -> dict[str, tuple[Problem, ...]]:
+    used: set[str] = set()
+    splits = {}
+    for name in SPLITS:
+        # A string seeds the same generator on every platform, and gives each split a stream of its own.
+        rng = Random(f"tiny/{config.seed}/{name}")
+        splits[name] = tuple(_draw_split(name, getattr(config, name), rng, used))
+    return splits
+
+
+def _draw_split(name: str, count: int, rng: Random, used: set[str]) -> list[Problem]:
+    unseen_count = count // 2 if name in ("validation", "heldout") else 0
+    plan = _spread(unseen_count, rng, unseen=True) + _spread(count - unseen_count, rng, unseen=False)
+    rng.shuffle(plan)
+    return [
+        _problem(f"tiny-{name}-{number:04d}", name, _new_task(family, rng, used, unseen), rng, unseen)
+        for number, (family, unseen) in enumerate(plan)
+    ]
+
+
+def _spread(count: int, rng: Random, *, unseen: bool) -> list[tuple[Family, bool]]:
+    """`count` families, each as often as any other, give or take one."""
+    order = rng.sample(FAMILIES, len(FAMILIES))
+    return [(order[index % len(order)], unseen) for index in range(count)]
+
+
+def _new_task(family: Family, rng: Random, used: set[str], unseen: bool) -> Task:
+    for _ in range(_ATTEMPTS):
+        task = draw_task(family, rng, unseen=unseen)
+        if task.prompt not in used:
+            used.add(task.prompt)
+            return task
+    raise ValueError(f"family {family.name} has no new prompts left; ask for fewer problems")
+
+
+def _problem(identifier: str, split: str, task: Task, rng: Random, unseen: bool) -> Problem:
+    wording = "unseen" if unseen else "seen"
+    return Problem(
+        id=identifier,
+        prompt=task.prompt,
+        tests=make_tests(task, rng),
+        solutions=(task.program,),
+        source=f"tiny/{task.family.name}/{wording}",
+        split=split,
+    )
