@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -63,11 +64,12 @@ class Scorer:
         cache_size: int = 16384,
     ) -> None:
         self.config = config or RewardConfig()
-        workers = workers or len(os.sched_getaffinity(0))
+        workers = len(os.sched_getaffinity(0)) if workers is None else workers
         self._analyser = Analyser(cache_size)
         self._cache: OrderedDict[Key, Outcome] = OrderedDict()
         self._cache_size = cache_size
-        with ExitStack() as stack:  # closed in reverse: the callers' batches, then the runs, then the sandbox
+        self._lock = threading.Lock()  # guards the cache
+        with ExitStack() as stack:  # closed in reverse: submitted batches, then their runs, then the sandbox
             self._box = stack.enter_context(Sandbox(limits or Limits(), workers=workers, isolation=isolation))
             # A thread per sandbox worker: it sleeps while the child runs, and scans while others run.
             self._threads = stack.enter_context(ThreadPoolExecutor(workers, thread_name_prefix="scorer"))
@@ -77,7 +79,8 @@ class Scorer:
     def outcomes(self, pairs: Iterable[tuple[Problem, str]]) -> list[Outcome | None]:
         """What happened to each program, in order; None where the sandbox itself failed, retried or not."""
         jobs = [_job(problem, program) for problem, program in pairs]  # all checks before the first run
-        known = {job.key: self._cache.get(job.key) for job in jobs}
+        with self._lock:
+            known = {job.key: self._cache.get(job.key) for job in jobs}
         new = {job.key: job for job in jobs if known[job.key] is None}
         running = {key: self._threads.submit(self._outcome, job) for key, job in new.items()}
         try:
@@ -107,6 +110,10 @@ class Scorer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if (
+            kind is not None
+        ):  # leaving in an error or by Ctrl-C: what is under way is of no use, so do not wait for it
+            self._box.close()
         self.close()
 
     def _outcome(self, job: _Job) -> Outcome | None:
@@ -117,12 +124,13 @@ class Scorer:
 
     def _remember(self, outcomes: dict[Key, Outcome | None]) -> None:
         """Keep the latest outcomes. Faults are not kept: the next attempt may succeed."""
-        for key, outcome in outcomes.items():
-            if outcome is not None:
-                self._cache[key] = outcome
-                self._cache.move_to_end(key)
-        while len(self._cache) > self._cache_size:
-            self._cache.popitem(last=False)
+        with self._lock:
+            for key, outcome in outcomes.items():
+                if outcome is not None:
+                    self._cache[key] = outcome
+                    self._cache.move_to_end(key)
+            while len(self._cache) > self._cache_size:
+                self._cache.popitem(last=False)
 
 
 def _job(problem: Problem, program: str) -> _Job:

@@ -1,0 +1,132 @@
+"""Outcomes: what cannot be built, what a record holds, and that a tampered record is refused."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from reward_worlds import World, ended
+
+from reward import Outcome, RewardConfig, RewardError, Scan, Verdict, objective
+from sandbox import Status
+
+OK = Verdict("ok", True, 2, "0" * 64)
+GOOD = World(
+    True, (ended(Status.OK, b"1\n"), ended(Status.CRASH, b"\xff")), (b"1\n", b"1\n"), Scan("ok")
+).outcome()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"num_tests": 0, "verdicts": ()},
+        {"num_tests": 2},  # a verdict is missing
+        {"compiles": False},  # verdicts without runs
+        {"compiles": False, "verdicts": ()},  # scanned although it does not parse
+        {"scan": "syntax"},  # parses and does not
+        {"scan": "clean"},
+        {"scan": "unscannable", "findings": ("x",)},
+    ],
+)
+def test_contradictions_cannot_be_built(fields: dict) -> None:
+    good = {"compiles": True, "num_tests": 1, "verdicts": (OK,), "scan": "ok"}
+    assert Outcome(**good).passed == 1
+    with pytest.raises(RewardError):
+        Outcome(**(good | fields))
+
+
+@pytest.mark.parametrize("status", ["crash", "timeout", "fault", "OK", "passed"])
+def test_only_a_clean_run_can_pass(status: str) -> None:
+    with pytest.raises(RewardError):
+        Verdict(status, True, 2, "0" * 64)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"passed": 2},
+        {"stage": "prints"},
+        {"num_tests": 3},
+        {"scan": "syntax"},
+        {"verdicts": []},
+        {"unknown": 1},
+        {"verdicts": [{"status": "ok"}]},
+    ],
+)
+def test_a_tampered_record_is_refused(change: dict) -> None:
+    assert Outcome.from_dict(GOOD.to_dict()) == GOOD
+    with pytest.raises(RewardError):
+        Outcome.from_dict(GOOD.to_dict() | change)
+
+
+@pytest.mark.parametrize("key", [key for key in GOOD.to_dict() if key not in ("error", "scan_reason")])
+def test_a_record_without_one_of_its_facts_is_refused(key: str) -> None:
+    """The two left out are remarks for people, and may be missing."""
+    record = GOOD.to_dict()
+    del record[key]
+    with pytest.raises(RewardError):
+        Outcome.from_dict(record)
+
+
+def test_what_a_record_holds() -> None:
+    long = b"a" * 5000
+    outcome = World(
+        True, (ended(Status.OK, long), ended(Status.CRASH, b"\xff")), (b"", b""), Scan("ok")
+    ).outcome()
+    record = json.loads(json.dumps(objective(outcome, RewardConfig()).record))
+    assert record == {
+        "stage": "prints",
+        "passed": 0,
+        "num_tests": 2,
+        "compiles": True,
+        "error": "",
+        "scan": "ok",
+        "scan_reason": "",
+        "findings": [],
+        "verdicts": [
+            {
+                "status": "ok",
+                "passed": False,
+                "stdout_size": 5000,
+                "stdout_sha256": hashlib.sha256(long).hexdigest(),
+                "stdout": "a" * 200,
+                "error": "",
+            },
+            {
+                "status": "crash",
+                "passed": False,
+                "stdout_size": 1,
+                "stdout_sha256": hashlib.sha256(b"\xff").hexdigest(),
+                "stdout": "\\xff",
+                "error": "Error: x",
+            },
+        ],
+    }
+
+
+def test_addresses_in_error_messages_are_blanked() -> None:
+    errors = set()
+    for address in ("0x7f00aa", "0x7f00bb"):
+        run = ended(Status.CRASH, b"")
+        object.__setattr__(run, "stderr", f"Traceback\n  line\nTypeError: <object at {address}>\n")
+        errors.add(World(True, (run,), (b"",), Scan("ok")).outcome().verdicts[0].error)
+    assert errors == {"TypeError: <object at 0x...>"}
+
+
+def test_the_room_imports_without_torch_and_without_bandit() -> None:
+    """None in sys.modules makes an import fail as if the package were not installed."""
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['bandit'] = None; "
+        "import reward; print(reward.RewardConfig().mode)"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+    )
+    assert (done.stdout, done.stderr) == (b"partial\n", b"")
