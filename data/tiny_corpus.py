@@ -44,7 +44,7 @@ class TinyCorpusConfig:
     """Of the slips, those that do not compile. Raise it for a start that parses less often."""
     runtime_share: float = 0.2
     """Of the slips, those that compile and crash when run. The rest prints something wrong, or nothing."""
-    eval_share: float = 0.15
+    eval_share: float = 0.25
     """Probability that an integer is read with eval(input()): right, but a finding for the security term."""
 
     def __post_init__(self) -> None:
@@ -80,9 +80,10 @@ def _draw_split(name: str, count: int, rng: Random, used: set[str]) -> list[Prob
     unseen_count = count // 2 if name in ("validation", "heldout") else 0
     plan = _spread(unseen_count, rng, unseen=True) + _spread(count - unseen_count, rng, unseen=False)
     rng.shuffle(plan)
+    tasks = [(_new_task(family, rng, used, unseen), unseen) for family, unseen in plan]
     return [
-        _problem(f"tiny-{name}-{number:04d}", name, _new_task(family, rng, used, unseen), rng, unseen)
-        for number, (family, unseen) in enumerate(plan)
+        _problem(f"tiny-{name}-{number:04d}", name, task, rng, unseen)
+        for number, (task, unseen) in enumerate(tasks)
     ]
 
 

@@ -84,8 +84,8 @@ def make_tests(task: Task, rng: Random) -> tuple[TestCase, ...]:
         values = [family.draw(rng, constant) for _ in range(count)]
         inputs = [family.shape.stdin(*value) for value in values]
         outputs = [printed(family.answer(*value, *tail)) for value in values]
-        if len(set(inputs)) < count or len(set(outputs)) == 1:
-            continue
+        if len(set(inputs)) < count or len(set(outputs)) == 1 or "" in outputs:
+            continue  # a program that does nothing must not pass a test either
         misses = ([printed(near(*value, *tail)) for value in values] for near in family.near)
         if all(miss != outputs for miss in misses):
             return tuple(TestCase(given, expected) for given, expected in zip(inputs, outputs, strict=True))

@@ -2,14 +2,15 @@
 
 A model that has seen only clean programs learns syntax and skill together, and reinforcement learning finds
 little to repair. So most demonstrations carry one slip, as a hurried beginner makes them. Each slip is drawn
-anew: its kind, then its place. At any one token most demonstrations are right, so what is right stays the most
-likely continuation, and training on rewards can find it.
+anew: its kind, then its place. At any one token most demonstrations are right, so what is right stays the
+most likely continuation, and training on rewards can find it.
 """
 
 import io
 import keyword
 import re
 import tokenize
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
 
@@ -63,10 +64,12 @@ def slip(program: str, category: str, rng: Random) -> str:
 
 
 def compiles(program: str) -> bool:
-    try:
-        compile(program, "<demonstration>", "exec")
-    except SyntaxError:
-        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on `"yes"if`, `10for` and the like
+        try:
+            compile(program, "<demonstration>", "exec")
+        except SyntaxError:
+            return False
     return True
 
 
