@@ -72,8 +72,7 @@ class Program:
             threading._shutdown()  # type: ignore[attr-defined]  # waits for non-daemon threads
             atexit._run_exitfuncs()
             flushed = _flush(sys.stdout) & _flush(sys.stderr)
-            self._drop_objects()
-            flushed = _flush(sys.stdout) & flushed
+            self._drop_objects()  # its own sys.stdout may not work without them: only ours from here on
             for stream in self._streams:
                 flushed = _flush(stream) & flushed
             if not flushed:
@@ -100,14 +99,15 @@ def prepare(
     """
     try:
         source = _set_up(request, fds, note, directory, server, max_tasks)
-    except BaseException:
+    except BaseException as error:
+        os.write(2, _message(error))
         os.write(note, BROKEN)
         _exit(1)
     try:
         text: str | bytes = source.decode("utf-8", "surrogatepass") if request.is_text else source
         code = compile(text, FILE_NAME, "exec", dont_inherit=True)
     except BaseException as error:  # SyntaxError, ValueError, RecursionError, MemoryError, OverflowError, ...
-        os.write(2, f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace"))
+        os.write(2, _message(error))
         _exit(1)
     os.write(note, COMPILED)
     os.close(note)
@@ -132,6 +132,10 @@ def _set_up(
     return source
 
 
+def _message(error: BaseException) -> bytes:
+    return f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace")
+
+
 def _open_stdio() -> None:
     """As the interpreter opens them under a UTF-8 locale."""
     sys.stdin = sys.__stdin__ = _stream(0, "rb", "strict", "<stdin>")  # type: ignore[misc]
@@ -151,7 +155,7 @@ def _system_exit(code: object) -> int:
     if code is None:
         return 0
     if isinstance(code, int):
-        return code
+        return code if -(1 << 63) <= code < 1 << 63 else -1  # the interpreter reads it into a C long
     print(code, file=sys.stderr)
     return 1
 

@@ -50,9 +50,7 @@ def enter_server() -> int:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_NOFILE, OPEN_FILES)
-    # If the machine runs out of memory, the trainer must not be the one that is killed.
-    with open("/proc/self/oom_score_adj", "w") as file:
-        file.write("1000")
+    _prefer_for_oom_kill()
     return _tasks_of_user() + SPARE_TASKS
 
 
@@ -76,6 +74,15 @@ def _lower(kind: int, value: int) -> None:
     if hard != resource.RLIM_INFINITY:
         value = min(value, hard)
     resource.setrlimit(kind, (value, value))
+
+
+def _prefer_for_oom_kill() -> None:
+    """If the machine runs out of memory, the trainer must not be the one that is killed."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")
+    except OSError:  # a read-only /proc: no layer of ours, only a courtesy
+        pass
 
 
 def _tasks_of_user() -> int:

@@ -149,10 +149,8 @@ class Sandbox:
             return
         self._closed = True
         for worker in self._workers:
-            worker.interrupt()
+            worker.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
-        for worker in self._workers:
-            worker.stop()
 
     def __enter__(self) -> Sandbox:
         return self

@@ -6,6 +6,7 @@ ends by itself when its socket closes or its parent is gone. It reads no program
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import select
@@ -44,7 +45,7 @@ class Server:
             try:
                 pid = os.fork()
             except OSError as error:
-                reply = Reply(error.errno or 1, False, Killed.NO, 0, 0.0, 0.0, 0)
+                reply = Reply(error.errno or errno.EAGAIN, False, Killed.NO, 0, 0.0, 0.0, 0)
             else:
                 if pid == 0:
                     self._sock.detach()  # or it would close a number that is the program's by then
@@ -74,7 +75,7 @@ class Server:
         finally:
             status, cpu, peak = supervise.end(pid)
         note = self._read_note()
-        fault = 1 if note == BROKEN else 0
+        fault = errno.EIO if note == BROKEN else 0
         return Reply(fault, note == COMPILED, killed, status, cpu, time.monotonic() - start, peak)
 
     def _read_note(self) -> bytes:
@@ -89,11 +90,7 @@ class Server:
 
     def end(self) -> None:
         """Leave nothing behind."""
-        workdir = os.path.join(self._directory, "run")
-        if os.path.isdir(workdir):
-            supervise.remove_tree(workdir)
-        if os.path.isdir(self._directory):
-            supervise.remove_tree(self._directory)
+        supervise.remove_tree(self._directory)
 
 
 def serve(fd: int, directory: str, parent: int) -> Program:

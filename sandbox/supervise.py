@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
+import stat
 import time
 from collections.abc import Callable, Iterator
 
@@ -105,23 +107,34 @@ def _kill(pid: int) -> None:
 
 
 def remove_tree(top: str) -> None:
-    """Remove a directory that a program had to itself; once all its processes are dead, so nothing races.
+    """Remove what is at `top`: the directory of a program whose processes are all dead, so nothing races.
 
-    Every directory found is first moved to the top, so that a chain of a million directories needs neither
-    recursion nor long paths. Links are removed, never followed.
+    Links are removed, never followed; the program may have put one in place of `top` itself, or nothing.
+    Every directory found is first moved up into `top`, so that a chain of a million directories needs neither
+    recursion nor long paths.
     """
-    pending = [top]
-    moved = 0
+    if not os.path.lexists(top):
+        return
+    if not _is_directory(top):
+        os.unlink(top)
+        return
+    prefix = os.path.join(top, os.urandom(8).hex())  # no name the program could have taken
+    numbers = itertools.count()
+    pending, emptied = [top], list[str]()
     while pending:
         directory = pending.pop()
         os.chmod(directory, 0o700)
         for entry in list(os.scandir(directory)):
-            if entry.is_dir(follow_symlinks=False):
-                moved += 1
-                os.chmod(entry.path, 0o700)  # moving a directory writes its ".."
-                target = f"{top}.{moved}"
-                os.rename(entry.path, target)
-                pending.append(target)
-            else:
+            if not entry.is_dir(follow_symlinks=False):
                 os.unlink(entry.path)
+                continue
+            os.chmod(entry.path, 0o700)  # moving a directory writes its ".."
+            pending.append(f"{prefix}-{next(numbers)}")
+            os.rename(entry.path, pending[-1])
+        emptied.append(directory)
+    for directory in reversed(emptied):  # top last
         os.rmdir(directory)
+
+
+def _is_directory(path: str) -> bool:
+    return stat.S_ISDIR(os.lstat(path).st_mode)

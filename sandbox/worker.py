@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,10 +32,12 @@ class Fault(Exception):
 
 
 class Worker:
-    """Not thread-safe: one request at a time."""
+    """One request at a time; only `stop` and `close` may be called meanwhile, from other threads."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._lock = threading.RLock()  # start and stop; close() may come from another thread
+        self._closed = False
         self._process: subprocess.Popen[bytes] | None = None
         self._sock: socket.socket | None = None
         self._directory = ""
@@ -48,31 +51,28 @@ class Worker:
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Start a server; does not wait for it. Raises OSError."""
-        self._directory = tempfile.mkdtemp(prefix="sandbox-")
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._sock = ours
-        try:
-            # Not -I: its -E would ignore the hash seed. The rest of -I is here, the environment is ours and
-            # the server empties it. A new session: a Ctrl-C at the terminal is for the caller to act on.
-            self._process = subprocess.Popen(
-                [*_COMMAND, str(theirs.fileno()), self._directory, str(os.getpid())],
-                env={"PYTHONHASHSEED": "0"},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-            )
-        except BaseException:
-            self.stop()
-            raise
-        finally:
-            theirs.close()
-        self._runs = 0
-        self._ready = False
+        """Start a server; does not wait for it. Raises OSError, Fault after close()."""
+        with self._lock:
+            if self._closed:
+                raise Fault("the sandbox was closed")
+            self._runs = 0
+            self._ready = False
+            self._directory = tempfile.mkdtemp(prefix="sandbox-")
+            self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                # Not -I: its -E would ignore the hash seed. The rest of -I is here, the environment is ours
+                # and the server empties it. A new session: a Ctrl-C at the terminal is for the caller.
+                self._process = subprocess.Popen(
+                    [*_COMMAND, str(theirs.fileno()), self._directory, str(os.getpid())],
+                    env={"PYTHONHASHSEED": "0"},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(),),
+                    start_new_session=True,
+                )
 
     def wait_ready(self) -> None:
-        """Wait until the server has said that it is ready. Raises Fault."""
+        """Wait until the server has said that it is ready. Raises Fault, OSError."""
         if self._ready:
             return
         data = self._receive(START_SECONDS)
@@ -82,32 +82,45 @@ class Worker:
         self._ready = True
 
     def stop(self) -> None:
-        """End the server and all it started, and remove its directory. Idempotent."""
-        if self._sock is not None:
-            self._sock.close()  # the server ends its child and itself
-            self._sock = None
-        if self._process is not None:
-            try:
-                self._process.wait(supervise.ORPHAN_SECONDS + 1)
-            except BaseException as error:
-                self._process.kill()
-                self._process.wait()
-                if not isinstance(error, subprocess.TimeoutExpired):
-                    raise
-            self._process = None
-        for left in (os.path.join(self._directory, "run"), self._directory):
-            if self._directory and os.path.isdir(left):
-                supervise.remove_tree(left)
+        """End the server and all it started, and remove its directory. Idempotent, from any thread."""
+        self._interrupt()
+        with self._lock:
+            if self._process is not None:
+                self._reap(self._process)
+                self._process = None
+            if self._sock is not None:
+                self._sock.close()
+                self._sock = None
+            if self._directory:  # still there if the server was killed
+                supervise.remove_tree(self._directory)
 
-    def interrupt(self) -> None:
-        """From another thread: make the request under way fail, and the server end."""
+    def close(self) -> None:
+        """`stop`, and never start again."""
+        self._closed = True
+        self.stop()
+
+    def _interrupt(self) -> None:
+        """Make the request under way, which may be another thread's, fail. The server then ends by itself.
+
+        shutdown() and not close(): forked copies of the caller may hold the socket too.
+        """
         sock = self._sock
         if sock is not None:
             try:
                 sock.shutdown(socket.SHUT_RDWR)
             except OSError as error:
-                if error.errno not in (errno.ENOTCONN, errno.EBADF):  # the other thread closed it first
+                if error.errno not in (errno.ENOTCONN, errno.EBADF):  # it has ended, or was closed before us
                     raise
+
+    @staticmethod
+    def _reap(process: subprocess.Popen[bytes]) -> None:
+        try:
+            process.wait(supervise.ORPHAN_SECONDS + 1)
+        except subprocess.TimeoutExpired:
+            pass  # stopped, or busy with what it cannot end
+        finally:
+            process.kill()
+            process.wait()
 
     def run(self, program: bytes, is_text: bool, stdin: bytes | None) -> tuple[bool, Run]:
         """Run the program on one input (None: compile only). Returns (compiled, run). Raises Fault.
@@ -139,11 +152,12 @@ class Worker:
             assert self._sock is not None
             socket.send_fds(self._sock, [request.pack()], [code, given, out, err])
             reply = Reply.unpack(self._receive(limits.wall + GRACE_SECONDS))
-            if reply.fault:
-                raise Fault(f"the server could not start a child ({os.strerror(reply.fault)})")
             out_size, err_size = os.fstat(out).st_size, os.fstat(err).st_size
             stdout = os.pread(out, min(out_size, output_bytes), 0)
             stderr = os.pread(err, STDERR_TAIL, max(0, err_size - STDERR_TAIL)).decode("utf-8", "replace")
+        if reply.fault:
+            cause = stderr or os.strerror(reply.fault)
+            raise Fault(f"the server could not start a child ({cause})")
         overflow = max(out_size, err_size) > output_bytes
         return reply.compiled, judge(reply, limits, stdout, stderr, overflow)
 

@@ -1,0 +1,183 @@
+"""Limits end programs, and nothing a program started or wrote outlives it."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sandbox_helpers import SHORT, alive, descendants
+
+from sandbox import Run, Sandbox, Status
+from sandbox.supervise import remove_tree
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "while True: pass",
+        "while True:\n  try:\n    while True: pass\n  except BaseException: pass",
+        "x = 3 ** (10 ** 8)",  # one C call that holds the interpreter lock
+        "import threading\n"
+        "def f():\n  while True: pass\nfor i in range(3): threading.Thread(target=f).start()",
+        "import resource, signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True: pass",
+    ],
+)
+def test_cpu_time_decides_timeout(program: str, short_box: Sandbox) -> None:
+    run = short_box.run(program, [""]).runs[0]
+    assert run.status is Status.TIMEOUT
+    assert run.cpu_seconds >= SHORT.cpu_seconds
+    assert run.signal == 9
+
+
+@pytest.mark.parametrize(
+    "program", ["import time\ntime.sleep(60)", "import os, signal\nos.kill(0, signal.SIGSTOP)"]
+)
+def test_wall_clock_is_the_backstop(program: str) -> None:
+    with Sandbox(replace(SHORT, wall_seconds=0.3), workers=1) as box:
+        run = box.run(program, [""]).runs[0]
+    assert run.status is Status.TIMEOUT
+    assert run.cpu_seconds < SHORT.cpu_seconds
+    assert run.wall_seconds >= 0.3
+
+
+def test_a_program_that_waits_is_not_a_timeout(short_box: Sandbox) -> None:
+    assert short_box.run("import time\ntime.sleep(0.6)", [""]).runs[0].status is Status.OK
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "x = bytearray(300 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1",
+        "x = [0] * (1 << 40)",
+        "x = []\nwhile True: x.append(bytearray(1 << 20))",
+        "import mmap\nm = mmap.mmap(-1, 300 << 20)\nfor i in range(0, 300 << 20, 4096): m[i] = 1",
+        "x = b'x' * (300 << 20)\ndel x",  # over the limit for a moment only
+    ],
+)
+def test_memory_limit(program: str, short_box: Sandbox) -> None:
+    assert short_box.run(program, [""]).runs[0].status is Status.MEMORY
+
+
+def test_reserved_address_space_is_not_memory(short_box: Sandbox) -> None:
+    run = short_box.run("import mmap\nm = mmap.mmap(-1, 500 << 20)\nprint(len(m))", [""]).runs[0]
+    assert run.status is Status.OK
+    assert run.max_rss_kb < 64 * 1024
+
+
+def test_output_limit_is_exact(short_box: Sandbox) -> None:
+    limit = SHORT.output_kb * 1024
+    just = short_box.run(f"print('x' * {limit - 1})", [""]).runs[0]
+    over = short_box.run(f"print('x' * {limit})", [""]).runs[0]
+    assert (just.status, len(just.stdout)) == (Status.OK, limit)
+    assert (over.status, len(over.stdout)) == (Status.OUTPUT, limit)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "while True: print('x' * 100)",
+        "import sys\nsys.stderr.write('x' * 20000)",
+        "import os\nos.write(1, b'x' * 20000)\nos._exit(0)",
+        "import signal, os\nsignal.signal(signal.SIGXFSZ, signal.SIG_DFL)\n"
+        "for i in range(3): os.write(1, b'x' * 9000)",
+    ],
+)
+def test_too_much_output(program: str, short_box: Sandbox) -> None:
+    run = short_box.run(program, [""]).runs[0]
+    assert run.status is Status.OUTPUT
+    assert len(run.stdout) <= SHORT.output_kb * 1024
+
+
+def test_stderr_is_kept_at_its_end(one: Callable[..., Run]) -> None:
+    stderr = one("import sys\nsys.stderr.write('x' * 20000)\n1 / 0").stderr
+    assert len(stderr) < 10000
+    assert stderr.endswith("ZeroDivisionError: division by zero\n")
+
+
+STARTS_OTHERS = {
+    "a child": "import os, time\npid = os.fork()\nif pid == 0: time.sleep(60)\nprint(pid)",
+    "a child in its own session": "import os, time\npid = os.fork()\n"
+    "if pid == 0:\n  os.setsid()\n  time.sleep(60)\ntime.sleep(0.05)\nprint(pid)",
+    "a daemon": "import os, time, sys\nr, w = os.pipe()\n"
+    "if os.fork() == 0:\n  os.setsid()\n  if os.fork() == 0:\n"
+    "    os.write(w, b'%d' % os.getpid())\n    time.sleep(60)\n  os._exit(0)\n"
+    "os.wait()\nprint(os.read(r, 99).decode())",
+    "another program": "import subprocess\n"
+    "p = subprocess.Popen(['/bin/sleep', '60'], start_new_session=True)\n"
+    "print(p.pid)",
+}
+
+
+@pytest.mark.parametrize(
+    "end", ["", "\nimport sys\nsys.stdout.flush()\nwhile True: pass"], ids=["exits", "is killed"]
+)
+@pytest.mark.parametrize("name", STARTS_OTHERS)
+def test_no_process_outlives_its_program(name: str, end: str, short_box: Sandbox) -> None:
+    run = short_box.run(STARTS_OTHERS[name] + end, [""]).runs[0]
+    assert run.status is (Status.TIMEOUT if end else Status.OK), run
+    assert not alive(int(run.stdout))
+    server = short_box._workers[0].pid
+    assert server is not None and descendants(server) == set()
+
+
+def test_a_small_fork_bomb_is_cleaned_up() -> None:
+    program = "import os\nfor i in range(5):\n  if os.fork() == 0: os.setsid()\nwhile True: pass"
+    with Sandbox(replace(SHORT, wall_seconds=0.5), workers=1) as box:
+        assert box.run(program, [""]).runs[0].status is Status.TIMEOUT
+        server = box._workers[0].pid
+        assert server is not None and descendants(server) == set()
+        assert box.run("print(1)", [""]).runs[0].stdout == b"1\n"
+
+
+def test_cpu_time_of_orphans_counts(short_box: Sandbox) -> None:
+    program = "import os, time\nif os.fork() == 0:\n  while True: pass\ntime.sleep(1)"
+    run = short_box.run(program, [""]).runs[0]
+    assert run.cpu_seconds > 0.03
+
+
+def test_remove_tree_survives_what_programs_leave(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("x")
+    top = tmp_path / "top"
+    top.mkdir()
+    (top / "link").symlink_to(outside)
+    (top / "hard").hardlink_to(outside / "kept")
+    (top / "locked" / "inner").mkdir(parents=True)
+    (top / "locked" / "inner" / "file").write_text("x")
+    (top / "locked").chmod(0)
+    os.mkfifo(top / "fifo")
+    home = os.getcwd()
+    try:
+        os.chdir(top)
+        for _ in range(1200):  # deeper than any path or recursion limit
+            os.mkdir("d")
+            os.chdir("d")
+    finally:
+        os.chdir(home)
+    remove_tree(str(top))
+    assert not top.exists()
+    assert (outside / "kept").read_text() == "x"
+
+
+def test_remove_tree_does_not_follow_the_top(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").write_text("x")
+    (tmp_path / "top").symlink_to(tmp_path / "kept")
+    remove_tree(str(tmp_path / "top"))
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "kept"]
+    remove_tree(str(tmp_path / "absent"))
+
+
+def test_a_program_that_removes_or_replaces_its_directory_harms_nobody(
+    short_box: Sandbox, tmp_path: Path
+) -> None:
+    (tmp_path / "kept").write_text("x")
+    for program in (
+        "import os\nos.rmdir(os.getcwd())",
+        f"import os\nd = os.getcwd()\nos.rmdir(d)\nos.symlink({str(tmp_path)!r}, d)",
+        "import os\nd = os.getcwd()\nos.rmdir(d)\nopen(d, 'w').close()",
+    ):
+        assert short_box.run(program, ["", ""]).runs[1].status is Status.OK
+    assert (tmp_path / "kept").read_text() == "x"
