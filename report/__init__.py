@@ -1,0 +1,11 @@
+"""One self-contained HTML file about runs: did training help, how did it go, what do the programs look like.
+
+It reads run folders and an evaluation.json and imports nothing of ours: a report can be made of a folder
+that was copied from elsewhere, on a machine without torch. Every text in it (programs, names, messages) is
+untrusted; `report.markup` is where it becomes HTML. The same inputs give the same bytes.
+"""
+
+from report.page import write_report
+from report.read import ReportError
+
+__all__ = ["ReportError", "write_report"]

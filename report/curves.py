@@ -1,0 +1,172 @@
+"""Curves as inline SVG, by matplotlib's object interface: no pyplot, no state of the process is changed.
+
+No text from a log enters a figure (matplotlib would read `$` as mathematics); legends are HTML beside it.
+Colours of text and grid are the page's own, so one drawing serves light and dark.
+"""
+
+import io
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+Points = Sequence[tuple[int, float]]
+
+# Okabe and Ito's palette, told apart by colour-blind readers; reordered, black and yellow left out.
+PALETTE = ("#0072b2", "#e07b00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+# The ladder of stages, from what does not parse to what passes.
+STAGE_COLOURS = {
+    "syntax_error": "#b5403a",
+    "parses": "#e08a5b",
+    "runs": "#e3c565",
+    "prints": "#7fb2d6",
+    "passes": "#1f8f6a",
+}
+OTHER_COLOURS = ("#8c6bb1", "#999999", "#b5885a", "#4f9d9d", "#d48fb0")
+
+_INK, _GRID = "#010203", "#040506"  # stand for the page's colours until the drawing is done
+_DASHES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
+WIDTH, HEIGHT = 4.6, 1.75  # inches of one pair of axes
+
+
+@dataclass(frozen=True)
+class Line:
+    """One series of one run."""
+
+    points: Points
+    colour: str
+    dash: int = 0  # which pattern
+    kind: str = "line"  # line; light: noisy, behind; bold: few points that count
+    mark: int | None = None  # iteration to ring
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One pair of axes."""
+
+    label: str
+    lines: Sequence[Line]
+    unit: str = ""  # "%": values are shares
+    floor: float | None = None  # cut the view there: what is below would flatten the rest
+    stacked: bool = False  # areas on top of each other
+
+
+def draw(plots: Sequence[Plot], key: str) -> str:
+    """Plots above each other over the same iterations, as an <svg> element.
+
+    Args:
+        key: of the figure, unique in the page: element ids are derived from it.
+    """
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # a user's matplotlibrc must not change the report
+        matplotlib.rcParams.update(
+            {
+                "svg.hashsalt": key,
+                "svg.fonttype": "none",  # text stays text: small, searchable, in the page's font
+                "font.size": 8.5,
+                "font.family": "DejaVu Sans",
+                **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), _INK),
+                "axes.edgecolor": _GRID,
+                "grid.color": _GRID,
+                "path.simplify_threshold": 0.5,
+            }
+        )
+        figure = Figure(figsize=(WIDTH, HEIGHT * len(plots) + 0.2), layout="constrained")
+        figure.patch.set_visible(False)  # the page's own background shows through
+        axes = figure.subplots(len(plots), 1, sharex=True, squeeze=False)[:, 0]
+        for pair, plot in zip(axes, plots, strict=True):
+            _draw_plot(pair, plot)
+        axes[-1].set_xlabel("iteration")
+        axes[-1].xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        out = io.StringIO()
+        FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
+    return _inline(out.getvalue())
+
+
+def _draw_plot(axes: Axes, plot: Plot) -> None:
+    axes.set_ylabel(plot.label)
+    axes.grid(True, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.patch.set_visible(False)
+    axes.tick_params(length=0)
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.yaxis.set_major_formatter(FuncFormatter(_formatter(plot.unit)))
+    if plot.stacked:
+        _draw_stack(axes, plot.lines)
+    else:
+        for line in plot.lines:
+            _draw_line(axes, line)
+    _fit(axes, plot)
+
+
+def _draw_line(axes: Axes, line: Line) -> None:
+    x, y = zip(*line.points, strict=True)
+    style = {
+        "line": {"linewidth": 1.5},
+        "light": {"linewidth": 1.0, "alpha": 0.4},
+        "bold": {"linewidth": 2.0, "marker": "o", "markersize": 3.6, "zorder": 3},
+    }[line.kind]
+    if len(x) == 1:
+        style = style | {"marker": "o", "markersize": 4}  # a line through one point is invisible
+    axes.plot(x, y, color=line.colour, linestyle=_DASHES[line.dash % len(_DASHES)], **style)
+    marked = [point for point in line.points if point[0] == line.mark]
+    for point in marked:
+        ring = {"markersize": 9, "markerfacecolor": "none", "markeredgewidth": 1.4, "zorder": 4}
+        axes.plot(*point, marker="o", markeredgecolor=line.colour, **ring)
+
+
+def _draw_stack(axes: Axes, lines: Sequence[Line]) -> None:
+    """Areas in steps: a value belongs to its iteration, not to what lies between two of them."""
+    x = sorted({i for line in lines for i, _ in line.points})
+    # What an iteration did not do took no time and has no share: absent is 0 here.
+    values = [[_finite(dict(line.points).get(i, 0.0)) for i in x] for line in lines]
+    edges = [i - 0.5 for i in x] + [x[-1] + 0.5]
+    bottom = [0.0] * len(x)
+    for line, value in zip(lines, values, strict=True):
+        top = [b + v for b, v in zip(bottom, value, strict=True)]
+        axes.stairs(top, edges, baseline=bottom, fill=True, color=line.colour, linewidth=0)
+        bottom = top
+    axes.set_xlim(edges[0], edges[-1])
+
+
+def _fit(axes: Axes, plot: Plot) -> None:
+    """Zero is in view, so that a small change looks small."""
+    shown = [y for line in plot.lines for _, y in line.points if math.isfinite(y)]
+    low, high = min([0.0, *shown]), max([0.0, *shown])
+    if plot.floor is not None:
+        low = max(low, plot.floor)
+    if plot.stacked:
+        low, high = 0.0, axes.dataLim.y1
+    if high <= low:
+        high = low + 1.0
+    pad = 0.0 if plot.stacked else 0.06 * (high - low)
+    axes.set_ylim(low - (pad if low < 0 else 0.0), high + pad)
+
+
+def _formatter(unit: str) -> Callable[[float, int], str]:
+    if unit == "%":
+        return lambda value, _: f"{100 * value:.3g} %".replace("-", "−")
+    return lambda value, _: f"{value:.4g}".replace("e-0", "e-").replace("-", "−")
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else 0.0
+
+
+def _inline(svg: str) -> str:
+    """The drawing as part of a page: no prologue, no ids that would occur twice, the page's colours."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = svg.replace("'DejaVu Sans'", "inherit").replace(_INK, "currentColor").replace(_GRID, "var(--grid)")
+    return re.sub(r"\n\s*", "\n", svg).strip()

@@ -1,0 +1,249 @@
+"""Which curves there are, what they are called and how they are read. A metric that no run has is left out.
+
+One run: colours tell metrics apart. Several runs: colours tell runs apart, dashes the metrics of one plot.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from report.curves import OTHER_COLOURS, PALETTE, STAGE_COLOURS, Line, Plot, draw
+from report.markup import text
+from report.read import Run
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One metric in a plot."""
+
+    metric: str
+    name: str
+    kind: str = "line"
+
+
+@dataclass(frozen=True)
+class Axes:
+    """One plot of a panel."""
+
+    label: str
+    curves: tuple[Curve, ...]
+    unit: str = ""
+    floor: float | None = None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One figure: plots above each other, a heading, and a sentence on how to read it."""
+
+    title: str
+    help: str
+    axes: tuple[Axes, ...]
+
+
+def _outcome(label: str, training: str, validation: str, unit: str = "%") -> Axes:
+    curves = (Curve(training, "training rollouts", "light"), Curve(validation, "validation", "bold"))
+    return Axes(label, curves, unit)
+
+
+OUTCOMES = (
+    Panel(
+        "All tests passed",
+        "Share of programs that pass every test; it decides which checkpoint is the best (ringed).",
+        (_outcome("All-P", "reward/all_pass", "validation/all_pass"),),
+    ),
+    Panel(
+        "At least one test passed",
+        "Share of programs that pass one test or more.",
+        (_outcome("≥1-P", "reward/any_pass", "validation/any_pass"),),
+    ),
+    Panel(
+        "Valid syntax",
+        "Share of programs that parse.",
+        (_outcome("Syn.", "reward/parses", "validation/syntax"),),
+    ),
+)
+REWARDS = (
+    Panel(
+        "Reward",
+        "Mean R. Training is scored by the run's own reward, validation always by tests and analyser.",
+        (_outcome("R", "reward/mean", "validation/reward", unit=""),),
+    ),
+    Panel(
+        "Parts of the reward",
+        "Training rollouts. R_func: how far programs get; R_sec: 1 where nothing insecure is found.",
+        (
+            Axes(
+                "reward",
+                (Curve("reward/functional", "R_func"), Curve("reward/security", "R_sec")),
+            ),
+        ),
+    ),
+    Panel(
+        "Length beside All-P",
+        "Length that falls while R rises and All-P does not: short, valid, wrong programs.",
+        (
+            _outcome("All-P", "reward/all_pass", "validation/all_pass"),
+            _outcome("characters", "rollout/program_length", "validation/length", unit=""),
+        ),
+    ),
+)
+POLICY = (
+    Panel(
+        "Distance from SFT",
+        "Nats per response between policy and SFT model, and the weight of the penalty on it.",
+        (
+            Axes("ref_kl", (Curve("ppo/ref_kl", "ref_kl"),)),
+            Axes("kl_coef", (Curve("ppo/kl_coef", "kl_coef"),)),
+        ),
+    ),
+    Panel(
+        "Size of the updates",
+        "approx_kl: new against old policy, per token. clip_frac: tokens whose ratio was clipped.",
+        (
+            Axes("approx_kl", (Curve("ppo/approx_kl", "approx_kl"),)),
+            Axes("clip_frac", (Curve("ppo/clip_frac", "clip_frac"),), "%"),
+        ),
+    ),
+    Panel(
+        "Exploration and learning rate",
+        "Entropy per token, in nats: near 0, the policy samples the same program again and again.",
+        (
+            Axes("entropy", (Curve("ppo/entropy", "entropy"),)),
+            Axes("learning rate", (Curve("ppo/learning_rate", "learning rate"),)),
+        ),
+    ),
+    Panel(
+        "Critic",
+        "Explained variance: 1 is a perfect critic, 0 no better than a constant (cut off below −1).",
+        (
+            Axes("explained_var", (Curve("ppo/explained_var", "explained_var"),), floor=-1.0),
+            Axes("value error", (Curve("ppo/value_error", "value error"),)),
+        ),
+    ),
+)
+SPEED = (
+    Panel(
+        "Throughput",
+        "Sampled tokens per second of the whole iteration, validation included.",
+        (Axes("tokens/s", (Curve("tokens_per_second", "tokens/s"),)),),
+    ),
+)
+
+
+def colour_of(runs: Sequence[Run], index: int, curve: int = 0) -> str:
+    """Of a run, or of a curve when there is one run."""
+    return PALETTE[(index if len(runs) > 1 else curve) % len(PALETTE)]
+
+
+def run_legend(runs: Sequence[Run]) -> str:
+    """Names and colours of the runs; nothing for one."""
+    if len(runs) == 1:
+        return ""
+    return _legend([(run.name, f"background:{colour_of(runs, i)}") for i, run in enumerate(runs)])
+
+
+def figures(panels: Sequence[Panel], runs: Sequence[Run]) -> list[str]:
+    """The panels that have something to show, as HTML."""
+    shown = (_figure(panel, runs) for panel in panels)
+    return [figure for figure in shown if figure]
+
+
+def stage_figures(runs: Sequence[Run]) -> list[str]:
+    """Shares of the stages, one figure per run: areas cannot be overlaid."""
+    return [
+        _stack(run, f"Stages{_of(run, runs)}", "How far training programs get, as shares.", metrics, "%")
+        for run in runs
+        if (metrics := stage_metrics(run))
+    ]
+
+
+def phase_figures(runs: Sequence[Run]) -> list[str]:
+    """Seconds of every phase, one figure per run."""
+    title, sentence = "Seconds per phase", "Where the time of an iteration goes."
+    return [
+        _stack(run, f"{title}{_of(run, runs)}", sentence, metrics, "")
+        for run in runs
+        if (metrics := _phase_metrics(run))
+    ]
+
+
+def stage_metrics(run: Run) -> dict[str, str]:
+    """Metric -> colour, in the ladder's order; the stages of a newer version come after."""
+    logged = {name for row in run.metrics for name in row if name.startswith("stage/")}
+    known = [f"stage/{stage}" for stage in STAGE_COLOURS]
+    colours = {f"stage/{stage}": colour for stage, colour in STAGE_COLOURS.items()}
+    ordered = [name for name in known if name in logged] + sorted(logged - set(known))
+    return {name: colours.get(name, OTHER_COLOURS[i % len(OTHER_COLOURS)]) for i, name in enumerate(ordered)}
+
+
+def _phase_metrics(run: Run) -> dict[str, str]:
+    names = dict.fromkeys(name for row in run.timing for name in row if name.startswith("seconds/"))
+    names.pop("seconds/iteration", None)  # the sum
+    colours = (*PALETTE, *OTHER_COLOURS)
+    return {name: colours[i % len(colours)] for i, name in enumerate(sorted(names))}
+
+
+def _figure(panel: Panel, runs: Sequence[Run]) -> str:
+    plots = [plot for axes in panel.axes if (plot := _plot(axes, runs)) is not None]
+    if not plots:
+        return ""
+    # The curves that one run at least has; a legend of one entry says nothing.
+    curves = {
+        curve.name: _swatch(curve, position, runs)
+        for axes in panel.axes
+        for position, curve in enumerate(axes.curves)
+        if len(axes.curves) > 1 and any(run.series(curve.metric) for run in runs)
+    }
+    legend = _legend(list(curves.items())) if curves else ""
+    return _frame(panel.title, panel.help, draw(plots, panel.title), legend)
+
+
+def _plot(axes: Axes, runs: Sequence[Run]) -> Plot | None:
+    several = sum(curve.kind == "line" for curve in axes.curves) > 1
+    lines = [
+        Line(
+            points,
+            colour_of(runs, index, position if several else 0),
+            dash=position if several and len(runs) > 1 else 0,
+            kind=curve.kind,
+            mark=run.best if curve.metric == "validation/all_pass" else None,
+        )
+        for index, run in enumerate(runs)
+        for position, curve in enumerate(axes.curves)
+        if (points := run.series(curve.metric))
+    ]
+    return Plot(axes.label, lines, axes.unit, axes.floor) if lines else None
+
+
+def _stack(run: Run, title: str, sentence: str, metrics: dict[str, str], unit: str) -> str:
+    lines = [Line(run.series(name), colour) for name, colour in metrics.items()]
+    label = "share" if unit else "seconds"
+    svg = draw([Plot(label, lines, unit, stacked=True)], f"{title}{label}")
+    names = [(name.partition("/")[2], f"background:{colour}") for name, colour in metrics.items()]
+    return _frame(title, sentence, svg, _legend(names))
+
+
+def _of(run: Run, runs: Sequence[Run]) -> str:
+    return f": {run.name}" if len(runs) > 1 else ""
+
+
+def _swatch(curve: Curve, position: int, runs: Sequence[Run]) -> str:
+    """CSS of a curve's sample in the legend."""
+    if curve.kind != "line":
+        colour = PALETTE[0] if len(runs) == 1 else "currentColor"
+        return (
+            f"background:{colour};opacity:.4;height:2px" if curve.kind == "light" else f"background:{colour}"
+        )
+    if len(runs) == 1:
+        return f"background:{colour_of(runs, 0, position)}"
+    style = ("solid", "dashed", "dotted", "double")[position % 4]
+    return f"height:0;border-top:2px {style} currentColor"
+
+
+def _legend(entries: Sequence[tuple[str, str]]) -> str:
+    items = "".join(f'<li><i style="{css}"></i>{text(name)}</li>' for name, css in entries)
+    return f'<ul class="legend">{items}</ul>'
+
+
+def _frame(title: str, sentence: str, svg: str, legend: str) -> str:
+    head = f"<figcaption><b>{text(title)}</b><span>{text(sentence)}</span></figcaption>"
+    return f"<figure>{head}{svg}{legend}</figure>"
