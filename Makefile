@@ -1,0 +1,44 @@
+# make demo   SFT, PPO and evaluation of the embedded default (about 5 minutes on two cores)
+# make test   the test suite           make lint   ruff and mypy
+# Each creates .venv and installs what it needs; nothing is to be activated.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+# Volta (compute capability 7.0) has no kernels in current default wheels of torch.
+COMPUTE_CAP := $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | sort | head -n 1)
+CONSTRAINTS := $(if $(filter 7.0 7.2,$(COMPUTE_CAP)),constraints-v100.txt,constraints.txt)
+
+.PHONY: demo test test-slow lint clean
+.DELETE_ON_ERROR:
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "no venv module: install it (Debian: python3-venv)"; exit 2; }
+
+$(VENV)/installed: $(BIN)/python requirements.txt $(CONSTRAINTS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c $(CONSTRAINTS)
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c $(CONSTRAINTS)
+	@touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/python train.py demo
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
