@@ -1,0 +1,101 @@
+"""What a person watches: bars on a terminal, one line per iteration elsewhere."""
+
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console as RichConsole
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+
+class _Rate(ProgressColumn):
+    """Steps per second, or seconds per step."""
+
+    def render(self, task: Task) -> Text:
+        """The rate so far."""
+        if not task.speed:
+            return Text("")
+        return Text(f"{task.speed:.1f}/s" if task.speed >= 1 else f"{1 / task.speed:.1f} s each")
+
+
+class Console:
+    """Progress of one command: a bar for the whole, and one for the part under way.
+
+    Everything said with `say` also reaches a pipe or a file; bars are drawn on a terminal only.
+    """
+
+    def __init__(self, title: str, total: int) -> None:
+        """`total`: steps of the whole command."""
+        self.out = RichConsole(soft_wrap=True, highlight=False)
+        self._progress = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(),
+            console=self.out,
+            transient=True,
+            disable=not self.out.is_terminal,
+        )
+        self._whole: TaskID = self._progress.add_task(title, total=total)
+        self._part: TaskID = self._progress.add_task("", total=None, visible=False)
+
+    def __enter__(self) -> "Console":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def say(self, text: str) -> None:
+        """One line for the reader, above the bars."""
+        self.out.print(text, markup=False)
+
+    def step(self, done: int) -> None:
+        """So many steps of the whole are done."""
+        self._progress.update(self._whole, completed=done)
+
+    def phase(self, name: str, total: int) -> None:
+        """A part of the work begins, of `total` steps (0: unknown)."""
+        self._progress.reset(self._part, description=name, total=total or None, visible=True)
+
+    def advance(self, done: int) -> None:
+        """So many steps of the part are done."""
+        self._progress.update(self._part, completed=done)
+
+    def iteration(self, number: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
+        """A PPO iteration is complete."""
+        self.step(number)
+        self.say(iteration_line(number, total, metrics, seconds))
+
+
+# (metric, label, format) in reading order; what an iteration did not measure is left out.
+_COLUMNS = (
+    ("reward/mean", "R", "{:.3f}"),
+    ("reward/parses", "syntax", "{:.0%}"),
+    ("reward/all_pass", "all-pass", "{:.0%}"),
+    ("rollout/length", "tokens", "{:.1f}"),
+    ("ppo/ref_kl", "KL", "{:.2f}"),
+    ("ppo/entropy", "entropy", "{:.2f}"),
+    ("ppo/clip_frac", "clip", "{:.1%}"),
+    ("validation/all_pass", "| validation all-pass", "{:.1%}"),
+)
+
+
+def iteration_line(number: int, total: int, metrics: Mapping[str, float], seconds: float) -> str:
+    """One iteration in one line."""
+    parts = [f"{label} {form.format(metrics[name])}" for name, label, form in _COLUMNS if name in metrics]
+    if metrics.get("rollout/faults"):
+        parts.append(f"faults {metrics['rollout/faults']}")
+    return f"iteration {number}/{total}  " + "  ".join(parts) + f"  ({seconds:.1f} s)"

@@ -1,0 +1,34 @@
+"""From a command's name to its settings and its function."""
+
+from pathlib import Path
+
+from cli import settings
+from cli.demo import DemoCommand, run_demo
+from cli.errors import run_command
+from cli.evaluate import EvaluateCommand, run_evaluate
+from cli.ppo import PPOCommand, resume_defaults, run_ppo
+from cli.sample import SampleCommand, run_sample
+from cli.sft import SFTCommand, run_sft
+
+_COMMANDS = {
+    "sft": (SFTCommand, run_sft),
+    "demo": (DemoCommand, run_demo),
+    "sample": (SampleCommand, run_sample),
+    "evaluate": (EvaluateCommand, run_evaluate),
+}
+
+
+def dispatch(name: str, argv: list[str]) -> int:
+    """Parse and run one command; returns the exit status."""
+    prog = "evaluate.py" if name == "evaluate" else f"train.py {name}"
+
+    def command() -> None:
+        if name == "ppo":
+            run = settings.flag(argv, "resume")
+            start = resume_defaults(Path(run)) if run else None
+            run_ppo(settings.parse("ppo", PPOCommand, argv, prog=prog, start=start))
+        else:
+            kind, function = _COMMANDS[name]
+            function(settings.parse(name, kind, argv, prog=prog))  # type: ignore[operator]
+
+    return run_command(command)

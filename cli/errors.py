@@ -1,0 +1,55 @@
+"""Errors a user can cause, told in one line."""
+
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from data import DataError
+from models.errors import ModelError
+from ppo.errors import TrainingError
+from reward import RewardError
+from sandbox import SandboxError
+
+
+class UsageError(ValueError):
+    """A flag, a preset or a folder cannot be used as it is."""
+
+
+# An OSError is the user's too: a full disk, a folder without write permission.
+USER_ERRORS = (UsageError, DataError, ModelError, TrainingError, RewardError, SandboxError, OSError)
+
+INTERRUPTED = 130
+
+
+def run_command(command: Callable[[], None]) -> int:
+    """Run a command to its exit status: 0; 2 after an error, told in one line; 130 if interrupted.
+
+    SIGTERM is taken as Ctrl-C is, so that a batch system's stop leaves a usable checkpoint too. Anything
+    that is not the user's to mend keeps its traceback.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        command()
+    except USER_ERRORS as error:
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as interrupt:
+        print(f"interrupted{_told(interrupt)}", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror.lower()}"
+    return " ".join(str(error).split())
+
+
+def _told(interrupt: KeyboardInterrupt) -> str:
+    return f"; {interrupt.args[0]}" if interrupt.args else ""

@@ -1,0 +1,143 @@
+"""`evaluate.py`: checkpoints compared on the same problems, in a table with intervals."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console as RichConsole
+from rich.table import Table
+
+from cli.console import Console
+from cli.errors import UsageError
+from cli.measure import measure
+from cli.problems import encode_problems, read_problems
+from data.tiny_corpus import TinyCorpusConfig
+from models.precision import DeviceConfig, resolve_precision
+from models.storage import write_json
+from ppo.checkpoint import load_policy
+from reward import RewardConfig, Scorer
+from sandbox import Limits
+
+# Column of the summary -> heading, factor, format.
+_TABLE = (
+    ("syntax", "Syn. %", 100, "{:.1f}"),
+    ("any_pass", "≥1-P %", 100, "{:.1f}"),
+    ("all_pass", "All-P %", 100, "{:.1f}"),
+    ("reward", "mean R", 1, "{:.3f}"),
+    ("reward_pass_fraction", "R with k/T", 1, "{:.3f}"),
+    ("length", "length", 1, "{:.1f}"),
+)
+
+
+@dataclass(frozen=True)
+class EvaluateCommand:
+    """Compare checkpoints (PPO checkpoints or runs, SFT runs, model folders) on the same problems."""
+
+    checkpoints: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Checkpoint, run or model folders; a run stands for its best checkpoint."""
+    config: Path | None = None
+    """YAML preset; flags win over it."""
+    names: tuple[str, ...] = ()
+    """Names for the table, one per checkpoint; their paths by default."""
+    problems: str = "tiny/heldout"
+    """A file, or a split of the embedded corpus."""
+    num_problems: int = 0
+    """Use only so many, from the first; 0: all."""
+    samples: int = 1
+    """Programs per problem."""
+    temperature: float = 0.7
+    """Sampling temperature; 0 takes the likeliest token. Compare policies at the temperature of training."""
+    max_prompt_tokens: int = 1024
+    """Longer prompts keep the template and the end of the problem text."""
+    max_new_tokens: int = 512
+    """Longest response, in tokens."""
+    batch_size: int = 64
+    """Responses decoded side by side; results do not change."""
+    seed: int = 1
+    """Of the samples (the same for every checkpoint) and of the bootstrap."""
+    out: Path | None = None
+    """JSON file to write the results to."""
+    compute: Annotated[DeviceConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=DeviceConfig)
+    objective: RewardConfig = field(default_factory=RewardConfig)
+    limits: Limits = field(default_factory=Limits)
+    corpus: TinyCorpusConfig = field(default_factory=TinyCorpusConfig)
+
+
+def run_evaluate(settings: EvaluateCommand) -> None:
+    """Measure, print the table, write the results. Raises one of cli.errors.USER_ERRORS."""
+    results = evaluate(settings)
+    if settings.out is not None:
+        settings.out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(settings.out, results)
+    RichConsole(soft_wrap=True).print(table(results))
+
+
+def evaluate(settings: EvaluateCommand) -> dict[str, Any]:
+    """The content of evaluation.json.
+
+    Every checkpoint is opened before the first is measured: a mistyped path costs no waiting.
+    """
+    paths = settings.checkpoints
+    names = _names(paths, settings.names)
+    if settings.temperature < 0 or settings.samples < 1 or settings.num_problems < 0:
+        raise UsageError("temperature and num_problems must not be negative, and samples at least 1")
+    precision = resolve_precision(settings.compute)
+    policies = [load_policy(path, precision) for path in paths]
+    problems = read_problems(settings.problems, settings.corpus)
+    problems = problems[: settings.num_problems or None]
+    models = []
+    with ExitStack() as stack:
+        scorer = stack.enter_context(Scorer(settings.objective, limits=settings.limits))
+        console = stack.enter_context(Console("evaluate", len(paths)))
+        for done, (name, path, policy) in enumerate(zip(names, paths, policies, strict=True)):
+            prompts, _ = encode_problems(
+                problems, policy.tokenizer, settings.max_prompt_tokens, drop_long=False
+            )
+            console.phase(name[-10:], len(prompts) * settings.samples)
+            measured = measure(
+                policy,
+                prompts,
+                scorer,
+                samples=settings.samples,
+                temperature=settings.temperature,
+                max_new_tokens=settings.max_new_tokens,
+                batch_size=settings.batch_size,
+                seed=settings.seed,
+                progress=console.advance,
+            )
+            models.append({"name": name, "checkpoint": str(path), **measured.summary(settings.seed)})
+            console.step(done + 1)
+    return {
+        "problems": len(problems),
+        "source": settings.problems,
+        "samples": settings.samples,
+        "temperature": settings.temperature,
+        "seed": settings.seed,
+        "models": models,
+    }
+
+
+def table(results: dict[str, Any]) -> Table:
+    """The paper's columns, with mean program length (characters) beside, as mean and [95 % interval]."""
+    title = f"{results['problems']} problems x {results['samples']}, T = {results['temperature']}"
+    view = Table("model", title=title, caption="[95 % bootstrap interval over problems]")
+    for _, heading, _, _ in _TABLE:
+        view.add_column(heading, justify="right")
+    for model in results["models"]:
+        cells = []
+        for column, _, factor, form in _TABLE:
+            mean, low, high = (form.format(factor * model[column][key]) for key in ("mean", "low", "high"))
+            cells.append(f"{mean}\n\\[{low}-{high}]")
+        view.add_row(model["name"], *cells)
+    return view
+
+
+def _names(paths: Sequence[Path], names: Sequence[str]) -> list[str]:
+    if not paths:
+        raise UsageError("name at least one checkpoint to evaluate")
+    if names and len(names) != len(paths):
+        raise UsageError(f"--names: {len(names)} names for {len(paths)} checkpoints")
+    return list(names) or [str(path) for path in paths]

@@ -1,0 +1,151 @@
+"""`train.py ppo`: an SFT model and problems in, checkpoints out."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from cli.console import Console
+from cli.errors import UsageError
+from cli.measure import measure
+from cli.problems import encode_problems, long_note, read_problems
+from cli.runs import create_run
+from cli.scoring import FunctionScorer, ScheduledScorer
+from cli.settings import load_preset
+from data.tiny_corpus import TinyCorpusConfig
+from models.adapter import TuneConfig
+from models.policy import Policy, build_policy
+from models.precision import DeviceConfig, resolve_precision
+from ppo.checkpoint import load_weights, newest_checkpoint, open_checkpoint, restore
+from ppo.config import PPOConfig
+from ppo.loop import train
+from ppo.prompts import EncodedPrompt
+from ppo.rollout import Scorer as LoopScorer
+from ppo.runlog import RunLog
+from ppo.state import fresh_state
+from reward import RewardConfig, RewardSchedule, ScheduleConfig, Scorer
+from sandbox import Limits
+
+
+@dataclass(frozen=True)
+class PPOCommand:
+    """Train an SFT model with PPO on problems; writes OUT/checkpoints/ and logs."""
+
+    config: Path | None = None
+    """YAML preset; flags win over it."""
+    sft: Path | None = None
+    """Run folder of `train.py sft`, or a model folder: start, frozen base and reference."""
+    init: Path | None = None
+    """Start from the policy and value weights of this checkpoint or run (of the same SFT model)."""
+    problems: str = "tiny/rl"
+    """Problems to train on: a file, or a split of the embedded corpus."""
+    validation: str = "tiny/validation"
+    """Problems that choose the best checkpoint, by the share that passes all tests."""
+    num_validation: int = 200
+    """How many of them to use, from the first."""
+    reward: str | None = None
+    """file.py:function, called with (problem, program) pairs, in place of the project's reward."""
+    out: Path = Path("runs/ppo")
+    """Run folder to write."""
+    overwrite: bool = False
+    """Replace the run folder if it exists."""
+    resume: Path | None = None
+    """Run folder to go on with, from its newest checkpoint and under its own settings; flags win."""
+    drop_long: bool = False
+    """Leave problems out whose prompt is longer than max_prompt_tokens."""
+    ppo: Annotated[PPOConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=PPOConfig)
+    tune: Annotated[TuneConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=TuneConfig)
+    compute: Annotated[DeviceConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=DeviceConfig)
+    objective: RewardConfig = field(default_factory=RewardConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    limits: Limits = field(default_factory=Limits)
+    corpus: TinyCorpusConfig = field(default_factory=TinyCorpusConfig)
+
+
+def run_ppo(settings: PPOCommand) -> None:
+    """Train to the last iteration. Raises one of cli.errors.USER_ERRORS."""
+    if settings.sft is None:
+        raise UsageError("--sft DIR is needed: the run folder of `train.py sft`, or a model folder")
+    out = settings.resume or settings.out
+    config = settings.ppo
+    precision = resolve_precision(settings.compute)
+    resumed = open_checkpoint(newest_checkpoint(out)) if settings.resume else None
+    policy = build_policy(settings.sft, settings.tune, precision, config.seed)
+    if settings.init is not None and resumed is None:
+        load_weights(open_checkpoint(settings.init), policy)
+        config = replace(config, init_value_bias=False)  # the critic comes with the weights
+
+    prompts, note = _encode(settings.problems, settings, policy)
+    validation, _ = _encode(settings.validation, settings, policy)
+    state = fresh_state(policy, prompts, config)
+    with ExitStack() as stack:
+        judge = stack.enter_context(Scorer(settings.objective, limits=settings.limits))
+        scorer = _loop_scorer(settings, judge)
+        if resumed is None:
+            create_run(out, settings, "ppo", overwrite=settings.overwrite)
+        console = stack.enter_context(Console("PPO", config.iterations))
+        log = RunLog(out, console, config.iterations)
+        stack.callback(log.close)
+        if resumed is not None:
+            restore(resumed, policy, state)
+            scorer.load_state_dict(state.scorer)
+            log.truncate(resumed.state["logs"])
+            console.say(f"resuming from {resumed.path.name}")
+        console.say(f"PPO: {len(prompts)} problems, {config.batch_size} programs per iteration; {note}")
+        train(
+            config,
+            policy,
+            state,
+            scorer=scorer,
+            evaluator=_evaluator(config, validation[: settings.num_validation], judge, console),
+            log=log,
+            checkpoints=out / "checkpoints",
+        )
+        best = state.best
+        console.say(f"best: iteration {best['iteration']}, validation all-pass {best['all_pass']:.1%}")
+
+
+def resume_defaults(folder: Path) -> PPOCommand:
+    """The settings a run was started with. Raises UsageError where there is no such run."""
+    if not (folder / "config.yaml").is_file():
+        raise UsageError(f"--resume {folder}: no run there (config.yaml is missing)")
+    return load_preset(folder / "config.yaml", "ppo", PPOCommand)
+
+
+def _encode(source: str, settings: PPOCommand, policy: Policy) -> tuple[list[EncodedPrompt], str]:
+    problems = read_problems(source, settings.corpus)
+    limit = settings.ppo.max_prompt_tokens
+    prompts, long = encode_problems(problems, policy.tokenizer, limit, drop_long=settings.drop_long)
+    return prompts, long_note(long, len(problems), limit, drop_long=settings.drop_long)
+
+
+def _loop_scorer(settings: PPOCommand, judge: Scorer) -> LoopScorer:
+    if settings.reward is not None:
+        return FunctionScorer(settings.reward)
+    return ScheduledScorer(judge, RewardSchedule(settings.objective, settings.schedule))
+
+
+def _evaluator(
+    config: PPOConfig, prompts: list[EncodedPrompt], judge: Scorer, console: Console
+) -> Callable[[Policy], dict[str, float]]:
+    """Validation at the training temperature, always by the project's tests: never by a training reward."""
+
+    def evaluate(policy: Policy) -> dict[str, float]:
+        summary = measure(
+            policy,
+            prompts,
+            judge,
+            samples=1,
+            temperature=config.temperature,
+            max_new_tokens=config.max_new_tokens,
+            batch_size=config.rollout_batch,
+            seed=config.seed,
+            progress=console.advance,
+        ).summary(config.seed)
+        names = ("syntax", "any_pass", "all_pass", "reward", "length")
+        return {f"validation/{name}": summary[name]["mean"] for name in names}
+
+    return evaluate

@@ -1,0 +1,109 @@
+"""`train.py sample`: a typed problem in, a program with its verdict and its reward out."""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+from rich.console import Console as RichConsole
+from rich.syntax import Syntax
+
+from cli.errors import UsageError
+from cli.problems import encode_problems
+from data import Problem, TestCase
+from models.precision import DeviceConfig, resolve_precision
+from ppo.checkpoint import load_policy
+from ppo.rollout import sample_responses
+from reward import Reward, RewardConfig, Scorer
+from sandbox import Limits
+
+
+@dataclass(frozen=True)
+class SampleCommand:
+    """Type a problem (or pass --prompt), see the program, its verdict and its reward."""
+
+    checkpoint: Path = Path("runs/demo/ppo")
+    """PPO checkpoint or run, SFT run, or model folder."""
+    config: Path | None = None
+    """YAML preset; flags win over it."""
+    prompt: str | None = None
+    """The problem; left out, problems are read from standard input, one per line."""
+    test: tuple[str, ...] = ()
+    """Tests as INPUT=OUTPUT, with \\n for a line break; without one the program is run on an empty input."""
+    temperature: float = 0.7
+    """Sampling temperature; 0 takes the likeliest token."""
+    max_prompt_tokens: int = 1024
+    """Longer prompts keep the template and the end of the problem text."""
+    max_new_tokens: int = 512
+    """Longest response, in tokens."""
+    seed: int = 1
+    """Of the samples."""
+    compute: Annotated[DeviceConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=DeviceConfig)
+    objective: RewardConfig = field(default_factory=RewardConfig)
+    limits: Limits = field(default_factory=Limits)
+
+
+def run_sample(settings: SampleCommand) -> None:
+    """Answer one problem, or each line of standard input. Raises one of cli.errors.USER_ERRORS."""
+    policy = load_policy(settings.checkpoint, resolve_precision(settings.compute))
+    tests = tuple(_parse_test(text) for text in settings.test) or (TestCase("", ""),)
+    generator = torch.Generator().manual_seed(settings.seed)
+    console = RichConsole(soft_wrap=True, highlight=False)
+    with Scorer(settings.objective, limits=settings.limits) as scorer:
+        for number, text in enumerate(_prompts(settings.prompt, console)):
+            problem = Problem(id=f"typed-{number}", prompt=text, tests=tests)
+            prompts, _ = encode_problems(
+                [problem], policy.tokenizer, settings.max_prompt_tokens, drop_long=False
+            )
+            responses = sample_responses(
+                policy,
+                prompts,
+                max_new_tokens=settings.max_new_tokens,
+                temperature=settings.temperature,
+                batch_size=1,
+                generator=generator,
+            )
+            pairs = responses.pairs()
+            console.print(Syntax(pairs[0][1], "python", background_color="default"))
+            for line in _verdict(scorer.score(pairs)[0], bool(settings.test)):
+                console.print(line, markup=False)
+
+
+def _prompts(prompt: str | None, console: RichConsole):  # type: ignore[no-untyped-def]
+    """The one prompt, or every line typed until the end of input."""
+    if prompt is not None:
+        yield prompt
+        return
+    if sys.stdin.isatty():
+        console.print("Type a problem and press Enter; an empty line ends.")
+    for line in sys.stdin:
+        if not line.strip():
+            return
+        yield line.strip()
+
+
+def _verdict(reward: Reward | None, has_tests: bool) -> list[str]:
+    if reward is None:
+        return ["the sandbox failed; no verdict"]
+    outcome = reward.outcome
+    lines = [f"stage: {reward.group}" + (f" ({outcome.error})" if outcome.error else "")]
+    for number, verdict in enumerate(outcome.verdicts, 1):
+        passed = f", {'passed' if verdict.passed else 'not passed'}" if has_tests else ""
+        error = f" ({verdict.error})" if verdict.error else ""
+        lines.append(f"run {number}: {verdict.status}{passed}{error}  output {verdict.stdout!r}")
+    lines += [f"finding: {f.id} {f.severity}, line {f.line}" for f in outcome.findings]
+    if has_tests:
+        parts = f"functional {reward.functional:.2f}, security {reward.security:.2f}"
+        lines.append(f"passed {outcome.passed} of {outcome.num_tests};  R = {reward.total:.3f} ({parts})")
+    else:
+        lines.append("no tests given, so no reward: add --test 'INPUT=OUTPUT'")
+    return lines
+
+
+def _parse_test(text: str) -> TestCase:
+    given, equals, expected = text.partition("=")
+    if not equals:
+        raise UsageError(f"--test {text!r}: write INPUT=OUTPUT")
+    return TestCase(given.replace("\\n", "\n"), expected.replace("\\n", "\n"))

@@ -1,0 +1,84 @@
+"""What the loop is handed as a scorer: the project's reward on its schedule, or a user's function."""
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from cli.errors import UsageError
+from data import Problem
+from ppo.rollout import PlainScore, Score
+from reward import RewardSchedule, Scorer
+
+
+@dataclass
+class ScheduledScorer:
+    """Programs to rewards under the objective that applies in an iteration."""
+
+    scorer: Scorer
+    schedule: RewardSchedule
+
+    def __call__(self, pairs: Sequence[tuple[Problem, str]], iteration: int) -> Sequence[Score | None]:
+        """One reward per pair, in order; None where the sandbox failed."""
+        rewards = self.schedule.rewards(self.scorer.outcomes(pairs), iteration)
+        self.schedule.observe(iteration, rewards)
+        return rewards
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the schedule."""
+        return self.schedule.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.schedule.load_state_dict(state)
+
+
+class FunctionScorer:
+    """A user's Python function as the reward.
+
+    It is called with the list of (problem, program) pairs of a rollout and returns a list as long, of
+    floats, Scores, or None where it could not score.
+    """
+
+    def __init__(self, spec: str) -> None:
+        """`spec`: path/to/file.py:function. Raises UsageError where there is no such function."""
+        path, _, name = spec.rpartition(":")
+        if not path or not name or not Path(path).is_file():
+            raise UsageError(f"--reward {spec}: expected file.py:function, with a file that exists")
+        self.spec = spec
+        self.function = getattr(_import_file(Path(path)), name, None)
+        if not callable(self.function):
+            raise UsageError(f"--reward {spec}: {path} has no function {name}")
+
+    def __call__(self, pairs: Sequence[tuple[Problem, str]], iteration: int) -> Sequence[Score | None]:
+        """The function's scores, each made a Score."""
+        scores = list(self.function(list(pairs)))  # type: ignore[misc]
+        if len(scores) != len(pairs):
+            raise UsageError(f"--reward {self.spec}: returned {len(scores)} scores for {len(pairs)} programs")
+        return [self._as_score(score) for score in scores]
+
+    def _as_score(self, score: Any) -> Score | None:
+        if score is None or hasattr(score, "total"):
+            return score
+        try:
+            return PlainScore(float(score))
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"--reward {self.spec}: {score!r} is neither a number nor a Score") from error
+
+    def state_dict(self) -> dict[str, Any]:
+        """Functions have no state that a checkpoint could keep."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""
+
+
+def _import_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"--reward {path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,121 @@
+"""`train.py sft`: demonstrations in, a model folder out."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from cli.console import Console
+from cli.errors import UsageError
+from cli.problems import EMBEDDED, encode_problems, long_note, read_problems
+from cli.runs import create_run
+from data import Problem, render
+from data.tiny_corpus import TinyCorpusConfig
+from data.tiny_slips import demonstrations
+from models.adapter import TuneConfig
+from models.precision import DeviceConfig, Precision, resolve_precision
+from models.sft import Demonstration, SFTConfig, save_model, train_sft
+from models.storage import load_model, load_tokenizer, weight_hash, write_json
+from models.tiny import TinyConfig, build_model, build_tokenizer
+
+
+@dataclass(frozen=True)
+class SFTCommand:
+    """Train a model on demonstrations; writes OUT/model/, the base and the reference of PPO."""
+
+    config: Path | None = None
+    """YAML preset; flags win over it."""
+    model: str = "tiny"
+    """Folder or hub name of a causal language model; tiny: a small one made from scratch."""
+    problems: str = "tiny/sft"
+    """Problems with solutions to learn from: a file, or tiny/sft, the embedded demonstrations."""
+    validation: str | None = "tiny/validation"
+    """Problems with solutions for the validation loss; none: no validation loss."""
+    out: Path = Path("runs/sft")
+    """Run folder to write."""
+    overwrite: bool = False
+    """Replace the run folder if it exists."""
+    max_prompt_tokens: int = 1024
+    """Longer prompts keep the template and the end of the problem text."""
+    drop_long: bool = False
+    """Leave problems with longer prompts out instead."""
+    sft: Annotated[SFTConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=SFTConfig)
+    tune: Annotated[TuneConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=TuneConfig)
+    compute: Annotated[DeviceConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=DeviceConfig)
+    tiny: TinyConfig = field(default_factory=TinyConfig)
+    corpus: TinyCorpusConfig = field(default_factory=TinyCorpusConfig)
+
+
+def run_sft(settings: SFTCommand) -> None:
+    """Train, and write the merged model. Raises one of cli.errors.USER_ERRORS."""
+    precision = resolve_precision(settings.compute)
+    pairs = _demonstrations(settings.problems, settings.corpus)
+    validation = _demonstrations(settings.validation, settings.corpus) if settings.validation else []
+    model, tokenizer = _load_or_build(settings, pairs, precision)
+    train_set, note = _encode(pairs, tokenizer, settings)
+    validation_set, _ = _encode(validation, tokenizer, settings)
+    create_run(settings.out, settings, "sft", overwrite=settings.overwrite)
+
+    steps = math.ceil(settings.sft.epochs * len(train_set) / settings.sft.batch_size)
+    with Console("SFT", steps) as console, (settings.out / "metrics.jsonl").open("w") as metrics_file:
+        console.say(f"SFT: {len(train_set)} demonstrations, {steps} steps on {precision.device}; {note}")
+
+        def report(step: int, steps: int, metrics: dict[str, float]) -> None:
+            metrics_file.write(json.dumps({"step": step, **metrics}) + "\n")
+            console.step(step)
+            if "validation_loss" in metrics or step == steps:
+                shown = "  ".join(f"{k} {v:.3f}" for k, v in metrics.items() if k.endswith("loss"))
+                console.say(f"step {step}/{steps}  {shown}")
+
+        eos_id = int(tokenizer.eos_token_id)
+        trained = train_sft(
+            model, eos_id, train_set, validation_set, settings.sft, settings.tune, precision, report
+        )
+        save_model(settings.out / "model", trained, tokenizer)
+        write_json(settings.out / "sft.json", {"weights_sha256": weight_hash(settings.out / "model")})
+        console.say(f"model written to {settings.out / 'model'}")
+
+
+def _demonstrations(source: str, corpus: TinyCorpusConfig) -> list[tuple[Problem, str]]:
+    """(problem, program) pairs: the first solution of each problem that has one."""
+    problems = read_problems(source, corpus)
+    if source.startswith(EMBEDDED):
+        return demonstrations(problems, corpus)
+    pairs = [(problem, problem.solutions[0]) for problem in problems if problem.solutions]
+    if not pairs:
+        raise UsageError(f"{source}: no problem there has a solution to learn from")
+    return pairs
+
+
+def _load_or_build(
+    settings: SFTCommand, pairs: Sequence[tuple[Problem, str]], precision: Precision
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    if settings.model == "tiny":
+        texts = (render(problem) + program for problem, program in pairs)
+        tokenizer = build_tokenizer(texts, settings.tiny.vocab_size)
+        return build_model(tokenizer, settings.tiny, settings.sft.seed), tokenizer
+    path = Path(settings.model) if Path(settings.model).exists() else settings.model
+    return load_model(path, precision.dtype), load_tokenizer(path)
+
+
+def _encode(
+    pairs: Sequence[tuple[Problem, str]], tokenizer: PreTrainedTokenizerBase, settings: SFTCommand
+) -> tuple[list[Demonstration], str]:
+    """Pairs as ids, and a line about prompts over the limit."""
+    if not pairs:
+        return [], ""
+    programs = {problem.id: program for problem, program in pairs}
+    problems = [problem for problem, _ in pairs]
+    encoded, long = encode_problems(
+        problems, tokenizer, settings.max_prompt_tokens, drop_long=settings.drop_long
+    )
+    demos = [
+        Demonstration(p.ids, tuple(tokenizer(programs[p.problem.id], add_special_tokens=False).input_ids))
+        for p in encoded
+    ]
+    return demos, long_note(long, len(pairs), settings.max_prompt_tokens, drop_long=settings.drop_long)

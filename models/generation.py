@@ -1,0 +1,102 @@
+"""Sampling with a KV cache: what the rollout and the evaluation use."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from models.logprobs import position_ids
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Sampled responses. T is the length of the longest one."""
+
+    response_ids: Tensor
+    """(B, T) ids, the pad id after a response's end."""
+    response_mask: Tensor
+    """(B, T) bool, True = a token the policy chose, the stop token included."""
+    logprobs: Tensor
+    """(B, T) float32, of the sampled tokens under the sampling distribution; 0 outside the mask."""
+
+
+@torch.no_grad()
+def generate(
+    model: nn.Module,
+    prompt_ids: Tensor,
+    prompt_mask: Tensor,
+    *,
+    max_new_tokens: int,
+    temperature: float,
+    stop_ids: list[int],
+    pad_id: int,
+    generator: torch.Generator,
+) -> Generation:
+    """Sample one response for every row from softmax(logits / temperature); temperature 0 takes the best.
+
+    Nothing else shapes the distribution (no top-k, top-p or penalties): the update scores the tokens under
+    the same one. A response stops after its first stop token, and finished rows leave the batch.
+
+    The random numbers of a row are drawn before the first token, from `generator` (on the CPU), so a
+    response does not depend on which rows share its batch, nor on when they finish.
+
+    Args:
+        prompt_ids, prompt_mask: (B, P), padded on the left.
+    """
+    batch, device = prompt_ids.shape[0], prompt_ids.device
+    draws = torch.rand((batch, max_new_tokens), generator=generator, dtype=torch.float64).to(device)
+    response_ids = torch.full((batch, max_new_tokens), pad_id, dtype=torch.long, device=device)
+    mask = torch.zeros((batch, max_new_tokens), dtype=torch.bool, device=device)
+    logprobs = torch.zeros((batch, max_new_tokens), dtype=torch.float32, device=device)
+    stops = torch.tensor(stop_ids, device=device)
+
+    live = torch.arange(batch, device=device)  # (b,) rows still writing
+    cache = DynamicCache()
+    input_ids, attention = prompt_ids, prompt_mask.long()
+    positions = position_ids(attention)
+    for t in range(max_new_tokens):
+        logits = model(
+            input_ids=input_ids,
+            attention_mask=attention,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]  # (b, V)
+        tokens, token_logprobs = sample_tokens(logits, temperature, draws[live, t])
+        response_ids[live, t], logprobs[live, t], mask[live, t] = tokens, token_logprobs, True
+
+        going_on = ~torch.isin(tokens, stops)
+        if not going_on.all():
+            keep = going_on.nonzero(as_tuple=True)[0]
+            live, tokens, attention, positions = live[keep], tokens[keep], attention[keep], positions[keep]
+            if live.numel() == 0:
+                break
+            cache.batch_select_indices(keep)
+        input_ids = tokens[:, None]
+        attention = torch.cat([attention, attention.new_ones(len(live), 1)], dim=1)
+        positions = positions[:, -1:] + 1
+    length = int(mask.sum(dim=1).max())
+    return Generation(response_ids[:, :length], mask[:, :length], logprobs[:, :length])
+
+
+def sample_tokens(logits: Tensor, temperature: float, draws: Tensor) -> tuple[Tensor, Tensor]:
+    """One token per row by inversion of the cumulative distribution, and its log-probability.
+
+    Args:
+        logits: (b, V). `draws`: (b,) uniform in [0, 1).
+
+    Returns:
+        ids (b,) and log-probabilities (b,) float32. At temperature 0: the most likely token, under the
+        distribution at temperature 1.
+    """
+    logprobs = torch.log_softmax(logits.float() / (temperature or 1.0), dim=-1)
+    if temperature == 0:
+        tokens = logprobs.argmax(dim=-1)
+    else:
+        cumulative = logprobs.double().exp().cumsum(dim=-1)  # float64: 32k terms, and no token unreachable
+        # The last entry is 1 up to rounding; scaled by it, a draw cannot fall behind the last token.
+        tokens = torch.searchsorted(cumulative, (draws * cumulative[:, -1])[:, None], right=True).squeeze(-1)
+        tokens = tokens.clamp(max=logits.shape[-1] - 1)
+    return tokens, logprobs.gather(-1, tokens[:, None]).squeeze(-1)

@@ -1,0 +1,229 @@
+"""The actor-critic: one network with a value head, and the frozen reference it is held to."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from models.adapter import TuneConfig, add_lora, disable_dropout, disabled, merged
+from models.errors import ModelError
+from models.generation import Generation, generate
+from models.logprobs import position_ids, token_logprobs
+from models.precision import Precision
+from models.storage import load_model, load_tokenizer, stop_ids, weight_hash
+
+
+class TokenBatch(NamedTuple):
+    """Prompts padded on the left, responses padded on the right. Masks are True on real tokens."""
+
+    prompt_ids: Tensor
+    """(B, P)"""
+    prompt_mask: Tensor
+    """(B, P) bool"""
+    response_ids: Tensor
+    """(B, T)"""
+    response_mask: Tensor
+    """(B, T) bool"""
+
+
+class TokenStats(NamedTuple):
+    """What a forward pass says of every response token: (B, T) float32, 0 outside the mask."""
+
+    logprobs: Tensor
+    values: Tensor
+    entropy: Tensor
+
+
+@dataclass(frozen=True)
+class SFTModel:
+    """The model folder that a policy stands on, as checkpoints name it."""
+
+    path: Path
+    sha256: str
+
+
+class ValueHead(nn.Module):
+    """A linear map from the final hidden state to a value, in float32.
+
+    Weights start at zero: the critic's first opinion is its bias, everywhere. (A head drawn at random
+    reports values many times the size of a reward, and the first updates go into taking them back.)
+    """
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(hidden_size, 1)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(…, H) -> (…)"""
+        return self.linear(hidden.float()).squeeze(-1)
+
+
+class Policy(nn.Module):
+    """Frozen base with LoRA (or a fully trained network), value head, and reference.
+
+    With LoRA the reference is the same network with the adapters off, so it costs no memory and is the SFT
+    model exactly; with full tuning it is a frozen copy.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: PreTrainedTokenizerBase,
+        precision: Precision,
+        *,
+        reference: PreTrainedModel | None = None,
+        sft: SFTModel | None = None,
+        tune: TuneConfig | None = None,
+    ) -> None:
+        """`reference` None: `model` is a peft model and its adapters are switched off instead.
+
+        `sft` and `tune` say how the policy was built, so that a checkpoint of it can be opened again.
+        """
+        super().__init__()
+        self.model = model
+        network: Any = model if reference is not None else model.get_base_model()  # type: ignore[operator]
+        self.network: PreTrainedModel = network
+        self.value_head = ValueHead(network.config.get_text_config().hidden_size)
+        self.tokenizer = tokenizer
+        self.precision = precision
+        self.sft = sft
+        self.tune = tune or TuneConfig()
+        # In a list, so that it is neither moved, saved nor trained as a part of the policy.
+        self._reference = [] if reference is None else [reference.requires_grad_(False).eval()]
+        self.stop_ids = stop_ids(self.network, tokenizer)
+        pad = tokenizer.pad_token_id
+        self.pad_id: int = tokenizer.eos_token_id if pad is None else pad  # masks decide, never this id
+        for each in (self.network, *self._reference):
+            disable_dropout(each)
+        self.to(precision.device)
+        for each in self._reference:
+            each.to(precision.device)
+
+    @property
+    def uses_lora(self) -> bool:
+        """Whether only adapters (and the value head) are trained."""
+        return not self._reference
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.precision.device
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """Trained parameters of the network by name; the value head's are apart."""
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def forward(self, batch: TokenBatch, temperature: float, *, entropy_grad: bool = False) -> TokenStats:
+        """Log-probabilities under the sampling distribution, values and entropies of the response tokens."""
+        with self.precision.autocast():
+            hidden = self._response_states(self.network, batch)  # (N, H)
+            logprobs, entropy = self._logprobs(self.network, hidden, batch, temperature, entropy_grad)
+        values = self.value_head(hidden)  # (N,)
+        return TokenStats(*(_scatter(x, batch.response_mask) for x in (logprobs, values, entropy)))
+
+    @torch.no_grad()
+    def ref_logprobs(self, batch: TokenBatch, temperature: float) -> Tensor:
+        """The same tokens under the SFT reference: (B, T)."""
+        with self._as_reference() as network, self.precision.autocast():
+            hidden = self._response_states(network, batch)
+            logprobs, _ = self._logprobs(network, hidden, batch, temperature, False)
+        return _scatter(logprobs, batch.response_mask)
+
+    def generate(
+        self,
+        prompt_ids: Tensor,
+        prompt_mask: Tensor,
+        *,
+        max_new_tokens: int,
+        temperature: float,
+        generator: torch.Generator,
+    ) -> Generation:
+        """Sample one response per prompt, with the adapters folded in; see models.generation.generate."""
+        was_training = self.training
+        self.eval()  # in training mode gradient checkpointing would switch the KV cache off
+        try:
+            with merged(self.model), self.precision.autocast():
+                return generate(
+                    self.network,
+                    prompt_ids.to(self.device),
+                    prompt_mask.to(self.device),
+                    max_new_tokens=max_new_tokens,
+                    temperature=temperature,
+                    stop_ids=self.stop_ids,
+                    pad_id=self.pad_id,
+                    generator=generator,
+                )
+        finally:
+            self.train(was_training)
+
+    def text(self, response_ids: list[int]) -> str:
+        """The text of one response; a stop token at its end is not part of it."""
+        if response_ids and response_ids[-1] in self.stop_ids:
+            response_ids = response_ids[:-1]
+        return self.tokenizer.decode(response_ids, clean_up_tokenization_spaces=False)
+
+    @contextmanager
+    def _as_reference(self) -> Iterator[PreTrainedModel]:
+        if self._reference:
+            yield self._reference[0]
+        else:
+            with disabled(self.model):
+                yield self.network
+
+    def _response_states(self, network: PreTrainedModel, batch: TokenBatch) -> Tensor:
+        """Final hidden states from which each response token was (or would be) chosen: (N, H)."""
+        ids = torch.cat([batch.prompt_ids, batch.response_ids], dim=1)  # (B, P+T)
+        mask = torch.cat([batch.prompt_mask, batch.response_mask], dim=1)  # (B, P+T)
+        states = network.get_decoder()(
+            input_ids=ids, attention_mask=mask.long(), position_ids=position_ids(mask), use_cache=False
+        ).last_hidden_state  # (B, P+T, H)
+        # Token t of the response was chosen after reading the prompt and the tokens before t.
+        start = batch.prompt_ids.shape[1] - 1
+        return states[:, start : start + batch.response_ids.shape[1]][batch.response_mask]
+
+    def _logprobs(
+        self,
+        network: PreTrainedModel,
+        hidden: Tensor,
+        batch: TokenBatch,
+        temperature: float,
+        entropy_grad: bool,
+    ) -> tuple[Tensor, Tensor]:
+        targets = batch.response_ids[batch.response_mask]  # (N,)
+        return token_logprobs(
+            hidden, network.get_output_embeddings(), targets, temperature, entropy_grad=entropy_grad
+        )
+
+
+def build_policy(sft_dir: Path, tune: TuneConfig, precision: Precision, seed: int) -> Policy:
+    """A policy that starts as the SFT model in `sft_dir` (a run of `train.py sft`, or a model folder).
+
+    Raises:
+        ModelError: the model or its tokenizer is missing, damaged, or has no EOS token.
+    """
+    folder = sft_dir / "model" if (sft_dir / "model").is_dir() else sft_dir
+    tokenizer = load_tokenizer(folder)
+    sft = SFTModel(folder.resolve(), weight_hash(folder))
+    if tune.tune == "lora":
+        model = add_lora(load_model(folder, precision.dtype), tune, seed)
+        policy = Policy(model, tokenizer, precision, sft=sft, tune=tune)
+    else:
+        # Trained weights stay float32 whatever the activations are in.
+        model = load_model(folder, torch.float32)
+        reference = load_model(folder, precision.dtype)
+        policy = Policy(model, tokenizer, precision, reference=reference, sft=sft, tune=tune)
+    if not policy.trainable():
+        raise ModelError("no parameter of the policy is trainable; check --tune and --lora-targets")
+    return policy
+
+
+def _scatter(values: Tensor, mask: Tensor) -> Tensor:
+    """(N,) values of the True places of a (B, T) mask, as (B, T) with zeros elsewhere."""
+    return torch.zeros(mask.shape, dtype=values.dtype, device=values.device).masked_scatter(mask, values)

@@ -1,0 +1,225 @@
+"""Supervised warm start: cross-entropy on demonstrations, prompt and padding masked, EOS supervised."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from models.adapter import TuneConfig, add_lora, disable_dropout
+from models.errors import ModelError
+from models.logprobs import position_ids, token_logprobs
+from models.precision import Precision
+from models.storage import atomic_folder, disk_errors
+
+
+@dataclass(frozen=True)
+class SFTConfig:
+    """Settings of the supervised warm start."""
+
+    epochs: float = 3.0
+    """Passes over the demonstrations; fractions are allowed."""
+    learning_rate: float = 2e-5
+    """Peak learning rate of AdamW."""
+    warmup: float = 0.1
+    """Share of the steps over which the learning rate rises from 0."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """How the learning rate falls after warm-up: not at all, or to 0 along a cosine."""
+    batch_size: int = 16
+    """Demonstrations per optimizer step."""
+    micro_batch_size: int = 16
+    """Demonstrations per backward pass; lower it when memory runs out. Gradients do not change."""
+    max_tokens: int = 2048
+    """Demonstrations that are longer, prompt included, are left out and counted."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay of AdamW."""
+    validate_every: int = 100
+    """Optimizer steps between validation losses; the last step always has one."""
+    seed: int = 1
+    """Of the order of the demonstrations, and of fresh weights."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "micro_batch_size", "max_tokens", "validate_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.epochs <= 0 or not 0 <= self.warmup < 1:
+            raise ValueError("epochs must be greater than 0, and warmup at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """A prompt and the program to answer it with, as ids. The EOS token is not in `completion_ids` yet."""
+
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+
+
+Report = Callable[[int, int, dict[str, float]], None]
+"""(step, steps, metrics) after every optimizer step; `validation_loss` where it was measured."""
+
+
+def train_sft(
+    model: PreTrainedModel,
+    eos_id: int,
+    train: Sequence[Demonstration],
+    validation: Sequence[Demonstration],
+    config: SFTConfig,
+    tune: TuneConfig,
+    precision: Precision,
+    report: Report,
+) -> PreTrainedModel:
+    """Fit the demonstrations and return the model, adapters merged.
+
+    The loss of a step is the sum over its completion tokens (EOS included) divided by their number, so
+    neither padding nor the cut into micro-batches changes it.
+
+    Raises:
+        ModelError: no demonstration is short enough.
+    """
+    train = _short_enough(train, config.max_tokens)
+    disable_dropout(model)
+    network: Any = add_lora(model, tune, config.seed) if tune.tune == "lora" else model
+    network.to(precision.device).train()
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    scaler = precision.grad_scaler()
+    steps = max(1, math.ceil(config.epochs * len(train) / config.batch_size))
+    batches = _Batches(train, config.batch_size, config.seed)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * learning_rate_factor(config, step, steps)
+        batch = batches.next()
+        tokens = sum(len(d.completion_ids) + 1 for d in batch)
+        loss = 0.0
+        for micro in _chunks(batch, config.micro_batch_size):
+            with precision.autocast():
+                part = completion_loss(network, micro, eos_id, precision.device) / tokens
+            scaler.scale(part).backward()
+            loss += part.item()
+        scaler.unscale_(optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        metrics = {"loss": loss, "grad_norm": norm.item(), "learning_rate": optimizer.param_groups[0]["lr"]}
+        if validation and ((step + 1) % config.validate_every == 0 or step + 1 == steps):
+            metrics["validation_loss"] = mean_loss(network, validation, eos_id, config, precision)
+        report(step + 1, steps, metrics)
+    return network.merge_and_unload() if tune.tune == "lora" else model
+
+
+def completion_loss(
+    network: torch.nn.Module, batch: Sequence[Demonstration], eos_id: int, device: torch.device
+) -> Tensor:
+    """Cross-entropy summed over the completion tokens and the EOS of each demonstration: a scalar."""
+    ids, mask, supervised = collate(batch, eos_id)
+    ids, mask, supervised = ids.to(device), mask.to(device), supervised.to(device)
+    model: Any = network.get_base_model() if isinstance(network, PeftModel) else network
+    hidden = model.get_decoder()(
+        input_ids=ids, attention_mask=mask.long(), position_ids=position_ids(mask), use_cache=False
+    ).last_hidden_state  # (B, L, H)
+    predicts = supervised[:, 1:]  # the state at i predicts token i+1
+    logprobs, _ = token_logprobs(
+        hidden[:, :-1][predicts], model.get_output_embeddings(), ids[:, 1:][predicts], temperature=1.0
+    )
+    return -logprobs.sum()
+
+
+def collate(batch: Sequence[Demonstration], eos_id: int) -> tuple[Tensor, Tensor, Tensor]:
+    """ids (B, L), mask of real tokens (B, L), mask of supervised tokens (B, L); padded on the right."""
+    length = max(len(d.prompt_ids) + len(d.completion_ids) + 1 for d in batch)
+    ids = torch.full((len(batch), length), eos_id, dtype=torch.long)
+    mask = torch.zeros((len(batch), length), dtype=torch.bool)
+    supervised = torch.zeros_like(mask)
+    for row, d in enumerate(batch):
+        tokens = (*d.prompt_ids, *d.completion_ids, eos_id)
+        ids[row, : len(tokens)] = torch.tensor(tokens)
+        mask[row, : len(tokens)] = True
+        supervised[row, len(d.prompt_ids) : len(tokens)] = True
+    return ids, mask, supervised
+
+
+@torch.no_grad()
+def mean_loss(
+    network: torch.nn.Module,
+    demonstrations: Sequence[Demonstration],
+    eos_id: int,
+    config: SFTConfig,
+    precision: Precision,
+) -> float:
+    """Mean cross-entropy per completion token, in nats."""
+    network.eval()
+    total, tokens = 0.0, 0
+    for batch in _chunks(sorted(demonstrations, key=_length), config.micro_batch_size):
+        with precision.autocast():
+            total += completion_loss(network, batch, eos_id, precision.device).item()
+        tokens += sum(len(d.completion_ids) + 1 for d in batch)
+    network.train()
+    return total / tokens
+
+
+def learning_rate_factor(config: SFTConfig, step: int, steps: int) -> float:
+    """What the learning rate is multiplied with at a step (counted from 0)."""
+    warmup = round(config.warmup * steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    if config.schedule == "constant":
+        return 1.0
+    return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Write full weights and tokenizer, all or not at all. Raises OSError where the disk refuses."""
+    with atomic_folder(folder) as partial, disk_errors(folder):
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+
+
+class _Batches:
+    """Endless batches of demonstrations of about equal length, in random order."""
+
+    def __init__(self, demonstrations: Sequence[Demonstration], size: int, seed: int) -> None:
+        self._demonstrations = demonstrations
+        self._size = size
+        self._generator = torch.Generator().manual_seed(seed)
+        self._queue: list[list[Demonstration]] = []
+
+    def next(self) -> list[Demonstration]:
+        """The next batch; a pass over all demonstrations ends with a smaller one if it must."""
+        if not self._queue:
+            self._queue = self._one_pass()
+        return self._queue.pop()
+
+    def _one_pass(self) -> list[list[Demonstration]]:
+        order = torch.randperm(len(self._demonstrations), generator=self._generator).tolist()
+        shuffled = [self._demonstrations[i] for i in order]
+        # Sorted inside windows of 32 batches: little padding, and still other neighbours in every pass.
+        window = 32 * self._size
+        batches = [
+            batch
+            for start in range(0, len(shuffled), window)
+            for batch in _chunks(sorted(shuffled[start : start + window], key=_length), self._size)
+        ]
+        return [batches[i] for i in torch.randperm(len(batches), generator=self._generator).tolist()]
+
+
+def _short_enough(demonstrations: Sequence[Demonstration], limit: int) -> list[Demonstration]:
+    short = [d for d in demonstrations if _length(d) + 1 <= limit]
+    if not short:
+        raise ModelError(f"none of the {len(demonstrations)} demonstrations fits into {limit} tokens")
+    return short
+
+
+def _length(demonstration: Demonstration) -> int:
+    return len(demonstration.prompt_ids) + len(demonstration.completion_ids)
+
+
+def _chunks(items: Sequence[Demonstration], size: int) -> list[Sequence[Demonstration]]:
+    return [items[i : i + size] for i in range(0, len(items), size)]

@@ -1,0 +1,55 @@
+"""Generalised advantage estimation over tokens, and whitening."""
+
+import torch
+from torch import Tensor
+
+from ppo.masked import check_shapes, keep, masked_mean
+
+
+def gae(
+    rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float | Tensor
+) -> tuple[Tensor, Tensor]:
+    """Advantages and value targets of every response token; zero outside the mask.
+
+        δₜ = rₜ + γ·Vₜ₊₁ − Vₜ        Âₜ = Σₖ (γλ)ᵏ·δₜ₊ₖ        Rₜ = Âₜ + Vₜ
+
+    The state after the last token is terminal whether the response ended by itself or was cut: its
+    value is 0. Source: Schulman et al., "High-Dimensional Continuous Control Using Generalized Advantage
+    Estimation" (arXiv 1506.02438), equation 16.
+
+    Args:
+        rewards, values, mask: (B, T). The mask of a row is a run of True, then False: credit flows
+            backwards through it, so a hole would cut a response in two.
+        gamma: discount per token, in [0, 1].
+        lam: λ in [0, 1], one number or one per response (B, 1).
+
+    Raises:
+        ValueError: shapes differ, or a mask has a hole.
+    """
+    check_shapes(mask, rewards=rewards, values=values)
+    if (mask[:, 1:] & ~mask[:, :-1]).any():
+        raise ValueError("a response mask must be a run of True followed by False, without holes")
+    decay = torch.as_tensor(lam, dtype=values.dtype, device=values.device).reshape(-1) * gamma  # (1,) or (B,)
+    values, rewards = keep(values, mask), keep(rewards, mask)
+    next_values = torch.cat([values[:, 1:], torch.zeros_like(values[:, :1])], dim=1)  # (B, T)
+    deltas = rewards + gamma * next_values - values  # (B, T)
+
+    advantages = torch.zeros_like(values)
+    running = torch.zeros_like(values[:, 0])  # (B,)
+    for t in reversed(range(mask.shape[1])):
+        running = torch.where(mask[:, t], deltas[:, t] + decay * running, 0.0)
+        advantages[:, t] = running
+    return advantages, keep(advantages + values, mask)
+
+
+def whiten(x: Tensor, mask: Tensor) -> Tensor:
+    """x shifted and scaled to masked mean 0 and variance 1; 0 outside the mask. (B, T)
+
+    The statistics are those of the whole tensor: handed one rollout, it keeps the size of a reward gap
+    comparable between prompts. A constant x gives zeros.
+    """
+    check_shapes(mask, x=x)
+    centred = keep(x - masked_mean(x, mask), mask)
+    variance = masked_mean(centred.square(), mask)
+    # Divided by the variance's root alone, the rounding noise of a constant x would become a signal.
+    return centred / (variance + 1e-8).sqrt()

@@ -1,0 +1,70 @@
+"""What one rollout collected, tensor by tensor, and the order in which the update reads it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from models.policy import TokenBatch
+
+
+@dataclass(frozen=True)
+class RolloutBuffer:
+    """B responses. Prompts are padded on the left, responses on the right.
+
+    The mask of a row whose score is missing (a fault of the sandbox) is False throughout: the row stays in
+    its place and is out of every sum.
+    """
+
+    prompt_ids: Tensor
+    """(B, P)"""
+    prompt_mask: Tensor
+    """(B, P) bool"""
+    response_ids: Tensor
+    """(B, T)"""
+    response_mask: Tensor
+    """(B, T) bool, True = a token the policy chose, EOS included"""
+    old_logprobs: Tensor
+    """(B, T) under the policy that sampled"""
+    ref_logprobs: Tensor
+    """(B, T) under the SFT reference"""
+    old_values: Tensor
+    """(B, T)"""
+    advantages: Tensor
+    """(B, T)"""
+    returns: Tensor
+    """(B, T) targets of the critic"""
+
+    def __len__(self) -> int:
+        return self.response_ids.shape[0]
+
+    @property
+    def tokens(self) -> TokenBatch:
+        """What a forward pass reads."""
+        return TokenBatch(self.prompt_ids, self.prompt_mask, self.response_ids, self.response_mask)
+
+    def rows(self, index: Tensor) -> "RolloutBuffer":
+        """The rows at `index`, in its order."""
+        return RolloutBuffer(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+    def trimmed(self) -> "RolloutBuffer":
+        """The same rows without columns that are padding in all of them; work for nothing otherwise."""
+        kept = int(self.prompt_mask.sum(dim=1).max())
+        length = max(1, int(self.response_mask.sum(dim=1).max()))
+        start = self.prompt_ids.shape[1] - kept
+        prompts = {name: getattr(self, name)[:, start:] for name in ("prompt_ids", "prompt_mask")}
+        others = {f.name: getattr(self, f.name)[:, :length] for f in fields(self) if f.name not in prompts}
+        return replace(self, **prompts, **others)
+
+    def minibatches(self, size: int, generator: torch.Generator) -> Iterator["RolloutBuffer"]:
+        """One epoch in random order; `size` divides the buffer."""
+        order = torch.randperm(len(self), generator=generator)
+        for index in order.split(size):
+            yield self.rows(index.to(self.response_ids.device))
+
+    def micro_batches(self, size: int) -> Iterator["RolloutBuffer"]:
+        """This (mini)batch in pieces of at most `size` rows, in order."""
+        index = torch.arange(len(self), device=self.response_ids.device)
+        for piece in index.split(size):
+            yield self.rows(piece).trimmed()

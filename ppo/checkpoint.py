@@ -1,0 +1,257 @@
+"""Checkpoints: everything needed to go on, in safetensors and JSON, written all or not at all.
+
+checkpoints/iteration-000100/
+    adapter_model.safetensors, adapter_config.json     loads with peft on the SFT model
+    model.safetensors, config.json, …                  instead, with full tuning
+    value_head.safetensors    state.safetensors (optimizer)    tokenizer files
+    state.json                counters, and the sha256 of every other file
+checkpoints/best -> iteration-000080
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import set_peft_model_state_dict
+from torch import Tensor
+
+from models.adapter import TuneConfig
+from models.errors import ModelError
+from models.policy import Policy, build_policy
+from models.precision import Precision
+from models.storage import atomic_folder, disk_errors, file_hash, load_tensors, save_tensors, weight_hash
+from ppo.state import TrainState
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint folder whose files were verified."""
+
+    path: Path
+    state: dict[str, Any]
+
+    @property
+    def sft_path(self) -> Path:
+        """The model folder it stands on."""
+        return (self.path / self.state["sft"]["path"]).resolve()
+
+
+def save_checkpoint(
+    folder: Path, policy: Policy, state: TrainState, *, logs: Mapping[str, int], keep: int
+) -> Path:
+    """Write checkpoint `iteration-N` into `folder`, renew `best`, and remove the oldest beyond `keep`.
+
+    Raises:
+        OSError: the disk is full or not writable; earlier checkpoints stay as they are.
+    """
+    target = folder / f"iteration-{state.iteration:06d}"
+    with atomic_folder(target) as partial:
+        _save_weights(partial, policy)
+        save_tensors(partial / "state.safetensors", _optimizer_tensors(policy, state.optimizer))
+        files = {file.name: file_hash(file) for file in sorted(partial.iterdir())}
+        content = {
+            "format": FORMAT,
+            **state.to_json(),
+            "logs": dict(logs),
+            "sft": _sft_entry(policy, target),
+            "tune": asdict(policy.tune),
+            "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
+            "files": files,
+        }
+        (partial / "state.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    if state.best.get("iteration") == state.iteration:
+        _point_best(folder, target.name)
+    _prune(folder, keep)
+    return target
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Read and verify a checkpoint folder, or the best or else newest one of a run folder.
+
+    Raises:
+        ModelError: nothing there, a damaged or missing file, or its SFT model is missing or has changed.
+    """
+    folder = resolve_checkpoint(path)
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        expected = dict(state["files"])
+        recorded_sft = (state["sft"]["path"], state["sft"]["sha256"])
+        if state["format"] != FORMAT:
+            raise ModelError(f"{folder}: written in format {state['format']}, this version reads {FORMAT}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"{folder}: damaged checkpoint (state.json); use an earlier one") from error
+    for name, digest in expected.items():
+        file = folder / name
+        if not file.is_file() or file_hash(file) != digest:
+            raise ModelError(f"{folder}: damaged checkpoint ({name}); use an earlier one")
+    sft = (folder / recorded_sft[0]).resolve()
+    if not sft.is_dir():
+        raise ModelError(f"{folder}: its SFT model is missing: {sft}; put it back or train again")
+    if weight_hash(sft) != recorded_sft[1]:
+        raise ModelError(f"{folder}: trained on another SFT model than the one now in {sft} (hash differs)")
+    return Checkpoint(folder, state)
+
+
+def resolve_checkpoint(path: Path) -> Path:
+    """The checkpoint folder itself, or that of a run: `best` where there is one, else the newest."""
+    if (path / "state.json").is_file():
+        return path.resolve()
+    best = path / "checkpoints" / "best"
+    if best.is_dir():
+        return best.resolve()
+    if found := numbered(path / "checkpoints"):
+        return found[-1].resolve()
+    raise ModelError(f"{path}: no checkpoint there")
+
+
+def newest_checkpoint(run: Path) -> Path:
+    """The newest checkpoint of a run folder, for going on. Raises ModelError where there is none."""
+    if found := numbered(run / "checkpoints"):
+        return found[-1]
+    raise ModelError(f"{run}: no checkpoint to resume from; start it again with --overwrite")
+
+
+def numbered(folder: Path) -> list[Path]:
+    """Complete checkpoints of a folder, oldest first."""
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if re.fullmatch(r"iteration-\d{6,}", p.name))
+
+
+def load_policy(path: Path, precision: Precision) -> Policy:
+    """The policy of a checkpoint (or run) folder, or, untouched by PPO, that of an SFT run or model folder.
+
+    Raises:
+        ModelError: neither is there, or it is damaged; see `open_checkpoint`.
+    """
+    if any((folder / "config.json").is_file() for folder in (path / "model", path)):
+        if not (path / "state.json").is_file():
+            return build_policy(path, TuneConfig(), precision, seed=0)
+    if not path.exists():
+        raise ModelError(f"{path}: no such checkpoint")
+    checkpoint = open_checkpoint(path)
+    tune = checkpoint.state["tune"]
+    tune["lora_targets"] = tuple(tune["lora_targets"])
+    policy = build_policy(checkpoint.sft_path, TuneConfig(**tune), precision, seed=0)
+    load_weights(checkpoint, policy)
+    return policy
+
+
+def load_weights(checkpoint: Checkpoint, policy: Policy) -> None:
+    """Put the trained weights and the value head into a policy built on the same SFT model.
+
+    Raises:
+        ModelError: the checkpoint was tuned another way (LoRA or full, rank, layers) or on another SFT model.
+    """
+    if policy.sft is None or policy.sft.sha256 != checkpoint.state["sft"]["sha256"]:
+        raise ModelError(
+            f"{checkpoint.path}: stands on another SFT model than this policy; pass its own to --sft"
+        )
+    name = "adapter_model.safetensors" if policy.uses_lora else "model.safetensors"
+    tensors = load_tensors(checkpoint.path / name)
+    try:
+        if policy.uses_lora:
+            result = set_peft_model_state_dict(policy.model, tensors)
+            if result.unexpected_keys:
+                raise RuntimeError(f"unexpected {result.unexpected_keys[0]}")
+        else:
+            _load_full(policy, tensors)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            f"{checkpoint.path}: does not fit this policy ({reason}); "
+            "use the --tune and --lora flags it was trained with"
+        ) from error
+    policy.value_head.linear.load_state_dict(load_tensors(checkpoint.path / "value_head.safetensors"))
+
+
+def restore(checkpoint: Checkpoint, policy: Policy, state: TrainState) -> None:
+    """Weights, optimizer and counters: the run goes on as if it had not stopped."""
+    load_weights(checkpoint, policy)
+    tensors = load_tensors(checkpoint.path / "state.safetensors")
+    slots: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        name, slot = key.rsplit("/", 1)
+        slots.setdefault(name, {})[slot] = tensor
+    parameters = _named_parameters(policy)
+    for name, values in slots.items():
+        parameter = parameters[name]
+        # AdamW keeps its step counter on the CPU, its moments beside the parameter.
+        state.optimizer.state[parameter] = {
+            slot: value if slot == "step" else value.to(parameter.device) for slot, value in values.items()
+        }
+    state.load_json(checkpoint.state)
+
+
+def _save_weights(folder: Path, policy: Policy) -> None:
+    with disk_errors(folder):
+        if policy.uses_lora:
+            # No embeddings are trained; asking peft to find out would look the base model up.
+            policy.model.save_pretrained(folder, save_embedding_layers=False)
+            _name_base(folder / "adapter_config.json", policy)
+        else:
+            policy.network.save_pretrained(folder)
+        policy.tokenizer.save_pretrained(folder)
+    save_tensors(folder / "value_head.safetensors", policy.value_head.linear.state_dict())
+
+
+def _name_base(config_file: Path, policy: Policy) -> None:
+    """Name the SFT model as the adapter's base: peft alone would write whatever the SFT model came from."""
+    if policy.sft is not None:
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+        config["base_model_name_or_path"] = str(policy.sft.path)
+        config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _sft_entry(policy: Policy, target: Path) -> dict[str, str] | None:
+    if policy.sft is None:
+        return None
+    # Relative, so that the runs folder can be moved as a whole.
+    return {"path": os.path.relpath(policy.sft.path, target.resolve()), "sha256": policy.sft.sha256}
+
+
+def _load_full(policy: Policy, tensors: dict[str, Tensor]) -> None:
+    network: Any = policy.network
+    missing, unexpected = network.load_state_dict(tensors, strict=False)
+    tied = set(getattr(network, "_tied_weights_keys", None) or ())
+    if unexpected or set(missing) - tied:
+        raise RuntimeError(f"unexpected {unexpected[:1]}, missing {missing[:1]}")
+
+
+def _named_parameters(policy: Policy) -> dict[str, torch.nn.Parameter]:
+    head = {f"value_head.{name}": p for name, p in policy.value_head.named_parameters()}
+    return {**policy.trainable(), **head}
+
+
+def _optimizer_tensors(policy: Policy, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """AdamW's state by the parameter's name, not by its number in the optimizer."""
+    return {
+        f"{name}/{slot}": value
+        for name, parameter in _named_parameters(policy).items()
+        for slot, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def _point_best(folder: Path, name: str) -> None:
+    link = folder / "best.partial"
+    link.unlink(missing_ok=True)
+    link.symlink_to(name)
+    link.replace(folder / "best")
+
+
+def _prune(folder: Path, keep: int) -> None:
+    best = (folder / "best").resolve() if (folder / "best").exists() else None
+    for old in numbered(folder)[:-keep]:
+        if old.resolve() != best:
+            shutil.rmtree(old)

@@ -1,0 +1,132 @@
+"""The settings of PPO. Defaults live here and nowhere else."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ppo.kl import KLKind
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """One iteration is one rollout and one update; a minibatch is one optimizer step."""
+
+    # --- rollout ---
+    iterations: int = 100
+    """Rollouts (each followed by an update) in the whole run."""
+    prompts_per_iteration: int = 64
+    """Problems drawn for each rollout."""
+    samples_per_prompt: int = 1
+    """Programs sampled for each of them."""
+    max_prompt_tokens: int = 1024
+    """Longer prompts keep the template and the end of the problem text (see --drop-long)."""
+    max_new_tokens: int = 512
+    """Longest response, in tokens."""
+    temperature: float = 0.7
+    """Sampling temperature; every log-probability of the run is taken at it, the reference's too. Evaluate
+    at the same one: a policy trained at 0.7 is weaker when sampled at 1."""
+    rollout_batch: int = 64
+    """Responses decoded side by side. Memory for the KV cache grows with it; results do not change."""
+
+    # --- reward per token ---
+    kl_coef: float = 0.05
+    """Weight of the KL penalty at the start, per nat. 0: off, and nothing holds the policy near SFT."""
+    kl_controller: Literal["adaptive", "fixed"] = "adaptive"
+    """adaptive: the weight moves so that the KL approaches kl_target. fixed: it stays."""
+    kl_target: float = 6.0
+    """Nats per response that the adaptive controller aims at."""
+    kl_horizon: int = 10_000
+    """Responses over which the adaptive controller acts; smaller is faster."""
+    kl_in: Literal["reward", "loss"] = "reward"
+    """reward: k1 per token, seen by the advantages. loss: k3 as a term of the loss."""
+    missing_eos_penalty: float = 0.0
+    """Subtracted from the score of a response that was cut before it ended."""
+    scale_rewards: bool = False
+    """Divide scores by their running standard deviation; for scorers whose scale is far from 1."""
+    reward_clip: float | None = None
+    """Hold the (scaled) score within plus or minus this; unset: no limit."""
+
+    # --- advantages ---
+    gamma: float = 1.0
+    """Discount per token. Below 1, a score 512 tokens away hardly reaches the first token (0.99: 0.6 %)."""
+    lam: float = 0.95
+    """Lambda of GAE: 0 trusts the critic's next value, 1 only what the response earned."""
+    whiten_advantages: bool = True
+    """Shift and scale advantages to mean 0 and variance 1 over the whole rollout."""
+
+    # --- update ---
+    epochs: int = 2
+    """Passes over the rollout."""
+    minibatch_size: int = 32
+    """Responses per optimizer step."""
+    micro_batch_size: int = 32
+    """Responses per backward pass; lower it when memory runs out. Gradients do not change."""
+    clip_range: float = 0.2
+    """Tokens whose ratio left 1 plus or minus this, in the direction of their advantage, stop learning."""
+    clip_range_high: float | None = None
+    """Another limit for the upper side ("clip higher"); unset: the same."""
+    value_clip_range: float | None = 0.2
+    """Limit to how far a value may move from the rollout's, in reward units; none: no limit."""
+    value_coef: float = 0.5
+    """Weight of the value loss beside the policy loss; they share the trunk."""
+    entropy_coef: float = 0.0
+    """Weight of the entropy bonus. Raise it (0.001 to 0.01) when the entropy collapses."""
+    target_kl: float | None = None
+    """Stop the epochs of an iteration once the mean approx_kl of an optimizer step exceeds this."""
+    learning_rate: float = 1e-5
+    """Of the policy."""
+    value_learning_rate: float = 1e-4
+    """Of the value head."""
+    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How both learning rates fall over the run."""
+    lr_final: float = 0.0
+    """Where they fall to, as a fraction of their start."""
+    lr_warmup: int = 0
+    """Iterations over which they rise from 0 first."""
+    adam_eps: float = 1e-5
+    """Epsilon of AdamW. The 1e-8 of torch lets a parameter with tiny gradients take full-size steps."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay of AdamW."""
+    max_grad_norm: float = 0.5
+    """Gradients of policy and critic together are scaled down to this norm."""
+    init_value_bias: bool = True
+    """Start the critic at the mean score of the first rollout instead of at 0."""
+
+    # --- run ---
+    seed: int = 1
+    """Of everything random: prompts, samples, minibatches, fresh weights."""
+    eval_every: int = 8
+    """Iterations between evaluations on the validation problems, which choose `best`; 0: first and last."""
+    save_every: int = 1
+    """Iterations between checkpoints; an interrupted run goes on from the newest."""
+    keep_checkpoints: int = 3
+    """Newest checkpoints to keep; `best` is kept besides."""
+
+    def __post_init__(self) -> None:
+        positive = (
+            "iterations prompts_per_iteration samples_per_prompt max_prompt_tokens max_new_tokens "
+            "rollout_batch epochs minibatch_size micro_batch_size save_every keep_checkpoints"
+        )
+        for name in positive.split():
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.temperature <= 0:
+            raise ValueError("temperature must be greater than 0: PPO needs a distribution to sample from")
+        if not (0 <= self.gamma <= 1 and 0 <= self.lam <= 1):
+            raise ValueError("gamma and lam must lie between 0 and 1")
+        if self.clip_range <= 0 or self.kl_coef < 0:
+            raise ValueError("clip_range must be greater than 0 and kl_coef not negative")
+        if self.batch_size % self.minibatch_size:
+            raise ValueError(
+                f"minibatch_size {self.minibatch_size} does not divide the {self.batch_size} responses "
+                "of an iteration (prompts_per_iteration x samples_per_prompt)"
+            )
+
+    @property
+    def batch_size(self) -> int:
+        """Responses of one rollout."""
+        return self.prompts_per_iteration * self.samples_per_prompt
+
+    @property
+    def kl_kind(self) -> KLKind:
+        """The estimator that goes with the place of the penalty."""
+        return "k1" if self.kl_in == "reward" else "k3"

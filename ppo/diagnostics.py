@@ -1,0 +1,95 @@
+"""What an iteration says of itself, and the checks that stop a run which trains on something wrong."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from data import extract
+from models.policy import Policy
+from ppo.errors import TrainingError
+from ppo.masked import keep
+from ppo.rollout import Responses, Score
+
+# Rounding in float16 moves a log-probability by about 0.01; a gap beyond this is another distribution.
+MAX_ROLLOUT_GAP = 0.05
+
+
+def rollout_metrics(responses: Responses, verdicts: Sequence[Score | None]) -> dict[str, float]:
+    """Means over the scored responses of a rollout, and counts.
+
+    Raises:
+        TrainingError: not one response could be scored.
+    """
+    scored = [v for v in verdicts if v is not None]
+    if not scored:
+        raise TrainingError("no response of this iteration could be scored; see the scorer's messages")
+    totals = torch.tensor([v.total for v in scored], dtype=torch.float64)
+    lengths = responses.tokens.response_mask.sum(dim=1).double()  # (B,)
+    characters = [len(program) for _, program in responses.pairs()]
+    metrics = {
+        "reward/mean": totals.mean().item(),
+        "reward/std": totals.std(correction=0).item(),
+        "rollout/samples": len(verdicts),
+        "rollout/faults": len(verdicts) - len(scored),
+        "rollout/tokens": int(lengths.sum()),
+        "rollout/length": lengths.mean().item(),
+        "rollout/program_length": sum(characters) / len(characters),
+        "rollout/truncated_prompts": sum(p.truncated for p in responses.prompts),
+    }
+    sums: defaultdict[str, float] = defaultdict(float)
+    for score in scored:
+        for name, value in score.metrics.items():
+            sums[name] += value
+    return metrics | {name: value / len(scored) for name, value in sorted(sums.items())}
+
+
+def sample_rows(
+    responses: Responses, verdicts: Sequence[Score | None], scores: Tensor, stopped: Tensor
+) -> list[dict[str, Any]]:
+    """What samples.jsonl keeps of every response: text, program, verdict and reward."""
+    rows = []
+    for prompt, text, verdict, score, stop in zip(
+        responses.prompts, responses.texts, verdicts, scores.tolist(), stopped.tolist(), strict=True
+    ):
+        program, offset = extract(text)
+        rows.append(
+            {
+                "problem": prompt.problem.id,
+                "response": text,
+                "program": program,
+                "offset": offset,
+                "ended": stop,
+                "score": None if verdict is None else score,
+                "group": None if verdict is None else verdict.group,
+                "verdict": None if verdict is None else dict(verdict.record),
+            }
+        )
+    return rows
+
+
+def check_rollout_gap(policy: Policy, sampled: Tensor, scored: Tensor, mask: Tensor) -> float:
+    """Largest difference between decoding's log-probabilities and the forward pass's.
+
+    Raises:
+        TrainingError: it is more than rounding can explain.
+    """
+    gap = keep(sampled - scored, mask).abs().max().item() if mask.any() else 0.0
+    if not gap <= MAX_ROLLOUT_GAP:  # not "gap >": a NaN must stop the run too
+        raise TrainingError(
+            f"decoding and the forward pass disagree by {gap:.3g} nats on sampled tokens (limit "
+            f"{MAX_ROLLOUT_GAP}): they run different distributions, or {policy.precision.dtype} overflows"
+        )
+    return gap
+
+
+def check_moved(trained: dict[str, float], advantages: Tensor, mask: Tensor) -> None:
+    """Raise TrainingError when there was something to learn and the weights stayed where they were."""
+    stepped = trained["ppo/optimizer_steps"] > trained["ppo/skipped_steps"]
+    if stepped and trained["ppo/update_norm"] == 0.0 and keep(advantages, mask).abs().max() > 0:
+        raise TrainingError(
+            "the weights did not move although there are advantages: the trained parameters are not the "
+            "ones the forward pass uses, or the learning rate is 0"
+        )

@@ -1,0 +1,162 @@
+"""The loop of PPO, top to bottom; nothing else owns control flow. It is handed policy, scorer and evaluator.
+
+for each iteration:
+    draw problems                                        # 1
+    sample a response to each, ids kept as sampled       # 2
+    score the programs                                   # 3
+    score the tokens: policy, reference, critic          # 4
+    rewards per token: the score, and -kl_coef * KL      # 5
+    advantages by GAE, whitened over the rollout         # 6
+    epochs x minibatches of clipped updates              # 7
+    log, validate, save                                  # 8
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from models.policy import Policy
+from ppo.advantages import gae, whiten
+from ppo.buffer import RolloutBuffer
+from ppo.checkpoint import save_checkpoint
+from ppo.config import PPOConfig
+from ppo.diagnostics import check_moved, check_rollout_gap, rollout_metrics, sample_rows
+from ppo.kl import kl_estimate
+from ppo.losses import explained_variance
+from ppo.masked import keep, masked_mean
+from ppo.rewards import shape_scores, token_rewards
+from ppo.rollout import Scorer, forward_responses, sample_responses
+from ppo.runlog import RunLog
+from ppo.sampler import derived_seed
+from ppo.state import TrainState
+from ppo.update import set_learning_rates, update
+
+Evaluator = Callable[[Policy], dict[str, float]]
+"""Metrics on validation problems; `validation/all_pass` among them decides which checkpoint is best."""
+
+
+def train(
+    config: PPOConfig,
+    policy: Policy,
+    state: TrainState,
+    *,
+    scorer: Scorer,
+    evaluator: Evaluator,
+    log: RunLog,
+    checkpoints: Path,
+) -> None:
+    """Run iterations `state.iteration` … `config.iterations`, with a checkpoint on disk throughout.
+
+    Raises:
+        TrainingError: no response could be scored, the weights do not move, or the update does not score
+            tokens the way the rollout sampled them.
+        KeyboardInterrupt: at any time; the newest checkpoint stands.
+    """
+
+    def save() -> None:
+        save_checkpoint(checkpoints, policy, state, logs=log.offsets(), keep=config.keep_checkpoints)
+
+    def generator(purpose: str) -> torch.Generator:
+        return torch.Generator().manual_seed(derived_seed(config.seed, state.iteration, purpose))
+
+    def validate() -> dict[str, float]:
+        with log.phase("validate"):
+            result = evaluator(policy)
+        if result["validation/all_pass"] > state.best.get("all_pass", -1.0):
+            state.best = {"iteration": state.iteration, "all_pass": result["validation/all_pass"]}
+        return result
+
+    if state.iteration == 0:
+        log.write(0, validate(), [])
+        save()
+
+    while state.iteration < config.iterations:
+        # 1. Problems, each as often as it is to be sampled.
+        drawn = state.sampler.take(config.prompts_per_iteration)
+        prompts = [prompt for prompt in drawn for _ in range(config.samples_per_prompt)]
+
+        # 2. Rollout. The ids sampled here are the ids trained on.
+        with log.phase("rollout", len(prompts)):
+            responses = sample_responses(
+                policy,
+                prompts,
+                max_new_tokens=config.max_new_tokens,
+                temperature=config.temperature,
+                batch_size=config.rollout_batch,
+                generator=generator("rollout"),
+                progress=log.display.advance,
+            )
+
+        # 3. Scores. A missing one is a fault of the scorer's, not a bad program: its row is masked out.
+        with log.phase("score", len(prompts)):
+            verdicts = scorer(responses.pairs(), state.iteration)
+        metrics = rollout_metrics(responses, verdicts)
+        scored = torch.tensor([v is not None for v in verdicts], device=policy.device)  # (B,)
+        mask = responses.tokens.response_mask & scored[:, None]  # (B, T)
+        raw = torch.tensor([0.0 if v is None else v.total for v in verdicts], device=policy.device)  # (B,)
+        stopped = responses.stopped(policy.stop_ids)  # (B,)
+        scores = shape_scores(raw, scored, stopped, config, state.scale)  # (B,)
+
+        # 4. The same tokens under policy and reference, and the critic's values.
+        if config.init_value_bias and state.samples == 0:
+            policy.value_head.linear.bias.data.fill_(scores[scored].mean().item())
+        with log.phase("forward"):
+            logprobs, ref_logprobs, values = forward_responses(
+                policy, responses, config.temperature, config.micro_batch_size
+            )
+        gap = check_rollout_gap(policy, responses.logprobs, logprobs, mask)
+        # In reduced precision decoding rounds differently: the update's own forward is the old policy.
+        old_logprobs = responses.logprobs if policy.precision.exact else logprobs
+
+        # 5. One reward per token.
+        kl = keep(kl_estimate(old_logprobs, ref_logprobs, "k1"), mask)  # (B, T)
+        kl_coef = state.kl.coefficient
+        rewards = token_rewards(scores, kl, mask, kl_coef if config.kl_in == "reward" else 0.0)
+
+        # 6. Advantages.
+        advantages, returns = gae(rewards, values, mask, config.gamma, config.lam)
+        advantage_size = masked_mean(advantages.abs(), mask).item()
+        explained = explained_variance(values, returns, mask)
+        if config.whiten_advantages:
+            advantages = whiten(advantages, mask)
+
+        # 7. Update.
+        learning_rate = set_learning_rates(state.optimizer, config, state.iteration)
+        buffer = RolloutBuffer(
+            *responses.tokens[:3], mask, old_logprobs, ref_logprobs, values, advantages, returns
+        )
+        with log.phase("update", config.epochs * (len(buffer) // config.minibatch_size)):
+            trained = update(
+                policy,
+                state.optimizer,
+                state.scaler,
+                buffer,
+                config,
+                kl_coef=kl_coef,
+                generator=generator("minibatches"),
+            )
+        check_moved(trained, advantages, mask)
+        ref_kl = kl.sum(dim=1)[scored].mean().item()
+        state.kl.update(ref_kl, int(scored.sum()))
+        state.samples += len(prompts)
+        state.scorer = scorer.state_dict()
+        state.iteration += 1
+
+        # 8. Log, validate, save.
+        metrics |= {
+            "rollout/ended": stopped.double().mean().item(),
+            "ppo/ref_kl": ref_kl,
+            "ppo/kl_coef": kl_coef,
+            "ppo/advantage_size": advantage_size,
+            "ppo/explained_var": explained,
+            "ppo/rollout_gap": gap,
+            "ppo/learning_rate": learning_rate,
+            **trained,
+        }
+        last = state.iteration == config.iterations
+        if last or (config.eval_every and state.iteration % config.eval_every == 0):
+            metrics |= validate()
+        log.write(state.iteration, metrics, sample_rows(responses, verdicts, raw, stopped))
+        if last or state.iteration % config.save_every == 0:
+            save()

@@ -1,0 +1,121 @@
+"""The losses of PPO, one token at a time.
+
+Every loss is a masked sum divided by `denominator`. Left out, that is the number of tokens in the call.
+The update hands in the number of tokens of the whole optimizer step instead: then the gradients of
+micro-batches add up to the gradient of the minibatch, whatever their lengths.
+
+The second result holds sums and counts, never means, so that it adds up over micro-batches too.
+"""
+
+import torch
+from torch import Tensor
+
+from ppo.masked import check_shapes, keep, masked_sum
+
+# e²⁰ is far outside any clip range and far inside fp32: a ratio this wrong must be seen, not become inf.
+MAX_LOGRATIO = 20.0
+
+Stats = dict[str, Tensor]
+
+
+def policy_loss(
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    clip_range: float,
+    *,
+    clip_high: float | None = None,
+    weights: Tensor | None = None,
+    denominator: Tensor | None = None,
+) -> tuple[Tensor, Stats]:
+    """L = −Σₜ wₜ·min(rₜÂₜ, clip(rₜ, 1−ε, 1+ε_high)·Âₜ) / denominator,  rₜ = π(aₜ)/π_old(aₜ)
+
+    Source: Schulman et al., "Proximal Policy Optimization Algorithms" (arXiv 1707.06347), equation 7.
+
+    Args:
+        logprobs, old_logprobs, advantages, mask: (B, T).
+        clip_range: ε. `clip_high`: ε of the upper side, where it differs ("clip higher").
+        weights: (B, T) credit per token; it scales the loss of a token and leaves the mask alone.
+
+    Returns:
+        The loss, and sums over the mask: `logratio_abs`, `approx_kl` (k3 of old against new, never
+        negative), `clipped` (tokens whose gradient the clip removed), `ratio`, and the count `tokens`.
+    """
+    check_shapes(mask, logprobs=logprobs, old_logprobs=old_logprobs, advantages=advantages)
+    logratio = keep(logprobs - old_logprobs, mask).clamp(-MAX_LOGRATIO, MAX_LOGRATIO)
+    ratio = logratio.exp()
+    clipped_ratio = ratio.clamp(1.0 - clip_range, 1.0 + (clip_range if clip_high is None else clip_high))
+    advantages = keep(advantages, mask)
+    surrogate = torch.minimum(ratio * advantages, clipped_ratio * advantages)
+    if weights is not None:
+        check_shapes(mask, weights=weights)
+        surrogate = surrogate * weights
+    loss = -masked_sum(surrogate, mask) / _denominator(denominator, mask)
+    with torch.no_grad():
+        stats = {
+            "logratio_abs": logratio.abs().sum(),
+            "approx_kl": keep(ratio - 1.0 - logratio, mask).sum(),
+            "clipped": (clipped_ratio * advantages < ratio * advantages).sum(),
+            "ratio": keep(ratio, mask).sum(),
+            "tokens": mask.sum(),
+        }
+    return loss, stats
+
+
+def value_loss(
+    values: Tensor,
+    old_values: Tensor,
+    returns: Tensor,
+    mask: Tensor,
+    clip_range: float | None = None,
+    *,
+    denominator: Tensor | None = None,
+) -> tuple[Tensor, Stats]:
+    """L = ½·Σₜ max((Vₜ − Rₜ)², (clip(Vₜ, V_old ± ε) − Rₜ)²) / denominator
+
+    The larger of the two is the pessimistic one: a value that moved further than ε from V_old, the wrong
+    way, still gets its gradient; one that moved the right way gets none. Source: the PPO of
+    openai/baselines (ppo2). `clip_range` None: plain squared error.
+
+    Returns:
+        The loss, and sums over the mask: `squared_error`, `clipped`, and the count `tokens`.
+    """
+    check_shapes(mask, values=values, old_values=old_values, returns=returns)
+    squared_error = keep(values - returns, mask).square()
+    worst = squared_error
+    if clip_range is not None:
+        held = old_values + (values - old_values).clamp(-clip_range, clip_range)
+        worst = torch.maximum(squared_error, keep(held - returns, mask).square())
+    loss = 0.5 * worst.sum() / _denominator(denominator, mask)
+    with torch.no_grad():
+        stats = {
+            "squared_error": squared_error.sum(),
+            "clipped": (worst > squared_error).sum(),
+            "tokens": mask.sum(),
+        }
+    return loss, stats
+
+
+def mean_over_tokens(x: Tensor, mask: Tensor, *, denominator: Tensor | None = None) -> Tensor:
+    """Σₜ xₜ / denominator: for the entropy bonus and for a KL term in the loss."""
+    check_shapes(mask, x=x)
+    return masked_sum(x, mask) / _denominator(denominator, mask)
+
+
+def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
+    """1 − Var(R − V) / Var(R) over the mask: 1 a perfect critic, 0 a constant one. 0 where R is constant."""
+    check_shapes(mask, values=values, returns=returns)
+    r = returns[mask].double()
+    error = r - values[mask].double()
+    if r.numel() == 0:
+        return 0.0
+    spread = r.var(correction=0)
+    if spread < 1e-12:
+        return 0.0
+    return float(1.0 - error.var(correction=0) / spread)
+
+
+def _denominator(given: Tensor | None, mask: Tensor) -> Tensor:
+    # An empty minibatch (every row a fault) has nothing to learn from, and must not divide by zero.
+    return (mask.sum() if given is None else given).clamp(min=1)

@@ -1,0 +1,143 @@
+"""Problems to sampled responses to scores. Ids cross from here to the update, text never does."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from data import Problem, extract
+from models.policy import Policy, TokenBatch
+from ppo.prompts import EncodedPrompt, pad_left
+from ppo.rewards import ended
+
+
+class Score(Protocol):
+    """What a scorer says of one program. `reward.Reward` is one; `PlainScore` is another."""
+
+    @property
+    def total(self) -> float:
+        """The number that PPO maximises in expectation."""
+
+    @property
+    def group(self) -> str:
+        """A kind of outcome, by which diagnostics are split."""
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Numbers whose means over the rollout are logged, under names such as "reward/security"."""
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What samples.jsonl keeps of it: JSON values, the same in every run with the same seed."""
+
+
+@dataclass(frozen=True)
+class PlainScore:
+    """A bare number as a Score."""
+
+    total: float
+    group: str = "scored"
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Scorer(Protocol):
+    """What the loop asks for scores. Called with (problem, program) pairs and the iteration, it returns a
+    Score for each, in order, or None where scoring itself failed (which is never a score of 0)."""
+
+    def __call__(self, pairs: Sequence[tuple[Problem, str]], iteration: int) -> Sequence[Score | None]:
+        """Score the programs of one rollout."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the scorer, as JSON values."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+
+
+@dataclass(frozen=True)
+class Responses:
+    """One sampled response for each prompt, in order."""
+
+    prompts: Sequence[EncodedPrompt]
+    tokens: TokenBatch
+    """Prompt and response ids with their masks."""
+    logprobs: Tensor
+    """(B, T) of the sampled tokens, as decoding saw them"""
+    texts: Sequence[str]
+    """What the ids say; for scorers and readers only."""
+
+    def pairs(self) -> list[tuple[Problem, str]]:
+        """(problem, program) of every response: what a scorer is called with."""
+        return [(p.problem, extract(text)[0]) for p, text in zip(self.prompts, self.texts, strict=True)]
+
+    def stopped(self, stop_ids: list[int]) -> Tensor:
+        """Whether each response ended by itself: (B,) bool."""
+        return ended(self.tokens.response_ids, self.tokens.response_mask, stop_ids)
+
+
+def sample_responses(
+    policy: Policy,
+    prompts: Sequence[EncodedPrompt],
+    *,
+    max_new_tokens: int,
+    temperature: float,
+    batch_size: int,
+    generator: torch.Generator,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Responses:
+    """Sample one response per prompt, `batch_size` at a time; `progress` hears how many are done.
+
+    The order of the generator's draws is that of the prompts, so `batch_size` changes no response.
+    """
+    device, pad = policy.device, policy.pad_id
+    prompt_ids, prompt_mask = pad_left([p.ids for p in prompts], pad)
+    parts = []
+    for start in range(0, len(prompts), batch_size):
+        rows = slice(start, start + batch_size)
+        parts.append(
+            policy.generate(
+                prompt_ids[rows],
+                prompt_mask[rows],
+                max_new_tokens=max_new_tokens,
+                temperature=temperature,
+                generator=generator,
+            )
+        )
+        progress(min(start + batch_size, len(prompts)))
+    response_ids = _stack([part.response_ids for part in parts], pad)  # (B, T)
+    response_mask = _stack([part.response_mask for part in parts], False)  # (B, T)
+    texts = [policy.text(ids[mask].tolist()) for ids, mask in zip(response_ids, response_mask, strict=True)]
+    return Responses(
+        prompts=prompts,
+        tokens=TokenBatch(prompt_ids.to(device), prompt_mask.to(device), response_ids, response_mask),
+        logprobs=_stack([part.logprobs for part in parts], 0.0),
+        texts=texts,
+    )
+
+
+@torch.no_grad()
+def forward_responses(
+    policy: Policy, responses: Responses, temperature: float, micro_batch_size: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """logprobs, ref_logprobs and values of the sampled tokens by full forward passes, each (B, T)."""
+    tokens = responses.tokens
+    logprobs = torch.zeros(tokens.response_mask.shape, device=policy.device)
+    ref_logprobs, values = torch.zeros_like(logprobs), torch.zeros_like(logprobs)
+    index = torch.arange(len(logprobs), device=policy.device)
+    for rows in index.split(micro_batch_size):
+        batch = TokenBatch(*(x[rows] for x in tokens))
+        stats = policy(batch, temperature)
+        logprobs[rows], values[rows] = stats.logprobs, stats.values
+        ref_logprobs[rows] = policy.ref_logprobs(batch, temperature)
+    return logprobs, ref_logprobs, values
+
+
+def _stack(parts: list[Tensor], fill: float) -> Tensor:
+    """Rows of different widths in one tensor, filled up on the right."""
+    width = max(part.shape[1] for part in parts)
+    return torch.cat(
+        [torch.nn.functional.pad(part, (0, width - part.shape[1]), value=fill) for part in parts]
+    )

@@ -1,0 +1,97 @@
+"""The logs of a run: metrics.jsonl, timing.jsonl, samples.jsonl and TensorBoard events.
+
+metrics.jsonl holds counts and values only, so one seed gives one file, byte for byte. Times go to
+timing.jsonl. A checkpoint stores the length of each file; a resumed run cuts them back to it.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch.utils.tensorboard import SummaryWriter
+
+FILES = ("metrics.jsonl", "timing.jsonl", "samples.jsonl")
+
+
+class Display(Protocol):
+    """Where a person watches the run."""
+
+    def phase(self, name: str, total: int) -> None:
+        """A part of the iteration begins; `total` steps are ahead (0: unknown)."""
+
+    def advance(self, done: int) -> None:
+        """So many steps of the phase are done."""
+
+    def iteration(self, number: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
+        """An iteration is complete."""
+
+
+class RunLog:
+    """Appends to the logs of one run folder."""
+
+    def __init__(self, folder: Path, display: Display, iterations: int) -> None:
+        """`iterations`: how many the run will have, for the display."""
+        self.folder = folder
+        self.display = display
+        self.iterations = iterations
+        self._files = {name: (folder / name).open("ab") for name in FILES}
+        self._tensorboard: SummaryWriter | None = None
+        self._seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str, total: int = 0) -> Iterator[None]:
+        """Time a part of the iteration."""
+        self.display.phase(name, total)
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def write(
+        self, iteration: int, metrics: Mapping[str, float], samples: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Log a completed iteration (counted from 1)."""
+        total = sum(self._seconds.values())
+        timing = {f"seconds/{name}": round(seconds, 4) for name, seconds in self._seconds.items()}
+        timing["seconds/iteration"] = round(total, 4)
+        timing["tokens_per_second"] = round(metrics["rollout/tokens"] / max(total, 1e-9), 1)
+        self._append("metrics.jsonl", {"iteration": iteration, **metrics})
+        self._append("timing.jsonl", {"iteration": iteration, **timing})
+        for sample in samples:
+            self._append("samples.jsonl", {"iteration": iteration, **sample})
+        for file in self._files.values():
+            file.flush()
+        self._to_tensorboard(iteration, {**metrics, **timing})
+        self.display.iteration(iteration, self.iterations, metrics, total)
+        self._seconds = {}
+
+    def offsets(self) -> dict[str, int]:
+        """Length of every file, in bytes; for the checkpoint."""
+        return {name: file.tell() for name, file in self._files.items()}
+
+    def truncate(self, offsets: Mapping[str, int]) -> None:
+        """Cut the files back to where a checkpoint saw them."""
+        for name, file in self._files.items():
+            file.truncate(offsets[name])
+            file.seek(0, 2)
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in self._files.values():
+            file.close()
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+
+    def _append(self, name: str, row: Mapping[str, Any]) -> None:
+        self._files[name].write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+
+    def _to_tensorboard(self, iteration: int, values: Mapping[str, float]) -> None:
+        if self._tensorboard is None:
+            # Opened late, so that a resumed run hides the events after its checkpoint (purge_step).
+            self._tensorboard = SummaryWriter(str(self.folder / "tensorboard"), purge_step=iteration)
+        for name, value in values.items():
+            self._tensorboard.add_scalar(name, value, iteration)

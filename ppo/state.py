@@ -1,0 +1,72 @@
+"""What a run carries from one iteration to the next, besides the weights."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from models.policy import Policy
+from ppo.config import PPOConfig
+from ppo.kl import AdaptiveKL, FixedKL, KLController
+from ppo.prompts import EncodedPrompt
+from ppo.rewards import RunningScale
+from ppo.sampler import PromptSampler
+from ppo.update import build_optimizer
+
+
+@dataclass
+class TrainState:
+    """The mutable part of a run. A checkpoint holds all of it."""
+
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    sampler: PromptSampler
+    kl: KLController
+    scale: RunningScale = field(default_factory=RunningScale)
+    iteration: int = 0
+    """Completed iterations."""
+    samples: int = 0
+    """Responses scored so far."""
+    scorer: dict[str, Any] = field(default_factory=dict)
+    """State of the scorer after the last completed iteration."""
+    best: dict[str, float] = field(default_factory=dict)
+    """`iteration` and `all_pass` of the best validation so far."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the optimizer's tensors, as JSON values."""
+        return {
+            "iteration": self.iteration,
+            "samples": self.samples,
+            "prompts_drawn": self.sampler.drawn,
+            "kl_coef": self.kl.coefficient,
+            "running_scale": self.scale.state_dict(),
+            "grad_scaler": self.scaler.state_dict(),
+            "scorer": self.scorer,
+            "best": self.best,
+        }
+
+    def load_json(self, state: dict[str, Any]) -> None:
+        """Go on from what `to_json` gave."""
+        self.iteration = state["iteration"]
+        self.samples = state["samples"]
+        self.sampler.drawn = state["prompts_drawn"]
+        self.kl.coefficient = state["kl_coef"]
+        self.scale.load_state_dict(state["running_scale"])
+        if state["grad_scaler"]:
+            self.scaler.load_state_dict(state["grad_scaler"])
+        self.scorer = state["scorer"]
+        self.best = state["best"]
+
+
+def fresh_state(policy: Policy, prompts: list[EncodedPrompt], config: PPOConfig) -> TrainState:
+    """The state before the first iteration."""
+    if config.kl_controller == "adaptive" and config.kl_coef > 0:
+        kl: KLController = AdaptiveKL(config.kl_coef, config.kl_target, config.kl_horizon)
+    else:
+        kl = FixedKL(config.kl_coef)
+    return TrainState(
+        optimizer=build_optimizer(policy, config),
+        scaler=policy.precision.grad_scaler(),
+        sampler=PromptSampler(prompts, config.seed),
+        kl=kl,
+    )

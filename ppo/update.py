@@ -1,0 +1,203 @@
+"""The update: epochs x minibatches x micro-batches of gradient steps on one rollout."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from models.policy import Policy
+from ppo.buffer import RolloutBuffer
+from ppo.config import PPOConfig
+from ppo.errors import TrainingError
+from ppo.kl import kl_estimate
+from ppo.losses import mean_over_tokens, policy_loss, value_loss
+
+# Before the first step the update scores the very tokens that were sampled, with the same weights. In
+# float32 the two agree to about 1e-6; more means that they are not the same distribution.
+MAX_FIRST_LOGRATIO = 1e-5
+
+
+Sums = defaultdict[str, float]
+
+
+def build_optimizer(policy: Policy, config: PPOConfig) -> torch.optim.AdamW:
+    """AdamW over the trained weights and the value head, in two groups with a learning rate each.
+
+    Raises:
+        TrainingError: a trained parameter is not float32 (small updates would be rounded away).
+    """
+    network = list(policy.trainable().values())
+    head = list(policy.value_head.parameters())
+    if any(p.dtype != torch.float32 for p in (*network, *head)):
+        raise TrainingError("trained parameters must be float32; load the policy with build_policy")
+    groups = [
+        {"params": network, "lr": config.learning_rate, "name": "policy"},
+        {"params": head, "lr": config.value_learning_rate, "name": "value"},
+    ]
+    return torch.optim.AdamW(groups, eps=config.adam_eps, weight_decay=config.weight_decay)
+
+
+def set_learning_rates(optimizer: torch.optim.Optimizer, config: PPOConfig, iteration: int) -> float:
+    """Put the schedule's learning rates into both groups; returns the policy's."""
+    factor = learning_rate_factor(config, iteration)
+    rates = {"policy": config.learning_rate, "value": config.value_learning_rate}
+    for group in optimizer.param_groups:
+        group["lr"] = rates[group["name"]] * factor
+    return config.learning_rate * factor
+
+
+def learning_rate_factor(config: PPOConfig, iteration: int) -> float:
+    """What both learning rates are multiplied with in an iteration: warm-up, then the schedule."""
+    if iteration < config.lr_warmup:
+        return (iteration + 1) / config.lr_warmup
+    if config.lr_schedule == "constant":
+        return 1.0
+    span = max(1, config.iterations - config.lr_warmup - 1)
+    done = min(1.0, (iteration - config.lr_warmup) / span)
+    remaining = 1.0 - done if config.lr_schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
+    return config.lr_final + (1.0 - config.lr_final) * remaining
+
+
+def update(
+    policy: Policy,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    buffer: RolloutBuffer,
+    config: PPOConfig,
+    *,
+    kl_coef: float,
+    generator: torch.Generator,
+) -> dict[str, float]:
+    """Train policy and critic on one rollout; means over all tokens (or steps) seen, by metric name.
+
+    Raises:
+        TrainingError: the first ratio is not 1, or a loss is not finite.
+    """
+    policy.train()
+    before = [p.detach().clone() for p in policy.trainable().values()]
+    totals: Sums = defaultdict(float)
+    for _ in range(config.epochs):
+        for minibatch in buffer.minibatches(config.minibatch_size, generator):
+            if not minibatch.response_mask.any():
+                continue  # every row a fault: nothing to learn from
+            step = _optimizer_step(policy, optimizer, scaler, minibatch, config, kl_coef)
+            logratio = step.pop("logratio_max")
+            if not totals["optimizer_steps"]:
+                _check_first_ratio(policy, logratio)
+                totals["first_logratio"] = logratio
+            _add(totals, step)
+            if config.target_kl is not None and step["approx_kl"] / step["tokens"] > config.target_kl:
+                totals["stopped_early"] = 1
+                return _means(totals, policy, before)
+    return _means(totals, policy, before)
+
+
+def _optimizer_step(
+    policy: Policy,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    minibatch: RolloutBuffer,
+    config: PPOConfig,
+    kl_coef: float,
+) -> Sums:
+    """Accumulate the gradient of one minibatch, clip it, step. Returns sums over its tokens."""
+    optimizer.zero_grad(set_to_none=True)
+    # The token count of the whole step: divided by its own, a micro-batch of short responses would count
+    # as much as one of long ones, and the gradient would depend on how the minibatch was cut.
+    tokens = minibatch.response_mask.sum()
+    sums: Sums = defaultdict(float)
+    for micro in minibatch.micro_batches(config.micro_batch_size):
+        if micro.response_mask.any():
+            loss, stats = minibatch_loss(policy, micro, config, kl_coef, denominator=tokens)
+            if not torch.isfinite(loss):
+                raise TrainingError(f"the loss is {loss.item()}: lower the learning rate or the KL weight")
+            scaler.scale(loss).backward()
+            sums["logratio_max"] = max(sums["logratio_max"], stats.pop("logratio_max"))
+            _add(sums, stats)
+    scaler.unscale_(optimizer)
+    for group in optimizer.param_groups:
+        grads = [p.grad for p in group["params"] if p.grad is not None]
+        sums[f"{group['name']}_grad_norm"] = torch.nn.utils.get_total_norm(grads).item() if grads else 0.0
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+    scale = scaler.get_scale()
+    scaler.step(optimizer)
+    scaler.update()
+    sums["optimizer_steps"] = 1
+    sums["skipped_steps"] = int(scaler.get_scale() < scale)  # an overflow: policy and critic stay both
+    return sums
+
+
+def minibatch_loss(
+    policy: Policy, batch: RolloutBuffer, config: PPOConfig, kl_coef: float, *, denominator: Tensor
+) -> tuple[Tensor, dict[str, float]]:
+    """Policy loss + value loss (− entropy bonus) (+ KL), and sums over the tokens of `batch`."""
+    mask = batch.response_mask
+    stats = policy(batch.tokens, config.temperature, entropy_grad=config.entropy_coef > 0)
+    actor_loss, actor = policy_loss(
+        stats.logprobs,
+        batch.old_logprobs,
+        batch.advantages,
+        mask,
+        config.clip_range,
+        clip_high=config.clip_range_high,
+        denominator=denominator,
+    )
+    critic_loss, critic = value_loss(
+        stats.values, batch.old_values, batch.returns, mask, config.value_clip_range, denominator=denominator
+    )
+    loss = actor_loss + config.value_coef * critic_loss
+    if config.entropy_coef:
+        entropy = mean_over_tokens(stats.entropy, mask, denominator=denominator)
+        loss = loss - config.entropy_coef * entropy
+    if config.kl_in == "loss":
+        kl = kl_estimate(stats.logprobs, batch.ref_logprobs, config.kl_kind)
+        loss = loss + kl_coef * mean_over_tokens(kl, mask, denominator=denominator)
+    with torch.no_grad():
+        sums = {name: actor[name].item() for name in ("approx_kl", "clipped", "ratio", "tokens")}
+        sums["value_error"] = critic["squared_error"].item()
+        sums["value_clipped"] = critic["clipped"].item()
+        sums["entropy"] = stats.entropy.sum().item()
+        sums["logratio_max"] = (stats.logprobs - batch.old_logprobs)[mask].abs().max().item()
+        sums["policy_loss"] = actor_loss.item()
+        sums["value_loss"] = critic_loss.item()
+    return loss, sums
+
+
+def _check_first_ratio(policy: Policy, logratio: float) -> None:
+    if policy.precision.exact and logratio > MAX_FIRST_LOGRATIO:
+        raise TrainingError(
+            f"the log-ratio before the first step is {logratio:.1e}, more than {MAX_FIRST_LOGRATIO:.0e}: "
+            "the update does not score tokens the way the rollout sampled them"
+        )
+
+
+def _add(totals: Sums, more: Mapping[str, float]) -> None:
+    for name, value in more.items():
+        totals[name] += value
+
+
+def _means(totals: Sums, policy: Policy, before: list[Tensor]) -> dict[str, float]:
+    """Sums to the means that are logged."""
+    tokens, steps = max(totals["tokens"], 1), max(totals["optimizer_steps"], 1)
+    with torch.no_grad():
+        moved = [(p - old).float().norm() for p, old in zip(policy.trainable().values(), before, strict=True)]
+    return {
+        "ppo/approx_kl": totals["approx_kl"] / tokens,
+        "ppo/clip_frac": totals["clipped"] / tokens,
+        "ppo/ratio": totals["ratio"] / tokens,
+        "ppo/entropy": totals["entropy"] / tokens,
+        "ppo/value_clip_frac": totals["value_clipped"] / tokens,
+        "ppo/value_error": totals["value_error"] / tokens,
+        "ppo/policy_loss": totals["policy_loss"] / steps,
+        "ppo/value_loss": totals["value_loss"] / steps,
+        "ppo/policy_grad_norm": totals["policy_grad_norm"] / steps,
+        "ppo/value_grad_norm": totals["value_grad_norm"] / steps,
+        "ppo/first_logratio": totals["first_logratio"],
+        "ppo/update_norm": torch.stack(moved).norm().item(),
+        "ppo/optimizer_steps": int(totals["optimizer_steps"]),
+        "ppo/skipped_steps": int(totals["skipped_steps"]),
+        "ppo/stopped_early": int(totals["stopped_early"]),
+    }
