@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -32,7 +33,14 @@ OTHER_COLOURS = ("#8c6bb1", "#999999", "#b5885a", "#4f9d9d", "#d48fb0")
 
 _INK, _GRID = "#010203", "#040506"  # stand for the page's colours until the drawing is done
 _DASHES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
-WIDTH, HEIGHT = 4.6, 1.75  # inches of one pair of axes
+_STYLES: dict[str, dict[str, Any]] = {
+    "line": {"linewidth": 1.5},
+    "light": {"linewidth": 1.0, "alpha": 0.5},
+    "bold": {"linewidth": 2.0, "marker": "o", "markersize": 3.6, "zorder": 3},
+}
+# Inches. Fixed margins instead of a layout engine: half the time, and the axes of all figures line up.
+WIDTH, HEIGHT = 3.7, 1.5
+LEFT, RIGHT, TITLE, BOTTOM = 0.55, 0.1, 0.32, 0.42
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,7 @@ class Plot:
     unit: str = ""  # "%": values are shares
     floor: float | None = None  # cut the view there: what is below would flatten the rest
     stacked: bool = False  # areas on top of each other
+    height: float = 1.0  # of a usual plot's
 
 
 def draw(plots: Sequence[Plot], key: str) -> str:
@@ -69,7 +78,7 @@ def draw(plots: Sequence[Plot], key: str) -> str:
             {
                 "svg.hashsalt": key,
                 "svg.fonttype": "none",  # text stays text: small, searchable, in the page's font
-                "font.size": 8.5,
+                "font.size": 9,
                 "font.family": "DejaVu Sans",
                 **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), _INK),
                 "axes.edgecolor": _GRID,
@@ -77,9 +86,11 @@ def draw(plots: Sequence[Plot], key: str) -> str:
                 "path.simplify_threshold": 0.5,
             }
         )
-        figure = Figure(figsize=(WIDTH, HEIGHT * len(plots) + 0.2), layout="constrained")
+        heights = [HEIGHT * plot.height for plot in plots]
+        figure = Figure(figsize=(WIDTH, sum(heights) + BOTTOM))
         figure.patch.set_visible(False)  # the page's own background shows through
-        axes = figure.subplots(len(plots), 1, sharex=True, squeeze=False)[:, 0]
+        axes = figure.subplots(len(plots), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+        _place(axes, heights)
         for pair, plot in zip(axes, plots, strict=True):
             _draw_plot(pair, plot)
         axes[-1].set_xlabel("iteration")
@@ -89,8 +100,18 @@ def draw(plots: Sequence[Plot], key: str) -> str:
     return _inline(out.getvalue())
 
 
+def _place(axes: Sequence[Axes], heights: Sequence[float]) -> None:
+    """Give each plot its height, its title included."""
+    whole = sum(heights) + BOTTOM
+    bottom = whole
+    for pair, height in zip(axes, heights, strict=True):
+        bottom -= height
+        size = ((WIDTH - LEFT - RIGHT) / WIDTH, (height - TITLE) / whole)
+        pair.set_position((LEFT / WIDTH, bottom / whole, *size))
+
+
 def _draw_plot(axes: Axes, plot: Plot) -> None:
-    axes.set_ylabel(plot.label)
+    axes.set_title(plot.label, loc="left", fontsize=9)  # beside the axis it would lie on its side
     axes.grid(True, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -108,17 +129,18 @@ def _draw_plot(axes: Axes, plot: Plot) -> None:
 
 def _draw_line(axes: Axes, line: Line) -> None:
     x, y = zip(*line.points, strict=True)
-    style = {
-        "line": {"linewidth": 1.5},
-        "light": {"linewidth": 1.0, "alpha": 0.4},
-        "bold": {"linewidth": 2.0, "marker": "o", "markersize": 3.6, "zorder": 3},
-    }[line.kind]
+    style: dict[str, Any] = dict(_STYLES[line.kind])
     if len(x) == 1:
-        style = style | {"marker": "o", "markersize": 4}  # a line through one point is invisible
+        style |= {"marker": "o", "markersize": 4}  # a line through one point is invisible
     axes.plot(x, y, color=line.colour, linestyle=_DASHES[line.dash % len(_DASHES)], **style)
     marked = [point for point in line.points if point[0] == line.mark]
     for point in marked:
-        ring = {"markersize": 9, "markerfacecolor": "none", "markeredgewidth": 1.4, "zorder": 4}
+        ring: dict[str, Any] = {
+            "markersize": 9,
+            "markerfacecolor": "none",
+            "markeredgewidth": 1.4,
+            "zorder": 4,
+        }
         axes.plot(*point, marker="o", markeredgecolor=line.colour, **ring)
 
 

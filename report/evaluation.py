@@ -1,7 +1,5 @@
 """The evaluation: the paper's table with intervals, and how far each model's programs get."""
 
-from typing import Any
-
 from report.curves import OTHER_COLOURS, STAGE_COLOURS
 from report.markup import number, text
 from report.read import Row, as_mapping
@@ -48,7 +46,8 @@ def _table(models: list[Row]) -> str:
         where = text(model.get("checkpoint", ""))
         rows += f'<tr><th scope="row" title="{where}">{text(model["name"])}{note}</th>{cells}</tr>'
     return (
-        f'<div class="wide"><table class="evaluation"><thead><tr><th scope="col">model</th>{head}</tr></thead>'
+        '<div class="wide"><table class="evaluation">'
+        f'<thead><tr><th scope="col">model</th>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 
@@ -90,7 +89,7 @@ def _stage_bars(models: list[Row]) -> str:
     return f'<h3>How far programs get</h3><div class="bars">{bars}</div><ul class="legend">{keys}</ul>'
 
 
-def _bar(stages: Any, colours: dict[str, str]) -> str:
+def _bar(stages: Row, colours: dict[str, str]) -> str:
     parts = ""
     for label, colour in colours.items():
         share = _within(stages.get(label, 0.0))

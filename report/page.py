@@ -1,6 +1,7 @@
 """The page: sections in reading order, one file, nothing fetched from anywhere."""
 
 import base64
+import difflib
 import hashlib
 import os
 import tempfile
@@ -13,7 +14,8 @@ from report.evaluation import evaluation_section
 from report.markup import details, text
 from report.read import ReportError, Row, Run, read_evaluation, read_runs
 from report.samples import samples_section
-from report.summary import headline, progress_table, signs
+from report.signs import signs_section
+from report.summary import headline, overview, progress_table
 
 _HERE = Path(__file__).parent
 
@@ -36,8 +38,9 @@ def write_report(path: Path, runs: Sequence[Path], evaluation: Path | None = Non
 def _page(runs: Sequence[Run], evaluation: Row | None) -> str:
     script = (_HERE / "page.js").read_text(encoding="utf-8")
     sections = [
+        overview(runs),
         headline(runs, evaluation),
-        signs(runs),
+        signs_section(runs),
         evaluation_section(evaluation) if evaluation else "",
         _curves(runs),
         samples_section(runs),
@@ -73,12 +76,20 @@ def _curves(runs: Sequence[Run]) -> str:
 
 
 def _settings(runs: Sequence[Run]) -> str:
-    shown = [
-        details(f"{text(run.name)}: config.yaml", f"<pre>{text(run.config)}</pre>")
-        for run in runs
-        if run.config
-    ]
-    return f'<section id="settings"><h2>Settings</h2>{"".join(shown)}</section>' if shown else ""
+    """The settings of every run, and how they differ from the first one's."""
+    shown = ""
+    for run in runs:
+        if run.config:
+            shown += details(f"{text(run.name)}: config.yaml", f"<pre>{text(run.config)}</pre>")
+        if run is not runs[0] and run.config != runs[0].config:
+            names = f"{text(run.name)} against {text(runs[0].name)}"
+            shown += details(f"{names}: what differs", f"<pre>{text(_difference(runs[0], run))}</pre>")
+    return f'<section id="settings"><h2>Settings</h2>{shown}</section>' if shown else ""
+
+
+def _difference(first: Run, other: Run) -> str:
+    lines = difflib.unified_diff(first.config.splitlines(), other.config.splitlines(), n=0, lineterm="")
+    return "\n".join(line for line in lines if not line.startswith(("---", "+++", "@@")))
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -64,17 +64,11 @@ OUTCOMES = (
 REWARDS = (
     Panel(
         "Reward",
-        "Mean R. Training is scored by the run's own reward, validation always by tests and analyser.",
-        (_outcome("R", "reward/mean", "validation/reward", unit=""),),
-    ),
-    Panel(
-        "Parts of the reward",
-        "Training rollouts. R_func: how far programs get; R_sec: 1 where nothing insecure is found.",
+        "Training: under the run's own reward; validation: always tests and analyser. R_func: how far "
+        "programs get. R_sec: 1 if nothing insecure is found.",
         (
-            Axes(
-                "reward",
-                (Curve("reward/functional", "R_func"), Curve("reward/security", "R_sec")),
-            ),
+            _outcome("mean R", "reward/mean", "validation/reward", unit=""),
+            Axes("its parts", (Curve("reward/functional", "R_func"), Curve("reward/security", "R_sec"))),
         ),
     ),
     Panel(
@@ -82,41 +76,38 @@ REWARDS = (
         "Length that falls while R rises and All-P does not: short, valid, wrong programs.",
         (
             _outcome("All-P", "reward/all_pass", "validation/all_pass"),
-            _outcome("characters", "rollout/program_length", "validation/length", unit=""),
+            _outcome("program length, characters", "rollout/program_length", "validation/length", unit=""),
         ),
     ),
 )
 POLICY = (
     Panel(
         "Distance from SFT",
-        "Nats per response between policy and SFT model, and the weight of the penalty on it.",
+        "ref_kl: nats per response between policy and SFT model; kl_coef: weight of the penalty on it.",
         (
             Axes("ref_kl", (Curve("ppo/ref_kl", "ref_kl"),)),
             Axes("kl_coef", (Curve("ppo/kl_coef", "kl_coef"),)),
+            Axes("learning rate", (Curve("ppo/learning_rate", "learning rate"),)),
         ),
     ),
     Panel(
-        "Size of the updates",
-        "approx_kl: new against old policy, per token. clip_frac: tokens whose ratio was clipped.",
+        "Updates",
+        "Per token. Entropy near 0: the same program again and again. approx_kl: new against old policy. "
+        "clip_frac: share of ratios clipped.",
         (
+            Axes("entropy", (Curve("ppo/entropy", "entropy"),)),
             Axes("approx_kl", (Curve("ppo/approx_kl", "approx_kl"),)),
             Axes("clip_frac", (Curve("ppo/clip_frac", "clip_frac"),), "%"),
         ),
     ),
     Panel(
-        "Exploration and learning rate",
-        "Entropy per token, in nats: near 0, the policy samples the same program again and again.",
-        (
-            Axes("entropy", (Curve("ppo/entropy", "entropy"),)),
-            Axes("learning rate", (Curve("ppo/learning_rate", "learning rate"),)),
-        ),
-    ),
-    Panel(
         "Critic",
-        "Explained variance: 1 is a perfect critic, 0 no better than a constant (cut off below −1).",
+        "Explained variance: 1 is a perfect critic, 0 no better than a constant (cut off below −1). "
+        "Advantages: mean size before whitening.",
         (
-            Axes("explained_var", (Curve("ppo/explained_var", "explained_var"),), floor=-1.0),
-            Axes("value error", (Curve("ppo/value_error", "value error"),)),
+            Axes("explained variance", (Curve("ppo/explained_var", "explained_var"),), floor=-1.0),
+            Axes("value error", (Curve("ppo/value_error", "value_error"),)),
+            Axes("advantages", (Curve("ppo/advantage_size", "advantage_size"),)),
         ),
     ),
 )
@@ -127,6 +118,8 @@ SPEED = (
         (Axes("tokens/s", (Curve("tokens_per_second", "tokens/s"),)),),
     ),
 )
+
+_PHASES = ("rollout", "score", "forward", "update", "validate")
 
 
 def colour_of(runs: Sequence[Run], index: int, curve: int = 0) -> str:
@@ -149,8 +142,9 @@ def figures(panels: Sequence[Panel], runs: Sequence[Run]) -> list[str]:
 
 def stage_figures(runs: Sequence[Run]) -> list[str]:
     """Shares of the stages, one figure per run: areas cannot be overlaid."""
+    sentence = "How far the programs of training rollouts get, as shares."
     return [
-        _stack(run, f"Stages{_of(run, runs)}", "How far training programs get, as shares.", metrics, "%")
+        _stack(run, f"Stages{_of(run, runs)}", sentence, metrics, "%", height=2)
         for run in runs
         if (metrics := stage_metrics(run))
     ]
@@ -176,14 +170,16 @@ def stage_metrics(run: Run) -> dict[str, str]:
 
 
 def _phase_metrics(run: Run) -> dict[str, str]:
-    names = dict.fromkeys(name for row in run.timing for name in row if name.startswith("seconds/"))
-    names.pop("seconds/iteration", None)  # the sum
+    """Metric -> colour, in the order of the loop; the sum of all is no phase."""
+    logged = {name for row in run.timing for name in row if name.startswith("seconds/")}
+    known = [f"seconds/{phase}" for phase in _PHASES]
+    names = [*known, *sorted(logged - {*known, "seconds/iteration"})]
     colours = (*PALETTE, *OTHER_COLOURS)
-    return {name: colours[i % len(colours)] for i, name in enumerate(sorted(names))}
+    return {name: colours[i % len(colours)] for i, name in enumerate(names) if name in logged}
 
 
 def _figure(panel: Panel, runs: Sequence[Run]) -> str:
-    plots = [plot for axes in panel.axes if (plot := _plot(axes, runs)) is not None]
+    plots = [plot for axes in panel.axes if (plot := _plot(axes, runs, len(panel.axes))) is not None]
     if not plots:
         return ""
     # The curves that one run at least has; a legend of one entry says nothing.
@@ -197,12 +193,12 @@ def _figure(panel: Panel, runs: Sequence[Run]) -> str:
     return _frame(panel.title, panel.help, draw(plots, panel.title), legend)
 
 
-def _plot(axes: Axes, runs: Sequence[Run]) -> Plot | None:
+def _plot(axes: Axes, runs: Sequence[Run], rows: int) -> Plot | None:
     several = sum(curve.kind == "line" for curve in axes.curves) > 1
     lines = [
         Line(
             points,
-            colour_of(runs, index, position if several else 0),
+            colour_of(runs, index, position + 1 if several else 0),
             dash=position if several and len(runs) > 1 else 0,
             kind=curve.kind,
             mark=run.best if curve.metric == "validation/all_pass" else None,
@@ -211,13 +207,14 @@ def _plot(axes: Axes, runs: Sequence[Run]) -> Plot | None:
         for position, curve in enumerate(axes.curves)
         if (points := run.series(curve.metric))
     ]
-    return Plot(axes.label, lines, axes.unit, axes.floor) if lines else None
+    height = 0.8 if rows > 2 else 1.0
+    return Plot(axes.label, lines, axes.unit, axes.floor, height=height) if lines else None
 
 
-def _stack(run: Run, title: str, sentence: str, metrics: dict[str, str], unit: str) -> str:
+def _stack(run: Run, title: str, sentence: str, metrics: dict[str, str], unit: str, height: float = 1) -> str:
     lines = [Line(run.series(name), colour) for name, colour in metrics.items()]
     label = "share" if unit else "seconds"
-    svg = draw([Plot(label, lines, unit, stacked=True)], f"{title}{label}")
+    svg = draw([Plot(label, lines, unit, stacked=True, height=height)], f"{title}{label}")
     names = [(name.partition("/")[2], f"background:{colour}") for name, colour in metrics.items()]
     return _frame(title, sentence, svg, _legend(names))
 
@@ -234,7 +231,7 @@ def _swatch(curve: Curve, position: int, runs: Sequence[Run]) -> str:
             f"background:{colour};opacity:.4;height:2px" if curve.kind == "light" else f"background:{colour}"
         )
     if len(runs) == 1:
-        return f"background:{colour_of(runs, 0, position)}"
+        return f"background:{colour_of(runs, 0, position + 1)}"
     style = ("solid", "dashed", "dotted", "double")[position % 4]
     return f"height:0;border-top:2px {style} currentColor"
 

@@ -1,12 +1,13 @@
 """Run folders and evaluation.json as plain values, checked on the way in.
 
-Logs are append-only JSON lines. A run that is under way, or was killed, may end in half a line: a last line
-without its line feed was never completely written, so it is left out and the report says so. Anything else
-that is not as it should be is an error that names file and line.
+Logs are append-only JSON lines. The log of a run that is under way, or was killed, may end in half a line;
+that line is left out and the report says so. Anything else that is not as it should be is an error that names
+file and line.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,22 +33,12 @@ class Run:
     @property
     def best(self) -> int | None:
         """Iteration with the highest validation all-pass, the earliest of equals, as training ranks them."""
-        points = self.series("validation/all_pass")
+        points = [point for point in self.series("validation/all_pass") if not math.isnan(point[1])]
         return max(points, key=lambda p: (p[1], -p[0]))[0] if points else None
 
     def series(self, name: str) -> list[tuple[int, float]]:
         """(iteration, value) wherever the metric was logged, in metrics or in timing."""
         return [(row["iteration"], row[name]) for row in (*self.metrics, *self.timing) if name in row]
-
-    def first(self, name: str) -> float | None:
-        """The metric's first value."""
-        points = self.series(name)
-        return points[0][1] if points else None
-
-    def last(self, name: str) -> float | None:
-        """The metric's newest value."""
-        points = self.series(name)
-        return points[-1][1] if points else None
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
@@ -121,6 +112,8 @@ def _add_samples(run: Run, path: Path) -> None:
     for where, row in _rows(path, run.notes):
         if not isinstance(row.get("program"), str):
             raise ReportError(f"{where}: a sample needs its program as a string")
+        if row.get("score") is not None and not _is_number(row["score"]):
+            raise ReportError(f"{where}: score must be a number or null")
         if not isinstance(row.get("verdict"), dict | None):
             raise ReportError(f"{where}: verdict must be an object or null")
         if row["iteration"] in wanted:
@@ -153,11 +146,15 @@ def _rows(path: Path, notes: list[str]) -> Iterator[tuple[str, Row]]:
         return
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            if not line.endswith(b"\n"):
+            where = f"{path}:{number}"
+            try:
+                row = _row(line, where)
+            except ReportError:
+                if line.endswith(b"\n"):
+                    raise
                 notes.append(f"{path.name}: line {number} is unfinished and left out")
                 return
-            where = f"{path}:{number}"
-            yield where, _row(line, where)
+            yield where, row
 
 
 def _row(line: bytes, where: str) -> Row:
@@ -166,7 +163,7 @@ def _row(line: bytes, where: str) -> Row:
     except (ValueError, RecursionError) as error:
         raise ReportError(f"{where}: not JSON: {error}") from None
     iteration = row.get("iteration") if isinstance(row, dict) else None
-    if not isinstance(iteration, int) or isinstance(iteration, bool) or iteration < 0:
+    if type(iteration) is not int or not 0 <= iteration < 1e9:
         raise ReportError(f"{where}: not a log row: it has no iteration number")
     return row
 
@@ -181,8 +178,8 @@ def _text(path: Path) -> str:
 
 
 def _is_number(value: object) -> bool:
-    """NaN is one: a mean over nothing is logged as NaN, and curves leave a gap there."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """NaN is one: a mean over nothing is logged as NaN, and curves leave a gap there. Not so 10**400."""
+    return isinstance(value, float) or (type(value) is int and abs(value) < 1e300)
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -196,6 +193,6 @@ def _names(folders: Sequence[Path]) -> list[str]:
     raise ReportError("the same run is named twice")
 
 
-def as_mapping(value: Any) -> Mapping[str, Any]:
+def as_mapping(value: Any) -> Row:
     """The value if it is an object, else an empty one: optional parts of records."""
     return value if isinstance(value, dict) else {}

@@ -1,4 +1,4 @@
-"""The answer in ten seconds: did training help? And signs of known trouble, from the logged numbers."""
+"""The answer in ten seconds: did training help? Before and after, as large numbers and as a table."""
 
 from collections.abc import Sequence
 
@@ -28,15 +28,32 @@ CARDS = (
 )
 
 
+def overview(runs: Sequence[Run]) -> str:
+    """One line per run: how long it was."""
+    lines = ""
+    for run in runs:
+        programs = sum(value for _, value in run.series("rollout/samples"))
+        seconds = sum(value for _, value in run.series("seconds/iteration"))
+        parts = [f"{run.metrics[-1]['iteration']} iterations"]
+        parts += [f"{programs:,} training programs"] if programs else []
+        parts += [duration(seconds)] if seconds else []
+        lines += f"<p><b>{text(run.name)}</b>: {text(', '.join(parts))}</p>"
+    return f'<div class="overview">{lines}</div>' if lines else ""
+
+
+def duration(seconds: float) -> str:
+    """A time for people."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
 def headline(runs: Sequence[Run], evaluation: Row | None) -> str:
     """Before and after: held-out problems where there is an evaluation, else validation."""
-    groups = []
-    if evaluation is not None and len(evaluation["models"]) > 1:
-        first, *others = evaluation["models"]
-        groups = [_compared(first, other) for other in others]
-    elif evaluation is None:
-        groups = [_validated(run) for run in runs]
-    return "".join(groups)
+    models = [] if evaluation is None else evaluation["models"]
+    if len(models) > 1:
+        return "".join(_compared(models[0], other) for other in models[1:])
+    return "".join(map(_validated, runs))
 
 
 def _compared(before: Row, after: Row) -> str:
@@ -53,15 +70,15 @@ def _compared(before: Row, after: Row) -> str:
 
 
 def _validated(run: Run) -> str:
+    """A run's own validation has no intervals, so nothing here is called better or worse."""
     cards = ""
     for key, name, factor, form, unit in CARDS:
         points = run.series(f"validation/{key}")
         if len(points) > 1:
             (start, old), (end, new) = points[0], points[-1]
-            cards += _card(
-                name, old, new, factor, form, unit, f"validation, iteration {start} to {end}", sure=True
-            )
-    return _group(f"{text(run.name)}: start → last validation", cards)
+            note = f"iterations {start} and {end}; no intervals"
+            cards += _card(name, old, new, factor, form, unit, note, sure=False)
+    return _group(f"{text(run.name)}: validation, first → last", cards)
 
 
 def _group(title: str, cards: str) -> str:
@@ -78,10 +95,11 @@ def _card(
     change = factor * (new - old)
     direction = "up" if change > 0 else "down" if change < 0 else "same"
     digits = "{:+.1f}" if factor == 100 else "{:+.3f}"
+    values = f"{number(factor * old, form)} <span>→</span> <strong>{number(factor * new, form)}</strong>"
     return (
         f'<div class="card {direction if sure else "unsure"}"><h3>{text(name)}</h3>'
-        f"<p class=values>{number(factor * old, form)} <span>→</span> <strong>{number(factor * new, form)}</strong></p>"
-        f"<p class=change>{number(change, digits)} {unit}</p><p class=note>{note}</p></div>"
+        f"<p class=values>{values}</p><p class=change>{number(change, digits)} {unit}</p>"
+        f"<p class=note>{note}</p></div>"
     )
 
 
@@ -106,16 +124,3 @@ def _progress(run: Run, named: bool) -> str:
     best_head = "best" if best is None else f"best (iteration {best})"
     head = f"<th>{text(run.name) if named else ''}</th><th>first</th><th>{best_head}</th><th>last</th>"
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def signs(runs: Sequence[Run]) -> str:
-    """Known kinds of trouble that the logs show, one sentence each; nothing where there are none."""
-    found = [(run, sign) for run in runs for sign in (*_signs(run), *run.notes)]
-    items = "".join(
-        f"<li>{text(f'{run.name}: ' if len(runs) > 1 else '')}{text(sign)}</li>" for run, sign in found
-    )
-    return f'<section id="signs"><h2>Worth a look</h2><ul>{items}</ul></section>' if items else ""
-
-
-def _signs(run: Run) -> list[str]:
-    return []

@@ -54,6 +54,7 @@ def metrics_row(iteration: int, iterations: int) -> dict[str, Any]:
         "ppo/clip_frac": 0.1 + wave,
         "ppo/entropy": 1.2 - 0.6 * done,
         "ppo/value_error": 0.1 - 0.05 * done,
+        "ppo/advantage_size": 0.3 - 0.1 * done,
         "ppo/skipped_steps": 0,
         "ppo/optimizer_steps": 4,
     }
