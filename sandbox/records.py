@@ -32,7 +32,8 @@ class Limits:
     cpu_seconds: float = 2.0
     """CPU seconds, user + system, compilation included. Decides TIMEOUT, so load changes no verdict."""
     wall_seconds: float | None = None
-    """Wall-clock seconds, for programs that sleep or wait. None: 3 * cpu_seconds + 1."""
+    """Wall-clock seconds, for programs that sleep or wait; waiting for a busy CPU is not counted.
+    None: 3 * cpu_seconds + 1."""
     memory_mb: int = 512
     """Peak resident memory, MiB, about 25 of which are the interpreter's own. At least 64."""
     output_kb: int = 256

@@ -13,6 +13,7 @@ import select
 import signal
 import site
 import socket
+import sys
 import time
 
 from sandbox import lockdown, preload, supervise
@@ -102,6 +103,8 @@ def serve(fd: int, directory: str, parent: int) -> Program:
     preload.load()
     for install in (site.setquit, site.sethelper, site.setcopyright):
         install()  # exit(), quit(), help(): absent under -S
+    for name in [name for name in sys.modules if name.split(".")[0] == "sandbox"]:
+        del sys.modules[name]  # a program has no such modules; we hold what we need
     gc.disable()
     gc.collect()
     gc.freeze()  # or the first collection in each child would copy every page of the server

@@ -151,7 +151,7 @@ class Worker:
         with _memfd(program) as code, _memfd(stdin or b"") as given, _memfd() as out, _memfd() as err:
             assert self._sock is not None
             socket.send_fds(self._sock, [request.pack()], [code, given, out, err])
-            reply = Reply.unpack(self._receive(limits.wall + GRACE_SECONDS))
+            reply = Reply.unpack(self._receive(limits.wall * supervise.MAX_STRETCH + GRACE_SECONDS))
             out_size, err_size = os.fstat(out).st_size, os.fstat(err).st_size
             stdout = os.pread(out, min(out_size, output_bytes), 0)
             stderr = os.pread(err, STDERR_TAIL, max(0, err_size - STDERR_TAIL)).decode("utf-8", "replace")

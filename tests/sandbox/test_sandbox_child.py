@@ -139,6 +139,7 @@ def test_bytes_honour_their_encoding_cookie_and_text_needs_none(one: Callable[..
     program = "# -*- coding: latin-1 -*-\nprint('é')"
     assert one(program.encode("latin-1")).stdout == "é\n".encode()
     assert one(program).stdout == "é\n".encode()
+    assert one("\ufeffprint(1)").stdout == one(b"\xef\xbb\xbfprint(1)").stdout == b"1\n"
 
 
 def test_compile_is_checked_without_inputs_and_nothing_runs(box: Sandbox) -> None:

@@ -1,6 +1,8 @@
 """Limits end programs, and nothing a program started or wrote outlives it."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +45,26 @@ def test_wall_clock_is_the_backstop(program: str) -> None:
 
 def test_a_program_that_waits_is_not_a_timeout(short_box: Sandbox) -> None:
     assert short_box.run("import time\ntime.sleep(0.6)", [""]).runs[0].status is Status.OK
+
+
+def test_waiting_for_a_busy_cpu_does_not_count_as_wall_time() -> None:
+    cpus = os.sched_getaffinity(0)
+    burn = "import time\nwhile time.process_time() < 0.2: pass"
+    others = []
+    try:
+        os.sched_setaffinity(0, {min(cpus)})  # the server and all it forks inherit this
+        others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+        with Sandbox(replace(SHORT, cpu_seconds=1.0, wall_seconds=0.4), workers=1) as box:
+            busy, asleep = (
+                box.run(program, [""]).runs[0] for program in (burn, "import time\ntime.sleep(60)")
+            )
+    finally:
+        os.sched_setaffinity(0, cpus)
+        for other in others:
+            other.kill()
+            other.wait()
+    assert (busy.status, asleep.status) == (Status.OK, Status.TIMEOUT)
+    assert busy.wall_seconds > 0.4
 
 
 @pytest.mark.parametrize(
@@ -123,7 +145,7 @@ def test_no_process_outlives_its_program(name: str, end: str, short_box: Sandbox
 
 def test_a_small_fork_bomb_is_cleaned_up() -> None:
     program = "import os\nfor i in range(5):\n  if os.fork() == 0: os.setsid()\nwhile True: pass"
-    with Sandbox(replace(SHORT, wall_seconds=0.5), workers=1) as box:
+    with Sandbox(replace(SHORT, wall_seconds=0.3), workers=1) as box:
         assert box.run(program, [""]).runs[0].status is Status.TIMEOUT
         server = box._workers[0].pid
         assert server is not None and descendants(server) == set()

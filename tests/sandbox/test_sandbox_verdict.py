@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox import Limits, Status
@@ -54,6 +54,7 @@ def test_precedence_is_time_memory_output_crash() -> None:
     assert status(reply(1), overflow=True) is Status.OUTPUT
 
 
+@settings(deadline=None)
 @given(st.integers(0, 255), st.floats(0, 3), st.integers(0, 1 << 18), st.booleans(), st.sampled_from(Killed))
 def test_ok_means_exit_status_0_within_every_limit(
     code: int, cpu: float, rss: int, overflow: bool, killed: Killed
