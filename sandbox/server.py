@@ -99,6 +99,8 @@ def serve(fd: int, directory: str, parent: int) -> Program:
     signal.pthread_sigmask(signal.SIG_SETMASK, (signal.SIGCHLD,))  # taken by sigtimedwait, never delivered
     os.chdir("/")
     os.environ.clear()
+    sock = socket.socket(fileno=os.dup(fd))  # low: a caller's number may lie above what children close
+    os.close(fd)
     max_tasks = lockdown.enter_server()
     preload.load()
     for install in (site.setquit, site.sethelper, site.setcopyright):
@@ -108,7 +110,6 @@ def serve(fd: int, directory: str, parent: int) -> Program:
     gc.disable()
     gc.collect()
     gc.freeze()  # or the first collection in each child would copy every page of the server
-    sock = socket.socket(fileno=fd)
     sock.settimeout(IDLE_SECONDS)
     server = Server(sock, directory, parent, max_tasks)
     try:

@@ -34,6 +34,17 @@ def test_only_three_descriptors_are_open(one: Callable[..., Run]) -> None:
         os.close(secret)
 
 
+def test_a_caller_with_many_descriptors_leaks_none() -> None:
+    many = [os.open("/dev/null", os.O_RDONLY) for _ in range(2 * OPEN_FILES)]
+    try:
+        with Sandbox(workers=1) as box:
+            run = box.run("import os\nprint(os.listdir('/proc/self/fd'))", [""]).runs[0]
+    finally:
+        for fd in many:
+            os.close(fd)
+    assert run.stdout == b"['0', '1', '2', '3']\n"
+
+
 def test_input_cannot_be_changed(one: Callable[..., Run]) -> None:
     for change in ("os.write(0, b'x')", "os.ftruncate(0, 0)", "os.ftruncate(0, 99)"):
         assert "PermissionError" in one(f"import os\n{change}", "abc").stderr
