@@ -24,11 +24,8 @@ _PYTHON = {"python", "python3", "py", "py3"}
 
 # A sentence: "Here is the program:". No brackets and no equals sign, so that hardly any code looks like one.
 _SENTENCE = re.compile(r"[A-Z][a-z']*[,!]?(?: [\w'’`,;/+-]+){2,}[.:!]")
-_NOT_PROSE = {
-    *keyword.kwlist,
-    *keyword.softkwlist,
-    *dir(builtins),
-}  # "For i in items:" is a slip, not a sentence
+# A line that begins like code is no sentence: "For i in items:" is a slip.
+_NOT_PROSE = {*keyword.kwlist, *keyword.softkwlist, *dir(builtins)}
 
 _MAX_PARSED = 262_144  # characters; no program this long passes the sandbox's source limit, so none is parsed
 
@@ -64,10 +61,8 @@ def extract(text: str, stub: str = "") -> tuple[str, int]:
     counts as a program too. To run such an answer, see `with_stub`.
     """
     offset = 0
-    while (
-        found := _cut(text, stub)
-    ) is not None:  # until nothing can be cut: extracting twice changes nothing
-        start, end = found
+    while (bounds := _cut(text, stub)) is not None:  # to the end: extracting twice changes nothing
+        start, end = bounds
         text, offset = text[start:end], offset + start
     return text, offset
 

@@ -211,7 +211,7 @@ def test_slips_come_in_the_shares_asked_for(splits):
     programs = demonstrations(splits["sft"], CONFIG)
     assert [problem for problem, _ in programs] == splits["sft"]
     broken = sum(not compiles(program) for _, program in programs) / len(programs)
-    assert broken == pytest.approx(0.95 * 0.6, abs=0.03)
+    assert broken == pytest.approx(CONFIG.slip_rate * CONFIG.syntax_share, abs=0.03)
     read_by_eval = re.compile(r"\beval\(input")
     eligible = [program for problem, program in programs if "int(input())" in problem.solutions[0]]
     assert sum(bool(read_by_eval.search(program)) for program in eligible) / len(eligible) == pytest.approx(
