@@ -3,7 +3,9 @@
 The aim is that a program cannot tell the child from `python prog.py < input`, as far as contest programs
 look: real descriptors, `__main__`, `exit()`, atexit, threads, the exit status. Differences kept on purpose:
 the hash seed is 0 and `random` is seeded, so that verdicts repeat (`random.Random()` without a seed,
-`os.urandom` and `id()` do not); the environment is empty; no site-packages; `__file__` names no file.
+`os.urandom` and `id()` do not); the environment is empty; no site-packages; `__file__` names no file, so
+tracebacks show no source lines. Differences not covered: the recursion limit is reached two frames early, and
+an uncaught KeyboardInterrupt gives exit status 130 instead of a signal.
 """
 
 from __future__ import annotations
