@@ -40,9 +40,9 @@ class TinyCorpusConfig:
     """Problems to report on; look at them last."""
     slip_rate: float = 0.95
     """Probability that a demonstration carries a slip. At 0 RL finds little to repair."""
-    syntax_share: float = 0.6
+    syntax_share: float = 0.8
     """Of the slips, those that do not compile. Raise it for a start that parses less often."""
-    runtime_share: float = 0.2
+    runtime_share: float = 0.1
     """Of the slips, those that compile and crash when run. The rest prints something wrong, or nothing."""
     eval_share: float = 0.25
     """Probability that an integer is read with eval(input()): right, but a finding for the security term."""

@@ -215,7 +215,7 @@ def test_slips_come_in_the_shares_asked_for(splits):
     read_by_eval = re.compile(r"\beval\(input")
     eligible = [program for problem, program in programs if "int(input())" in problem.solutions[0]]
     assert sum(bool(read_by_eval.search(program)) for program in eligible) / len(eligible) == pytest.approx(
-        0.25, abs=0.06
+        CONFIG.eval_share, abs=0.06
     )
 
 
