@@ -49,6 +49,7 @@ TABLE = [
     (b"inf\n", b"inf\n", "all"),
     (b"inf\n", b"1e999\n", ""),
     (b"1e999\n", b"1e998\n", ""),
+    (b"1e999\n", b"1\n", ""),  # a relative tolerance of infinity is infinite
     (b"nan\n", b"0\n", ""),
     (b"1_000\n", b"1000\n", ""),
     (b"0x10\n", b"16\n", ""),

@@ -1,8 +1,10 @@
 """Bandit in process: what it finds, what cannot hide from it, and what it must not call clean."""
 
 import logging
+import os
+import subprocess
 import sys
-import warnings
+from pathlib import Path
 
 import pytest
 
@@ -158,9 +160,20 @@ def test_a_bandit_that_finds_nothing_is_an_error_at_once(monkeypatch: pytest.Mon
         Analyser()
 
 
-def test_bandit_leaves_logs_and_warnings_alone(caplog: pytest.LogCaptureFixture) -> None:
-    before = warnings.formatwarning
+def test_a_scan_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert Analyser().scan(b"eval('\\d')").status == "ok"
     assert caplog.records == []
-    assert warnings.formatwarning is before
+
+
+def test_loading_bandit_changes_no_warning_of_this_process() -> None:
+    """Bandit replaces warnings.formatwarning when it is first imported, hence a fresh process."""
+    code = (
+        "import warnings, reward; before = warnings.formatwarning; reward.Analyser(); "
+        "print(warnings.formatwarning is before)"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True
+    )
+    assert (done.stdout, done.stderr) == (b"True\n", b"")
