@@ -90,7 +90,7 @@ def draw(plots: Sequence[Plot], key: str) -> str:
         figure = Figure(figsize=(WIDTH, sum(heights) + BOTTOM))
         figure.patch.set_visible(False)  # the page's own background shows through
         axes = figure.subplots(len(plots), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-        _place(axes, heights)
+        _place(list(axes), heights)
         for pair, plot in zip(axes, plots, strict=True):
             _draw_plot(pair, plot)
         axes[-1].set_xlabel("iteration")

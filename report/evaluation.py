@@ -24,11 +24,9 @@ def evaluation_section(content: Row) -> str:
 
 
 def _setting(content: Row) -> str:
-    parts = [
-        f"{content[key]} {word}"
-        for key, word in (("problems", "held-out problems"), ("samples", "program(s) each"))
-        if key in content
-    ]
+    samples = content.get("samples", 1)
+    parts = [f"{content['problems']} problems"] if "problems" in content else []
+    parts += [f"{samples} program{'s' * (samples != 1)} each"]
     parts += [f"{key} {content[key]}" for key in ("temperature", "seed", "source") if key in content]
     note = "Brackets: 95 % bootstrap interval over problems. Length: mean, in characters."
     return f"{text(', '.join(parts))}. {note}"
@@ -42,7 +40,7 @@ def _table(models: list[Row]) -> str:
     for model in models:
         cells = "".join(_cell(model, column, _top(models, column[0])) for column in columns)
         faults = model.get("faults") or 0
-        note = f"<small>{faults} not scored (sandbox faults)</small>" if faults else ""
+        note = f"<small>{text(faults)} not scored (sandbox faults)</small>" if faults else ""
         where = text(model.get("checkpoint", ""))
         rows += f'<tr><th scope="row" title="{where}">{text(model["name"])}{note}</th>{cells}</tr>'
     return (

@@ -75,15 +75,15 @@ def _iteration(run: Run, iteration: int, samples: Sequence[Row], opened: bool) -
 def _sample(row: Row) -> str:
     verdict = as_mapping(row.get("verdict"))
     stage = _stage(row)
-    tests = (
-        f"{verdict['passed']}/{verdict['num_tests']} tests" if {"passed", "num_tests"} <= set(verdict) else ""
-    )
+    # A reward function's own record has no such keys.
+    counts = [verdict[key] for key in ("passed", "num_tests") if key in verdict]
+    tests = f"{counts[0]}/{counts[1]} tests" if len(counts) == 2 else ""
     findings = len(_rows(verdict, "findings"))
     summary = (
-        f"{_chip(stage)}<span class=score>{number(row.get('score'), '{:.3f}')}</span>"
-        f"<span>{text(tests)}</span><span class=problem>{text(row.get('problem', ''), FIELD_LIMIT)}</span>"
-        + (f"<span class=warn>{findings} finding{'s' * (findings > 1)}</span>" if findings else "")
-        + ("" if row.get("ended", True) else "<span class=warn>cut at the limit</span>")
+        f'{_chip(stage)}<span class="score">{number(row.get("score"), "{:.3f}")}</span>'
+        f'<span>{text(tests)}</span><span class="problem">{text(row.get("problem", ""), FIELD_LIMIT)}</span>'
+        + (f'<span class="warn">{findings} finding{"s" * (findings > 1)}</span>' if findings else "")
+        + ("" if row.get("ended", True) else '<span class="warn">cut at the limit</span>')
     )
     body = _program(row) + _errors(verdict) + _tests(verdict) + _findings(verdict)
     return details(summary, body, attributes=f' class="sample" data-stage="{text(stage)}"')
@@ -103,7 +103,7 @@ def _program(row: Row) -> str:
 def _errors(verdict: Row) -> str:
     """What compiler or analyser said of a program that they could not read."""
     told = [verdict[key] for key in ("error", "scan_reason") if verdict.get(key)]
-    return "".join(f"<p class=warn>{text(message, FIELD_LIMIT)}</p>" for message in told)
+    return "".join(f'<p class="warn">{text(message, FIELD_LIMIT)}</p>' for message in told)
 
 
 def _tests(verdict: Row) -> str:
@@ -117,9 +117,9 @@ def _tests(verdict: Row) -> str:
 
 
 def _test(index: int, row: Row) -> str:
-    passed = "<td class=yes>yes</td>" if row.get("passed") else "<td class=no>no</td>"
+    passed = '<td class="yes">yes</td>' if row.get("passed") else '<td class="no">no</td>'
     said = f"<code>{text(row.get('stdout', ''), FIELD_LIMIT)}</code>" if row.get("stdout") else ""
-    error = f"<div class=warn>{text(row['error'], FIELD_LIMIT)}</div>" if row.get("error") else ""
+    error = f'<div class="warn">{text(row["error"], FIELD_LIMIT)}</div>' if row.get("error") else ""
     return f"<tr><td>{index}</td>{passed}<td>{text(row.get('status', ''))}</td><td>{said}{error}</td></tr>"
 
 

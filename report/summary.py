@@ -65,7 +65,7 @@ def _compared(before: Row, after: Row) -> str:
             apart = new["low"] > old["high"] or new["high"] < old["low"]
             note = "95 % intervals apart" if apart else "95 % intervals overlap"
             cards += _card(name, old["mean"], new["mean"], factor, form, unit, note, sure=apart)
-    title = f"{text(before['name'])} → {text(after['name'])}, held-out problems"
+    title = f"{text(before['name'])} → {text(after['name'])}, evaluation"
     return _group(title, cards)
 
 
@@ -98,8 +98,8 @@ def _card(
     values = f"{number(factor * old, form)} <span>→</span> <strong>{number(factor * new, form)}</strong>"
     return (
         f'<div class="card {direction if sure else "unsure"}"><h3>{text(name)}</h3>'
-        f"<p class=values>{values}</p><p class=change>{number(change, digits)} {unit}</p>"
-        f"<p class=note>{note}</p></div>"
+        f'<p class="values">{values}</p><p class="change">{number(change, digits)} {unit}</p>'
+        f'<p class="note">{note}</p></div>'
     )
 
 

@@ -1,0 +1,242 @@
+"""The page as a whole: one file, safe, the same every time, written whole or not at all."""
+
+import base64
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from report_inputs import sample_row, write_evaluation, write_lines, write_run
+
+from report import ReportError, write_report
+from report.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+VOID = {"meta", "br", "img", "link", "input", "hr"}
+
+
+class Balance(HTMLParser):
+    """Fails on a tag that is closed without having been opened; `open` holds what was never closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.scripts = 0
+
+    def handle_starttag(self, tag, attrs):
+        self.ids += [value for name, value in attrs if name == "id"]
+        assert not any(name.startswith("on") for name, _ in attrs), "event handlers are not ours"
+        self.scripts += tag == "script"
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.ids += [value for name, value in attrs if name == "id"]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def parse(page: str) -> Balance:
+    balance = Balance()
+    balance.feed(page)
+    balance.close()
+    return balance
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    write_run(folder / "one")
+    write_run(folder / "two", iterations=8)
+    write_evaluation(folder / "evaluation.json")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(inputs) -> str:
+    write_report(inputs / "both.html", [inputs / "one", inputs / "two"], inputs / "evaluation.json")
+    return (inputs / "both.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def no_drawing(monkeypatch):
+    monkeypatch.setattr("report.panels.draw", lambda plots, key: "<svg></svg>")
+
+
+def test_the_page_is_well_formed_and_ids_are_unique(page):
+    balance = parse(page)
+    assert balance.open == []
+    assert len(balance.ids) == len(set(balance.ids))
+
+
+def test_nothing_is_fetched(page):
+    without_namespaces = re.sub(r'xmlns(:xlink)?="[^"]*"', "", page)
+    assert "://" not in without_namespaces
+    assert not re.search(r"\bsrc=|@import|url\((?!#)", without_namespaces)
+    assert set(re.findall(r'href="(.)', without_namespaces)) == {"#"}
+
+
+def test_every_reference_within_the_page_has_its_target(page):
+    targets = set(re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', page))
+    assert targets and {a or b for a, b in targets} <= set(parse(page).ids)
+
+
+def test_the_policy_allows_exactly_the_script_that_is_there(page):
+    script = re.search(r"<script>(.*?)</script>", page, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page
+    assert parse(page).scripts == 1
+
+
+def test_all_sections_are_there(page):
+    for section in ("evaluation", "curves", "samples", "settings"):
+        assert f'<section id="{section}">' in page
+
+
+def test_the_command_gives_the_same_bytes_in_another_process(inputs, page):
+    """Another hash seed, another working directory, a user's matplotlibrc."""
+    (inputs / "matplotlibrc").write_text("axes.facecolor: red\nlines.linewidth: 9\n")
+    arguments = [str(inputs / "one"), str(inputs / "two"), "--evaluation", str(inputs / "evaluation.json")]
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "report", *arguments],
+        cwd=inputs,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "written: report.html\n", "")
+    assert (inputs / "report.html").read_text(encoding="utf-8") == page
+
+
+def test_nothing_of_ours_and_no_torch_is_imported():
+    code = (
+        "import sys, report, report.__main__\n"
+        "foreign = {'torch', 'ppo', 'models', 'reward', 'sandbox', 'data', 'cli', 'matplotlib.pyplot'}\n"
+        "print(sorted(foreign & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_failed_write_leaves_the_old_report_and_no_litter(inputs, tmp_path, no_drawing, monkeypatch):
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    target = tmp_path / "report.html"
+    target.write_text("old")
+    monkeypatch.setattr("report.page.os.replace", refuse)
+    with pytest.raises(OSError):
+        write_report(target, [inputs / "one"])
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_others_may_read_the_report(inputs, tmp_path, no_drawing):
+    mask = os.umask(0o022)
+    try:
+        write_report(tmp_path / "new" / "report.html", [inputs / "two"])
+    finally:
+        os.umask(mask)
+    assert (tmp_path / "new" / "report.html").stat().st_mode & 0o777 == 0o644
+
+
+def test_an_evaluation_alone_is_a_report(inputs, tmp_path):
+    write_report(tmp_path / "report.html", [], inputs / "evaluation.json")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "All-P %" in page and 'id="curves"' not in page
+
+
+def test_nothing_to_report_is_an_error(tmp_path):
+    with pytest.raises(ReportError, match="nothing to report"):
+        write_report(tmp_path / "report.html", [])
+
+
+def test_settings_that_differ_are_shown(inputs, tmp_path, no_drawing):
+    config = inputs / "two" / "config.yaml"
+    before = config.read_text()
+    config.write_text(before.replace("seed: 1", "seed: 2"))
+    write_report(tmp_path / "report.html", [inputs / "one", inputs / "two"])
+    config.write_text(before)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "two against one: what differs" in page
+    assert "<pre>-  seed: 1\n+  seed: 2</pre>" in page
+
+
+HOSTILE = "</script></pre></style><img src=x onerror=alert(1)>\"'&\x00\u202e\x1b[31m"
+
+
+def test_hostile_text_stays_text_wherever_it_stands(tmp_path, no_drawing):
+    """In names of runs, models, problems, groups and metrics, in programs, outputs, findings, settings."""
+    run = write_run(tmp_path / "<img src=x onerror=alert(1)>", iterations=2, samples=1)
+    verdict = {
+        "stage": HOSTILE,
+        "passed": HOSTILE,
+        "num_tests": HOSTILE,
+        "error": HOSTILE,
+        "scan_reason": HOSTILE,
+        "verdicts": [{"status": HOSTILE, "passed": False, "stdout": HOSTILE, "error": HOSTILE}],
+        "findings": [dict.fromkeys(("line", "id", "severity", "confidence", "cwe"), HOSTILE)],
+    }
+    hostile = {"program": HOSTILE, "response": HOSTILE + "x", "problem": HOSTILE, "verdict": verdict}
+    rows = [
+        sample_row(1, 0, **hostile),
+        sample_row(2, 0, **hostile),
+        sample_row(2, 1, group=HOSTILE, verdict={}),
+    ]
+    write_lines(run / "samples.jsonl", rows)
+    metrics = {"iteration": 1, f"stage/{HOSTILE}": 1.0, "reward/mean": 0.5}
+    write_lines(run / "metrics.jsonl", [metrics, {**metrics, "iteration": 2}])
+    write_lines(run / "timing.jsonl", [{"iteration": 1, f"seconds/{HOSTILE}": 1.0}])
+    (run / "config.yaml").write_text(HOSTILE.replace("\x00", ""), encoding="utf-8")
+    interval = {"mean": 0.5, "low": 0.4, "high": 0.6}
+    model = {
+        "name": HOSTILE,
+        "checkpoint": HOSTILE,
+        "syntax": interval,
+        "stages": {HOSTILE: 1.0},
+        "faults": HOSTILE,
+    }
+    evaluation = write_evaluation(tmp_path / "e.json", source=HOSTILE, seed=HOSTILE, models=[model, model])
+
+    write_report(tmp_path / "report.html", [run], evaluation)
+
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<img" not in page and "\x00" not in page and "\u202e" not in page and "\x1b" not in page
+    assert "&lt;/script&gt;&lt;/pre&gt;" in page and "⟨U+202E⟩" in page
+    balance = parse(page)  # asserts that no element has an event handler
+    assert (balance.open, balance.scripts) == ([], 1)
+
+
+@pytest.mark.parametrize("surrogate", ["\ud800", "a\udfffb"])
+def test_a_lone_surrogate_does_not_stop_the_report(tmp_path, no_drawing, surrogate):
+    run = write_run(tmp_path / "run", iterations=1, samples=1)
+    write_lines(run / "samples.jsonl", [sample_row(1, 0, program=surrogate)])
+    write_report(tmp_path / "report.html", [run])
+    assert "⟨U+D" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_command_tells_errors_in_one_line_and_exits_with_2(tmp_path, capsys):
+    assert main([str(tmp_path / "nowhere")]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == f"error: {tmp_path / 'nowhere'}: no metrics.jsonl there\n"
+
+
+def test_the_command_writes_into_the_folder_of_a_single_run(tmp_path, capsys, no_drawing):
+    run = write_run(tmp_path / "run", iterations=2)
+    assert main([str(run)]) == 0
+    assert capsys.readouterr().out == f"written: {run / 'report.html'}\n"
+    assert (run / "report.html").is_file()
+
+
+def test_the_command_tells_of_a_place_that_cannot_be_written(tmp_path, capsys, no_drawing):
+    run = write_run(tmp_path / "run", iterations=2)
+    assert main([str(run), "--out", str(run / "metrics.jsonl" / "report.html")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
