@@ -35,6 +35,7 @@ def metrics_row(iteration: int, iterations: int) -> dict[str, Any]:
         "rollout/samples": 16,
         "rollout/faults": 0,
         "rollout/tokens": 900 + iteration,
+        "rollout/ended": 0.95,
         "rollout/length": 55.0,
         "rollout/program_length": 60 + 10 * done + 50 * wave,
         "rollout/truncated_prompts": 0,
