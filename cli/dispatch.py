@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from transformers.utils import logging as transformers_logging
+
 from cli import settings
 from cli.demo import DemoCommand, run_demo
 from cli.errors import run_command
@@ -21,6 +23,10 @@ _COMMANDS = {
 def dispatch(name: str, argv: list[str]) -> int:
     """Parse and run one command; returns the exit status."""
     prog = "evaluate.py" if name == "evaluate" else f"train.py {name}"
+
+    # Their progress bars and advice would break into ours.
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
 
     def command() -> None:
         if name == "ppo":

@@ -34,11 +34,8 @@ def parse(section: str, kind: type[T], argv: Sequence[str], *, prog: str, start:
         SystemExit: a flag is wrong (status 2, with a message) or help was asked for (0).
     """
     preset = flag(argv, "config")
-    try:
-        default = start or (load_preset(Path(preset), section, kind) if preset else kind())
-        return tyro.cli(kind, prog=prog, args=list(argv), default=default, description=kind.__doc__)
-    except ValueError as error:  # from a __post_init__: two flags that do not go together
-        raise UsageError(str(error)) from error
+    default = start or (load_preset(Path(preset), section, kind) if preset else kind())
+    return tyro.cli(kind, prog=prog, args=list(argv), default=default, description=kind.__doc__)
 
 
 def load_preset(path: Path, section: str, kind: type[T]) -> T:

@@ -1,5 +1,6 @@
 """LoRA through peft: put on, folded in for rollouts, taken off for the reference."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,7 +45,8 @@ def add_lora(model: nn.Module, config: TuneConfig, seed: int) -> PeftModel:
         target_modules=list(config.lora_targets),
         task_type="CAUSAL_LM",
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by an old name
         torch.manual_seed(seed)
         return get_peft_model(model, lora)
 

@@ -39,7 +39,7 @@ def policy_loss(
         weights: (B, T) credit per token; it scales the loss of a token and leaves the mask alone.
 
     Returns:
-        The loss, and sums over the mask: `logratio_abs`, `approx_kl` (k3 of old against new, never
+        The loss, and sums over the mask: `logratio_squared`, `approx_kl` (k3 of old against new, never
         negative), `clipped` (tokens whose gradient the clip removed), `ratio`, and the count `tokens`.
     """
     check_shapes(mask, logprobs=logprobs, old_logprobs=old_logprobs, advantages=advantages)
@@ -54,7 +54,7 @@ def policy_loss(
     loss = -masked_sum(surrogate, mask) / _denominator(denominator, mask)
     with torch.no_grad():
         stats = {
-            "logratio_abs": logratio.abs().sum(),
+            "logratio_squared": logratio.square().sum(),
             "approx_kl": keep(ratio - 1.0 - logratio, mask).sum(),
             "clipped": (clipped_ratio * advantages < ratio * advantages).sum(),
             "ratio": keep(ratio, mask).sum(),

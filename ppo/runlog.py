@@ -58,7 +58,7 @@ class RunLog:
         total = sum(self._seconds.values())
         timing = {f"seconds/{name}": round(seconds, 4) for name, seconds in self._seconds.items()}
         timing["seconds/iteration"] = round(total, 4)
-        timing["tokens_per_second"] = round(metrics["rollout/tokens"] / max(total, 1e-9), 1)
+        timing["tokens_per_second"] = round(metrics.get("rollout/tokens", 0) / max(total, 1e-9), 1)
         self._append("metrics.jsonl", {"iteration": iteration, **metrics})
         self._append("timing.jsonl", {"iteration": iteration, **timing})
         for sample in samples:

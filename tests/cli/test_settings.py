@@ -1,0 +1,120 @@
+"""Presets and flags: types are checked, unknown keys are errors, flags win."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cli.errors import UsageError
+from cli.evaluate import EvaluateCommand
+from cli.ppo import PPOCommand
+from cli.settings import dump, load_preset, parse
+from cli.sft import SFTCommand
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = {"sft": SFTCommand, "ppo": PPOCommand, "evaluate": EvaluateCommand}
+
+
+def preset(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "preset.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+BAD = {
+    "ppo: {iteration: 3}": "unknown key 'iteration'; did you mean iterations?",
+    "ppo: {learning_rate: 1e-6}": "write it with a point, 1.0e-6",
+    "ppo: {learning_rate: fast}": "ppo.learning_rate: Input should be a valid number, not 'fast'",
+    "ppo: {iterations: 2.5}": "ppo.iterations",
+    "ppo: {iterations: true}": "ppo.iterations",
+    "ppo: {overwrite: 1}": "ppo.overwrite",
+    "ppo: {objective: {alfa: 1}}": "did you mean alpha?",
+    "ppo: {objective: {alpha: high}}": "ppo.objective.alpha",
+    "ppo: {objective: {alpha: -1}}": "alpha",
+    "ppo: {objective: 3}": "ppo.objective: must hold keys",
+    "ppo: {kl_controller: sometimes}": "ppo.kl_controller: Input should be 'adaptive' or 'fixed'",
+    "ppo: {lora_targets: q_proj}": "ppo.lora_targets",
+    "ppo: {minibatch_size: 7}": "does not divide",
+    "ppo: 3": "section ppo must hold keys",
+    "pp: {iterations: 3}": "unknown section 'pp'",
+    "- ppo": "a preset holds sections",
+    "ppo: {\n\n  iterations: [": "preset.yaml:3: not YAML",
+}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_a_bad_preset_is_one_clear_line(tmp_path, text):
+    path = preset(tmp_path, text)
+    with pytest.raises(UsageError) as error:
+        load_preset(path, "ppo", PPOCommand)
+    assert str(error.value).startswith(str(path))
+    assert BAD[text] in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_preset_is_named(tmp_path):
+    with pytest.raises(UsageError, match="no such preset"):
+        load_preset(tmp_path / "none.yaml", "ppo", PPOCommand)
+
+
+def test_values_reach_their_places_with_their_types(tmp_path):
+    text = "ppo: {iterations: 3, kl_coef: 1, lora_targets: [q_proj], objective: {alpha: 0.5}, value_clip_range: null}"
+    loaded = load_preset(preset(tmp_path, text), "ppo", PPOCommand)
+    assert loaded.ppo.iterations == 3
+    assert loaded.ppo.kl_coef == 1.0 and isinstance(loaded.ppo.kl_coef, float)
+    assert loaded.tune.lora_targets == ("q_proj",)
+    assert loaded.objective.alpha == 0.5 and loaded.objective.beta == 0.4
+    assert loaded.ppo.value_clip_range is None
+    assert loaded.ppo.gamma == PPOCommand().ppo.gamma
+
+
+def test_a_section_left_out_keeps_the_defaults(tmp_path):
+    assert load_preset(preset(tmp_path, "sft: {epochs: 2}"), "ppo", PPOCommand) == PPOCommand()
+
+
+def test_flags_win_over_the_preset(tmp_path):
+    path = preset(tmp_path, "ppo: {iterations: 3, kl_coef: 0.5}")
+    settings = parse("ppo", PPOCommand, ["--config", str(path), "--iterations", "5"], prog="train.py ppo")
+    assert (settings.ppo.iterations, settings.ppo.kl_coef) == (5, 0.5)
+
+
+def test_flags_that_do_not_go_together_end_with_status_2(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        parse("ppo", PPOCommand, ["--minibatch-size", "7"], prog="train.py ppo")
+    assert exit_.value.code == 2
+    assert "does not divide" in capsys.readouterr().err
+
+
+def test_an_unknown_flag_ends_with_status_2(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        parse("ppo", PPOCommand, ["--iteration", "5"], prog="train.py ppo")
+    assert exit_.value.code == 2
+    assert "--iteration" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_dumped_preset_gives_the_settings_back(tmp_path, name):
+    source = ROOT / "configs" / "tiny.yaml"
+    settings = load_preset(source, name, COMMANDS[name])
+    again = load_preset(preset(tmp_path, dump(settings, name)), name, COMMANDS[name])
+    assert again == settings
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
+def test_every_shipped_preset_loads(path):
+    for name in yaml.safe_load(path.read_text(encoding="utf-8")):
+        assert load_preset(path, name, COMMANDS[name]) is not None
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_explains_every_field(capsys, name):
+    with pytest.raises(SystemExit) as exit_:
+        parse(name, COMMANDS[name], ["--help"], prog="x")
+    assert exit_.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for section in [COMMANDS[name], *(type(getattr(COMMANDS[name](), f.name)) for f in fields(COMMANDS[name]))]:
+        for field in fields(section) if hasattr(section, "__dataclass_fields__") else ():
+            flag = field.name.replace("_", "-")
+            if not hasattr(field.default_factory, "__dataclass_fields__") and field.name != "checkpoints":
+                assert f"--{flag}" in shown or f".{flag}" in shown, flag
