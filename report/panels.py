@@ -19,6 +19,11 @@ class Curve:
     name: str
     kind: str = "line"
 
+    def points(self, run: Run) -> list[tuple[int, float]]:
+        """What the run logged. Iteration 0 only validates: its tokens per second are 0 and mean nothing."""
+        start = 0 if self.metric.startswith("validation/") else 1
+        return [point for point in run.series(self.metric) if point[0] >= start]
+
 
 @dataclass(frozen=True)
 class Axes:
@@ -205,7 +210,7 @@ def _plot(axes: Axes, runs: Sequence[Run], rows: int) -> Plot | None:
         )
         for index, run in enumerate(runs)
         for position, curve in enumerate(axes.curves)
-        if (points := run.series(curve.metric))
+        if (points := curve.points(run))
     ]
     height = 0.8 if rows > 2 else 1.0
     return Plot(axes.label, lines, axes.unit, axes.floor, height=height) if lines else None

@@ -7,7 +7,7 @@ from report.markup import number, text
 from report.read import Run
 
 SHORTER = 0.2  # programs that lost this share of their length
-DROP = 0.02  # All-P below its best that is worth a word: 4 of 200 problems
+DROP = 0.05  # All-P below its best that is worth a word; the best of many is partly luck
 WORN = 0.1  # of the first entropy
 LARGE_CLIP_FRAC = 0.3
 

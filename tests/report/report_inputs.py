@@ -69,7 +69,10 @@ def timing_row(iteration: int) -> dict[str, Any]:
         phases["validate"] = 3.0
     row: dict[str, Any] = {"iteration": iteration}
     row |= {f"seconds/{name}": value for name, value in phases.items()}
-    return row | {"seconds/iteration": sum(phases.values()), "tokens_per_second": 200.0 + iteration}
+    return row | {
+        "seconds/iteration": sum(phases.values()),
+        "tokens_per_second": iteration and 200.0 + iteration,
+    }
 
 
 def sample_row(iteration: int, index: int, **changes: Any) -> dict[str, Any]:

@@ -119,9 +119,17 @@ def test_every_metric_of_the_panels_is_drawn_as_logged(plots):
     every = (*panels.OUTCOMES, *panels.REWARDS, *panels.POLICY, *panels.SPEED)
     logged = run(timing=[timing_row(i) for i in range(9)])
     assert len(panels.figures(every, [logged])) == len(every)
+    both = [metrics | timing for metrics, timing in zip(logged.metrics, logged.timing, strict=True)]
     for panel in every:
         for axes, plot in zip(panel.axes, plots[panel.title], strict=True):
-            assert [line.points for line in plot.lines] == [logged.series(c.metric) for c in axes.curves]
+            assert [line.points for line in plot.lines] == [
+                [
+                    (i, row[c.metric])
+                    for i, row in enumerate(both)
+                    if c.metric in row and (i or "val" in c.metric)
+                ]
+                for c in axes.curves
+            ]
             assert all(line.points for line in plot.lines)
 
 
