@@ -56,7 +56,8 @@ def learning_rate_factor(config: PPOConfig, iteration: int) -> float:
         return (iteration + 1) / config.lr_warmup
     if config.lr_schedule == "constant":
         return 1.0
-    span = max(1, config.iterations - config.lr_warmup - 1)
+    # One more than the steps from first to last: an iteration at rate 0 would sample and score for nothing.
+    span = max(1, config.iterations - config.lr_warmup)
     done = min(1.0, (iteration - config.lr_warmup) / span)
     remaining = 1.0 - done if config.lr_schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
     return config.lr_final + (1.0 - config.lr_final) * remaining
