@@ -39,6 +39,14 @@ def _short_and_wrong(run: Run) -> Iterator[str]:
             )
 
 
+def _never_better(run: Run) -> Iterator[str]:
+    if run.best == 0 and _ends(run, "validation/all_pass"):
+        yield (
+            "All-P on validation never rose above its start: the best checkpoint is iteration 0, the policy "
+            "that training began with."
+        )
+
+
 def _past_its_best(run: Run) -> Iterator[str]:
     ends = _ends(run, "validation/all_pass")
     if ends and run.best is not None:
@@ -110,6 +118,7 @@ def _worn_entropy(run: Run) -> Iterator[str]:
 
 _CHECKS: tuple[Callable[[Run], Iterator[str]], ...] = (
     _short_and_wrong,
+    _never_better,
     _past_its_best,
     _no_signal,
     _faults,

@@ -36,12 +36,16 @@ def test_a_run_without_these_metrics_shows_none():
     ("columns", "start"),
     [
         (
-            {"validation__length": [60.0, *every(40.0)], "validation__all_pass": [0.05, *every(0.05)]},
+            {"validation__length": [60.0, *every(40.0)], "validation__all_pass": [0.05, 0.06, *[0.05] * 7]},
             "R rose from 0.4 to 0.7 while programs went from 60 to 40 characters",
         ),
         (
             {"validation__all_pass": [0.6, 0.5]},
             "All-P on validation ended at 50.0 %, after 60.0 % at iteration 7",
+        ),
+        (
+            {"validation__all_pass": [0.05, *every(0.05)]},
+            "All-P on validation never rose above its start: the best checkpoint is iteration 0",
         ),
         ({"reward__std": [0.0] * 5}, "In 5 of 8 iterations every program earned the same reward"),
         ({"rollout__faults": [1, 2]}, "3 of 128 training programs could not be scored"),
