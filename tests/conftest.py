@@ -1,0 +1,87 @@
+"""Tiny networks that the tests of `ppo` and `models` share.
+
+torch is imported inside the fixtures: the tests of `sandbox`, `reward` and `data` run without it.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+# The same examples on every machine and no clock: a failure is a defect, never bad luck.
+settings.register_profile("repository", derandomize=True, deadline=None, max_examples=60)
+settings.load_profile("repository")
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Any:
+    """Bytes and a few merges: "ab" is one token, so the ids of "a", "b" do not survive a round trip by text."""
+    from models.tiny import build_tokenizer
+
+    return build_tokenizer(["ab ab ab cd cd\n"] * 9, 264)
+
+
+@pytest.fixture(scope="session")
+def make_model(tokenizer: Any) -> Callable[..., Any]:
+    """A network of 19k parameters whose distributions are far from uniform.
+
+    Fresh weights give nearly the same logits everywhere: an error in a position, a mask or a temperature
+    would not be seen in them. `sharpness` 1 is such a network.
+    """
+    import torch
+
+    from models.tiny import TinyConfig, build_model
+
+    def make(sharpness: float = 12.0, seed: int = 1) -> Any:
+        config = TinyConfig(hidden_size=32, layers=1, heads=2, feed_forward=64, max_positions=4096)
+        model = build_model(tokenizer, config, seed)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.dim() == 2:
+                    parameter.mul_(sharpness)
+        return model
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def sft_dir(tmp_path_factory: pytest.TempPathFactory, make_model: Callable[..., Any], tokenizer: Any) -> Path:
+    """What `train.py sft` leaves behind: a run folder with model/."""
+    from models.sft import save_model
+
+    folder = tmp_path_factory.mktemp("sft")
+    save_model(folder / "model", make_model(), tokenizer)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cpu() -> Any:
+    """float32 on the CPU."""
+    import torch
+
+    from models.precision import Precision
+
+    return Precision(torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture(scope="session")
+def make_policy(sft_dir: Path, cpu: Any) -> Callable[..., Any]:
+    """Policies on `sft_dir`. `trained` moves them away from SFT, as updates would have; `base` is another folder."""
+    import torch
+
+    from models.adapter import TuneConfig
+    from models.policy import build_policy
+
+    def make(tune: str = "lora", *, trained: bool = False, base: Path | None = None, **settings: Any) -> Any:
+        settings = {"lora_rank": 4, "lora_alpha": 8} | settings
+        policy = build_policy(base or sft_dir, TuneConfig(tune=tune, **settings), cpu, seed=3)
+        if trained:
+            generator = torch.Generator().manual_seed(5)
+            with torch.no_grad():
+                for parameter in (*policy.trainable().values(), *policy.value_head.parameters()):
+                    parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+        return policy
+
+    return make

@@ -1,0 +1,233 @@
+"""The actor-critic: what it scores, what it trains, and what its reference is."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.adapter import TuneConfig, merged
+from models.errors import ModelError
+from models.policy import Policy, TokenBatch, build_policy
+from models.storage import load_model
+
+TUNES = ["lora", "full"]
+PROMPTS = [[9, 40, 77], [5], [30, 31, 32, 33, 34, 35], [100, 200, 17, 3]]
+RESPONSES = [[50, 51, 1], [60, 61, 62, 63, 64], [70], [80, 81, 82, 1]]
+
+
+def batch(left: int = 0, right: int = 0, junk: int = 0) -> TokenBatch:
+    """The rows above, with so many more columns of padding, `junk` in them."""
+    p, t = max(map(len, PROMPTS)) + left, max(map(len, RESPONSES)) + right
+    return TokenBatch(
+        torch.tensor([[junk] * (p - len(x)) + x for x in PROMPTS]),
+        torch.tensor([[False] * (p - len(x)) + [True] * len(x) for x in PROMPTS]),
+        torch.tensor([x + [junk] * (t - len(x)) for x in RESPONSES]),
+        torch.tensor([[True] * len(x) + [False] * (t - len(x)) for x in RESPONSES]),
+    )
+
+
+def reference_logprobs(policy: Policy, temperature: float) -> list[Tensor]:
+    """The SFT model loaded anew, each row alone, no padding, full logits."""
+    assert policy.sft is not None
+    model = load_model(policy.sft.path, torch.float32)
+    found = []
+    for prompt, response in zip(PROMPTS, RESPONSES, strict=True):
+        with torch.no_grad():
+            logits = model(torch.tensor([prompt + response])).logits[0, len(prompt) - 1 : -1]
+        found.append(
+            torch.log_softmax(logits / temperature, -1).gather(1, torch.tensor(response)[:, None])[:, 0]
+        )
+    return found
+
+
+def close(found: Tensor, expected: list[Tensor], mask: Tensor) -> None:
+    for row, kept, numbers in zip(found, mask, expected, strict=True):
+        torch.testing.assert_close(row[kept], numbers, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("tune", TUNES)
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_a_fresh_policy_is_the_sft_model(make_policy, tune, temperature):
+    """Checks 2, 4, 14, trap A11: before any update, policy and reference are the SFT model; step-0 KL <= 1e-5."""
+    policy, b = make_policy(tune), batch()
+    stats, ref = policy(b, temperature), policy.ref_logprobs(b, temperature)
+    close(stats.logprobs.detach(), reference_logprobs(policy, temperature), b.response_mask)
+    close(ref, reference_logprobs(policy, temperature), b.response_mask)
+    assert (stats.logprobs - ref).abs().max() <= 1e-5
+    for x in (stats.logprobs, stats.values, stats.entropy, ref):
+        assert x.dtype == torch.float32 and (x[~b.response_mask] == 0).all()
+
+
+def test_without_the_temperature_the_numbers_are_others(make_policy):
+    """Check 2: both passes divide by T; undivided log-probabilities fail by far."""
+    policy, b = make_policy(), batch()
+    wrong = torch.cat(reference_logprobs(policy, 1.0))
+    assert (policy(b, 0.7).logprobs[b.response_mask] - wrong).abs().max() > 0.1
+    assert (policy.ref_logprobs(b, 0.7)[b.response_mask] - wrong).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("left", [0, 7, 50])
+def test_padding_changes_nothing(make_policy, left):
+    """Check 3: columns of padding with junk ids in them: log-probabilities, values, reference within 1e-5."""
+    policy = make_policy(trained=True)
+    plain, padded = batch(), batch(left=left, right=3, junk=42)
+    with torch.no_grad():
+        expected = [*policy(plain, 0.7), policy.ref_logprobs(plain, 0.7)]
+        found = [*policy(padded, 0.7), policy.ref_logprobs(padded, 0.7)]
+    for a, b in zip(expected, found, strict=True):
+        torch.testing.assert_close(a, b[:, :5], rtol=0, atol=1e-5)
+    assert expected[1].abs().max() > 0.01  # values that could have changed
+
+
+def test_a_row_alone_equals_the_row_in_a_batch(make_policy):
+    """Check 4: within 1e-5."""
+    policy, b = make_policy(trained=True), batch()
+    with torch.no_grad():
+        together = policy(b, 0.7)
+        for row in range(4):
+            alone = policy(TokenBatch(*(x[[row]] for x in b)), 0.7)
+            for x, y in zip(alone, together, strict=True):
+                torch.testing.assert_close(x[0], y[row], rtol=0, atol=1e-5)
+
+
+def test_entropy_is_that_of_the_sampling_distribution(make_policy):
+    """−Σ p·log p of softmax(logits / T) at each response token, from full logits."""
+    policy = make_policy()
+    with torch.no_grad():
+        logits = policy.network(torch.tensor([PROMPTS[0] + RESPONSES[0]])).logits[0, 2:-1] / 0.7
+        p = torch.softmax(logits.double(), -1)
+        found = policy(batch(), 0.7).entropy[0, :3].double()
+    torch.testing.assert_close(found, -(p * p.log()).sum(-1), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("tune", TUNES)
+def test_updates_leave_the_reference_as_it_was(make_policy, tune):
+    """Check 14: after training steps the reference's log-probabilities are the same bits; the policy's are not."""
+    policy, b = make_policy(tune), batch()
+    before, own = policy.ref_logprobs(b, 0.7), policy(b, 0.7).logprobs.detach()
+    optimizer = torch.optim.Adam([p for p in policy.parameters() if p.requires_grad], lr=0.01)
+    for _ in range(5):
+        optimizer.zero_grad()
+        stats = policy(b, 0.7)
+        (stats.logprobs.sum() + (stats.values - 1).square().sum()).backward()
+        optimizer.step()
+    assert torch.equal(policy.ref_logprobs(b, 0.7), before)
+    assert (policy(b, 0.7).logprobs - own).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("tune", TUNES)
+def test_looking_at_the_reference_disturbs_neither_critic_nor_policy(make_policy, tune):
+    """Check 15: values and log-probabilities before and after a reference pass and a rollout are the same bits."""
+    policy, b = make_policy(tune, trained=True), batch()
+    with torch.no_grad():
+        before = policy(b, 0.7)
+        policy.ref_logprobs(b, 0.7)
+        policy.generate(*b[:2], max_new_tokens=3, temperature=0.7, generator=torch.Generator().manual_seed(0))
+        after = policy(b, 0.7)
+    for x, y in zip(before, after, strict=True):
+        assert torch.equal(x, y)
+    assert {name for name, p in policy.model.named_parameters() if p.requires_grad} == set(policy.trainable())
+
+
+@pytest.mark.parametrize("tune", TUNES)
+def test_values_start_at_zero(make_policy, tune):
+    """Check 15: the first opinion of the critic is its bias, 0, everywhere."""
+    assert (make_policy(tune)(batch(), 0.7).values == 0).all()
+
+
+def test_lora_trains_adapters_and_value_head_alone(make_policy):
+    """Everything that requires a gradient is an adapter of a named layer, or the value head; all float32."""
+    policy = make_policy()
+    assert all(".lora_" in name for name in policy.trainable()) and len(policy.trainable()) == 8
+    trained = {id(p) for p in policy.parameters() if p.requires_grad}
+    head = {id(p) for p in policy.value_head.parameters()}
+    assert trained == head | {id(p) for p in policy.trainable().values()}
+    assert all(p.dtype == torch.float32 for p in policy.parameters() if p.requires_grad)
+
+
+def test_full_tuning_trains_everything_but_the_reference(make_policy):
+    """With a frozen copy that is no part of the policy's parameters and shares no memory with it."""
+    policy = make_policy("full")
+    assert len(policy.trainable()) == len(dict(policy.network.named_parameters()))
+    (reference,) = policy._reference
+    assert not any(p.requires_grad for p in reference.parameters())
+    ours = {p.data_ptr() for p in policy.parameters()}
+    assert ours.isdisjoint(p.data_ptr() for p in reference.parameters())
+
+
+@pytest.mark.parametrize("tune", TUNES)
+def test_gradients_reach_every_trained_parameter(make_policy, tune):
+    """A loss on log-probabilities, values and entropy moves all of them (LoRA's A only once B is not 0)."""
+    policy = make_policy(tune, trained=True)
+    stats = policy(batch(), 0.7, entropy_grad=True)
+    (stats.logprobs.sum() + stats.values.sum() + stats.entropy.sum()).backward()
+    for name, p in policy.named_parameters():
+        assert (p.grad is not None and p.grad.abs().max() > 0) == p.requires_grad, name
+
+
+def test_gradient_checkpointing_changes_no_gradient(make_policy):
+    """Check 26: recomputed activations of a frozen base with adapters give the same gradients (1e-6)."""
+
+    def gradients(checkpointing: bool) -> list[Tensor]:
+        policy = make_policy(trained=True).train()
+        if checkpointing:
+            policy.network.gradient_checkpointing_enable(
+                gradient_checkpointing_kwargs={"use_reentrant": False}
+            )
+        policy(batch(), 0.7).logprobs.sum().backward()
+        return [p.grad for p in policy.trainable().values()]
+
+    for a, b in zip(gradients(False), gradients(True), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("tune", TUNES)
+def test_rollout_and_update_agree_on_every_token(make_policy, tune):
+    """Checks 1 and 28: log-probabilities seen while decoding equal those of the update's forward, <= 1e-5."""
+    policy, b = make_policy(tune, trained=True).train(), batch()
+    generation = policy.generate(
+        *b[:2], max_new_tokens=9, temperature=0.7, generator=torch.Generator().manual_seed(2)
+    )
+    again = policy(TokenBatch(*b[:2], generation.response_ids, generation.response_mask), 0.7)
+    assert (again.logprobs - generation.logprobs).abs().max() <= 1e-5
+    assert policy.training
+
+
+def test_an_error_while_decoding_leaves_the_policy_whole(make_policy):
+    """Check 28: weights restored and mode kept when the block ends with an exception."""
+    policy = make_policy(trained=True).train()
+    before = {name: p.detach().clone() for name, p in policy.model.named_parameters()}
+    with pytest.raises(KeyboardInterrupt), merged(policy.model):
+        raise KeyboardInterrupt
+    assert all(torch.equal(p, before[name]) for name, p in policy.model.named_parameters())
+    assert len(policy.trainable()) == 8
+
+
+def test_text_leaves_out_the_stop_token_at_the_end_only(make_policy, tokenizer):
+    """Every other id is shown; a byte-level tokenizer gives the text back unchanged."""
+    policy = make_policy()
+    ids = tokenizer("ab  cd\n x").input_ids
+    assert policy.text([*ids, 1]) == policy.text(ids) == "ab  cd\n x"
+    assert policy.text([1, *ids]).endswith("ab  cd\n x") and policy.text([]) == policy.text([1]) == ""
+
+
+def test_stop_ids_are_those_of_tokenizer_and_model(make_model, tokenizer, tmp_path, make_policy):
+    """Check 20: a model whose generation settings name further ends stops at all of them."""
+    from models.sft import save_model
+
+    model = make_model()
+    model.generation_config.eos_token_id = [7, 1, 9]
+    save_model(tmp_path / "model", model, tokenizer)
+    assert make_policy(base=tmp_path).stop_ids == [1, 7, 9] and make_policy().stop_ids == [1]
+
+
+def test_a_layer_that_is_not_there_is_an_error(sft_dir, cpu):
+    """A mistyped target would otherwise train nothing, or less than was asked for."""
+    with pytest.raises(ModelError, match="c_attn"):
+        build_policy(sft_dir, TuneConfig(lora_targets=("q_proj", "c_attn")), cpu, seed=0)
+
+
+def test_adapters_depend_on_the_seed_alone(sft_dir, cpu):
+    """Fresh adapters of one seed are equal whatever was drawn before; those of another seed differ."""
+    first, second, other = (build_policy(sft_dir, TuneConfig(), cpu, seed=s).trainable() for s in (1, 1, 2))
+    assert all(torch.equal(first[n], second[n]) for n in first)
+    assert any(not torch.equal(first[n], other[n]) for n in first)

@@ -1,0 +1,76 @@
+"""Minibatches and micro-batches read every row once and lose nothing but padding."""
+
+from dataclasses import fields
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from ppo_helpers import normal, ragged, seeds
+
+from ppo.buffer import RolloutBuffer
+
+
+def random_buffer(prompt_lengths: list[int], response_lengths: list[int], seed: int) -> RolloutBuffer:
+    """A buffer whose ids tell their row: row·1000 + column."""
+    prompt_mask = ragged(prompt_lengths, max(prompt_lengths) + 1).flip(1)
+    response_mask = ragged(response_lengths, max(response_lengths) + 2)
+    rows = torch.arange(len(prompt_lengths))[:, None] * 1000
+    numbers = [normal(response_mask.shape, seed + i) for i in range(5)]
+    return RolloutBuffer(
+        rows + torch.arange(prompt_mask.shape[1]),
+        prompt_mask,
+        rows + torch.arange(response_mask.shape[1]),
+        response_mask,
+        *numbers,
+    )
+
+
+shapes = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 6)), min_size=1, max_size=8)
+
+
+def flat(buffer: RolloutBuffer) -> dict[str, list]:
+    """What is inside the masks, row by row."""
+    found: dict[str, list] = {}
+    for f in fields(buffer):
+        mask = buffer.prompt_mask if f.name.startswith("prompt") else buffer.response_mask
+        x = getattr(buffer, f.name)
+        found[f.name] = [row[m].tolist() for row, m in zip(x, mask, strict=True)]
+    return found
+
+
+@given(shapes, seeds, st.integers(1, 9))
+def test_micro_batches_are_the_rows_without_common_padding(shape, seed, size):
+    """Check 11: all rows in order, at most `size` at a time, every real token and number kept."""
+    buffer = random_buffer([p for p, _ in shape], [r for _, r in shape], seed)
+    pieces = list(buffer.micro_batches(size))
+    whole = flat(buffer)
+    for name, rows in whole.items():
+        assert [row for piece in pieces for row in flat(piece)[name]] == rows
+    assert all(len(piece) <= size for piece in pieces)
+    for piece in pieces:
+        assert piece.prompt_mask.any(dim=0)[0]  # no column of padding in front, and none behind
+        assert piece.response_mask.any(dim=0)[-1] or piece.response_mask.shape[1] == 1
+
+
+@given(seeds)
+def test_an_epoch_reads_every_row_once(seed):
+    """Check 11: minibatches partition the rollout, in an order that the generator decides."""
+    buffer = random_buffer([2] * 12, [3] * 12, 0)
+    generator = torch.Generator().manual_seed(seed)
+    epochs = [
+        [int(i) // 1000 for batch in buffer.minibatches(4, generator) for i in batch.response_ids[:, 0]]
+        for _ in range(3)
+    ]
+    assert all(sorted(epoch) == list(range(12)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    again = torch.Generator().manual_seed(seed)
+    first = [int(i) // 1000 for batch in buffer.minibatches(4, again) for i in batch.response_ids[:, 0]]
+    assert first == epochs[0]
+
+
+def test_rows_keep_every_field_together():
+    """Row i of every tensor belongs to response i."""
+    buffer = random_buffer([1, 2, 3], [3, 2, 1], 0)
+    picked = buffer.rows(torch.tensor([2, 0]))
+    for f in fields(buffer):
+        assert torch.equal(getattr(picked, f.name), getattr(buffer, f.name)[[2, 0]])
