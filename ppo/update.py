@@ -118,9 +118,11 @@ def _optimizer_step(
             scaler.scale(loss).backward()
             _add(sums, stats)
     scaler.unscale_(optimizer)
-    for group in optimizer.param_groups:
-        grads = [p.grad for p in group["params"] if p.grad is not None]
-        sums[f"{group['name']}_grad_norm"] = torch.nn.utils.get_total_norm(grads).item() if grads else 0.0
+    norms = {f"{group['name']}_grad_norm": _grad_norm(group["params"]) for group in optimizer.param_groups}
+    if all(map(math.isfinite, norms.values())):
+        _add(sums, norms)  # an overflow has none
+    elif not scaler.is_enabled():
+        raise TrainingError("a gradient is not finite: lower the learning rate")
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
     scale = scaler.get_scale()
@@ -177,6 +179,11 @@ def _check_first_ratio(policy: Policy, logratio: float) -> None:
         )
 
 
+def _grad_norm(parameters: list[Tensor]) -> float:
+    grads = [p.grad for p in parameters if p.grad is not None]
+    return torch.nn.utils.get_total_norm(grads).item() if grads else 0.0
+
+
 def _add(totals: Sums, more: Mapping[str, float]) -> None:
     for name, value in more.items():
         totals[name] += value
@@ -185,6 +192,7 @@ def _add(totals: Sums, more: Mapping[str, float]) -> None:
 def _means(totals: Sums, policy: Policy, before: list[Tensor]) -> dict[str, float]:
     """Sums to the means that are logged."""
     tokens, steps = max(totals["tokens"], 1), max(totals["optimizer_steps"], 1)
+    taken = max(totals["optimizer_steps"] - totals["skipped_steps"], 1)
     with torch.no_grad():
         moved = [(p - old).float().norm() for p, old in zip(policy.trainable().values(), before, strict=True)]
     return {
@@ -196,8 +204,8 @@ def _means(totals: Sums, policy: Policy, before: list[Tensor]) -> dict[str, floa
         "ppo/value_error": totals["value_error"] / tokens,
         "ppo/policy_loss": totals["policy_loss"] / steps,
         "ppo/value_loss": totals["value_loss"] / steps,
-        "ppo/policy_grad_norm": totals["policy_grad_norm"] / steps,
-        "ppo/value_grad_norm": totals["value_grad_norm"] / steps,
+        "ppo/policy_grad_norm": totals["policy_grad_norm"] / taken,
+        "ppo/value_grad_norm": totals["value_grad_norm"] / taken,
         "ppo/first_logratio": totals["first_logratio"],
         "ppo/update_norm": torch.stack(moved).norm().item(),
         "ppo/optimizer_steps": int(totals["optimizer_steps"]),
