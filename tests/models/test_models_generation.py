@@ -25,14 +25,14 @@ PROMPTS = [[9, 40, 77], [5], [30, 31, 32, 33, 34, 35], [100, 200, 17, 3], [60, 6
 
 @pytest.fixture(scope="module")
 def model(make_model):
-    """Sharp, and with a fair chance to stop at every token, so that rows end at different times."""
+    """With a second token that ends some of the rows."""
     model = make_model()
     with torch.no_grad():
-        model.model.embed_tokens.weight[[EOS, 7]] *= 3.0
+        model.model.embed_tokens.weight[7] *= 3.0
     return model
 
 
-def run(model, prompts, temperature=0.8, seed=4, stop_ids=(EOS,), max_new_tokens=T, **padding) -> Generation:
+def run(model, prompts, temperature=1.5, seed=4, stop_ids=(EOS,), max_new_tokens=T, **padding) -> Generation:
     ids, mask = pad(prompts, **padding)
     return generate(
         model,
@@ -48,7 +48,7 @@ def run(model, prompts, temperature=0.8, seed=4, stop_ids=(EOS,), max_new_tokens
 
 @torch.no_grad()
 def by_prefixes(
-    model, prompts, temperature=0.8, seed=4, stop_ids=(EOS,)
+    model, prompts, temperature=1.5, seed=4, stop_ids=(EOS,)
 ) -> list[tuple[list[int], list[float]]]:
     """Each row alone, no cache, no padding; the token is where the running sum of probabilities passes the draw."""
     draws = torch.rand((len(prompts), T), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -73,8 +73,8 @@ def by_prefixes(
 @pytest.mark.parametrize("seed", [4, 5])
 def test_responses_equal_those_of_a_loop_over_prefixes(model, seed, stop_ids):
     """Checks 3, 4, 18 and 20: cache, left padding and leaving rows change no token; log-probabilities at T."""
-    result = run(model, PROMPTS * 3, seed=seed, stop_ids=stop_ids)
-    expected = by_prefixes(model, PROMPTS * 3, seed=seed, stop_ids=stop_ids)
+    result = run(model, PROMPTS * 6, seed=seed, stop_ids=stop_ids)
+    expected = by_prefixes(model, PROMPTS * 6, seed=seed, stop_ids=stop_ids)
     lengths = {len(ids) for ids, _ in expected}
     assert len(lengths) > 3 and min(lengths) < T  # some end early, or nothing was tested
     for row, (ids, logprobs) in enumerate(expected):
@@ -120,7 +120,7 @@ def test_a_row_does_not_depend_on_its_neighbours(model, seed):
     for row, prompt in enumerate(PROMPTS * 2):
         ids, mask = pad([prompt])
         alone = generate(
-            model, ids, mask, max_new_tokens=T, temperature=0.8, stop_ids=[EOS], pad_id=PAD, generator=draws
+            model, ids, mask, max_new_tokens=T, temperature=1.5, stop_ids=[EOS], pad_id=PAD, generator=draws
         )
         kept = together.response_mask[row]
         assert alone.response_ids[0].tolist() == together.response_ids[row][kept].tolist()

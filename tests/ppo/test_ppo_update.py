@@ -1,0 +1,246 @@
+"""Gradient steps: equal however they are cut, clipped, skipped on overflow, stopped on KL."""
+
+import math
+
+import pytest
+import torch
+from ppo_helpers import buffer_of, rollout, small_config
+from torch import Tensor
+
+from models.policy import Policy
+from ppo.buffer import RolloutBuffer
+from ppo.config import PPOConfig
+from ppo.errors import TrainingError
+from ppo.update import build_optimizer, minibatch_loss, update
+
+RAGGED = [7, 1, 4, 2, 6, 3, 7, 5]
+
+
+@pytest.fixture
+def case(make_policy) -> tuple[Policy, RolloutBuffer]:
+    policy = make_policy(trained=True)
+    return policy, buffer_of(policy, rollout(policy), RAGGED)
+
+
+def run_update(policy: Policy, buffer: RolloutBuffer, config: PPOConfig, **settings) -> dict[str, float]:
+    settings = {
+        "optimizer": build_optimizer(policy, config),
+        "scaler": torch.amp.GradScaler("cpu", enabled=False),
+        "kl_coef": 0.1,
+        "generator": torch.Generator().manual_seed(1),
+    } | settings
+    return update(policy, buffer=buffer, config=config, **settings)
+
+
+def trained_weights(policy: Policy) -> list[Tensor]:
+    return [p.detach().clone() for p in policy.parameters() if p.requires_grad]
+
+
+def test_first_ratio(case):
+    """Check 1, trap A5: before the first step the log-ratio is 0 within 1e-5 and nothing is clipped."""
+    policy, buffer = case
+    for micro in (1, 2, 4):
+        config = small_config(micro_batch_size=micro, minibatch_size=8)
+        stats = run_update(policy, buffer, config, optimizer=torch.optim.SGD(sgd_groups(policy), lr=0.0))
+        assert stats["ppo/first_logratio"] <= 1e-5 and stats["ppo/clip_frac"] == 0.0
+        assert stats["ppo/approx_kl"] <= 1e-9 and stats["ppo/ratio"] == pytest.approx(1.0, abs=1e-5)
+
+
+def sgd_groups(policy: Policy) -> list[dict]:
+    return [
+        {"params": list(policy.trainable().values()), "name": "policy"},
+        {"params": list(policy.value_head.parameters()), "name": "value"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"kl_in": "loss", "entropy_coef": 0.1, "value_clip_range": None}], ids=["plain", "all"]
+)
+@pytest.mark.parametrize("micro", [1, 2, 3, 16])
+def test_micro_batches_change_no_gradient(make_policy, micro, settings):
+    """Check 11: gradients of rows of 1 to 7 tokens cut into pieces of 1, 2, 3 equal the whole (1e-5)."""
+
+    def gradients(size: int) -> list[Tensor]:
+        policy = make_policy(trained=True)
+        buffer = buffer_of(policy, rollout(policy), RAGGED)
+        config = small_config(minibatch_size=8, micro_batch_size=size, max_grad_norm=1e9, **settings)
+        run_update(policy, buffer, config, optimizer=torch.optim.SGD(sgd_groups(policy), lr=0.0))
+        return [p.grad for p in policy.parameters() if p.requires_grad]
+
+    whole = gradients(8)
+    scale = max(g.abs().max().item() for g in whole)
+    for a, b in zip(gradients(micro), whole, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * scale)
+
+
+def test_the_gradient_is_that_of_a_mean_over_all_tokens(case):
+    """Check 11: an independent sum over single tokens, in Python, of the three terms at ratio 1."""
+    policy, buffer = case
+    config = small_config(minibatch_size=8, kl_in="loss", entropy_coef=0.2, value_coef=0.3)
+    stats = policy(buffer.tokens, 0.7, entropy_grad=True)
+    total = torch.zeros(())
+    for b, t in buffer.response_mask.nonzero().tolist():
+        d = stats.logprobs[b, t] - buffer.ref_logprobs[b, t]
+        total = total - (stats.logprobs[b, t] - buffer.old_logprobs[b, t]).exp() * buffer.advantages[b, t]
+        total = total + 0.3 * 0.5 * (stats.values[b, t] - buffer.returns[b, t]) ** 2
+        total = total - 0.2 * stats.entropy[b, t] + 0.1 * ((-d).exp() - 1 + d)
+    parameters = [p for p in policy.parameters() if p.requires_grad]
+    expected = torch.autograd.grad(total / sum(RAGGED), parameters)
+    tokens = buffer.response_mask.sum()
+    assert tokens.item() <= sum(RAGGED)
+    loss, sums = minibatch_loss(policy, buffer, config, 0.1, denominator=torch.tensor(sum(RAGGED)))
+    assert sums["tokens"] == tokens
+    for a, b in zip(torch.autograd.grad(loss, parameters), expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("epochs", "minibatch"), [(1, 8), (2, 4), (3, 2), (2, 1)])
+def test_number_of_optimizer_steps(case, epochs, minibatch):
+    """Check 11, trap A23: epochs x minibatches, the last one included."""
+    config = small_config(epochs=epochs, minibatch_size=minibatch, micro_batch_size=3)
+    steps = []
+    optimizer = build_optimizer(case[0], config)
+    optimizer.register_step_post_hook(lambda *_: steps.append(1))
+    stats = run_update(*case, config, optimizer=optimizer)
+    assert stats["ppo/optimizer_steps"] == len(steps) == epochs * (8 // minibatch)
+
+
+def test_gradients_are_clipped_after_unscaling_in_all_groups(make_policy):
+    """Check 25: with max_norm 1e-12 and SGD nothing moves further than lr·1e-12, loss scale 2¹⁶ or not."""
+    for enabled in (False, True):
+        policy = make_policy()  # adapters' B and value head at 0, where a change of 1e-12 is not rounded away
+        buffer = buffer_of(policy, rollout(policy), RAGGED)
+        before = trained_weights(policy)
+        config = small_config(minibatch_size=8, max_grad_norm=1e-12)
+        scaler = torch.amp.GradScaler("cpu", enabled=enabled)
+        stats = run_update(
+            policy, buffer, config, scaler=scaler, optimizer=torch.optim.SGD(sgd_groups(policy), lr=0.5)
+        )
+        moved = [p - old for p, old in zip(trained_weights(policy), before, strict=True)]
+        norm = torch.cat([m.double().flatten() for m in moved]).norm().item()
+        assert 0 < norm <= 0.5e-12 * (1 + 1e-3)
+        assert any((m != 0).any() for m in moved[:-2]) and (moved[-1] != 0).all()  # policy and value head
+        # Logged are the norms before clipping, and those do not know of the loss scale.
+        assert 1e-3 < stats["ppo/policy_grad_norm"] < 1e3
+
+
+@pytest.mark.parametrize("junk", [float("inf"), float("nan")])
+def test_an_overflow_skips_policy_and_critic_together(case, junk):
+    """Check 24: under the loss scaler a gradient of inf moves nothing, halves the scale and is counted."""
+    policy, buffer = case
+    first = next(iter(policy.trainable().values()))
+    handle = first.register_hook(lambda grad: grad * junk)
+    before = trained_weights(policy)
+    config = small_config(minibatch_size=8)
+    optimizer = build_optimizer(policy, config)
+    scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+    stats = run_update(policy, buffer, config, optimizer=optimizer, scaler=scaler)
+    assert all(torch.equal(a, b) for a, b in zip(trained_weights(policy), before, strict=True))
+    assert scaler.get_scale() == 32.0 and not optimizer.state
+    assert stats["ppo/skipped_steps"] == 1 and stats["ppo/update_norm"] == 0.0
+    assert all(math.isfinite(value) for value in stats.values()), stats  # they go into JSON
+    handle.remove()
+    stats = run_update(policy, buffer, config, optimizer=optimizer, scaler=scaler)
+    assert stats["ppo/skipped_steps"] == 0 and stats["ppo/update_norm"] > 0
+
+
+@pytest.mark.parametrize("junk", [float("inf"), float("nan")])
+def test_without_a_scaler_a_gradient_that_is_not_finite_stops_the_run(case, junk):
+    """Trap A13: weights of NaN must not reach a checkpoint."""
+    policy, buffer = case
+    next(iter(policy.trainable().values())).register_hook(lambda grad: grad * junk)
+    before = trained_weights(policy)
+    with pytest.raises(TrainingError, match="gradient"):
+        run_update(policy, buffer, small_config())
+    assert all(torch.equal(a, b) for a, b in zip(trained_weights(policy), before, strict=True))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(case):
+    """Trap A13: no constant takes the place of a NaN."""
+    policy, buffer = case
+    buffer.advantages[0, 0] = float("nan")
+    with pytest.raises(TrainingError, match="loss is nan"):
+        run_update(policy, buffer, small_config())
+
+
+def test_log_probabilities_that_are_not_the_rollouts_stop_the_run(case):
+    """Check 1: old log-probabilities off by 1e-3 are not those of the policy that sampled."""
+    policy, buffer = case
+    buffer.old_logprobs.add_(1e-3)
+    with pytest.raises(TrainingError, match="log-ratio before the first step"):
+        run_update(policy, buffer, small_config())
+
+
+def test_kl_stop_ends_all_epochs(case):
+    """Trap A12: with a huge learning rate the first step whose approx_kl exceeds the limit is the last one."""
+    config = small_config(epochs=4, learning_rate=0.05, target_kl=0.01)
+    stats = run_update(*case, config)
+    assert stats["ppo/stopped_early"] == 1 and 1 < stats["ppo/optimizer_steps"] < 8
+    assert stats["ppo/approx_kl"] > 0
+
+
+def test_kl_stop_stays_out_of_the_way(case):
+    """A small step size never reaches the limit."""
+    stats = run_update(*case, small_config(epochs=4, learning_rate=1e-6, target_kl=0.01))
+    assert stats["ppo/stopped_early"] == 0 and stats["ppo/optimizer_steps"] == 8
+
+
+def test_rows_without_tokens_change_nothing(case):
+    """Trap A15: faults are in the batch as rows without a mask; a minibatch of faults takes no step."""
+    policy, buffer = case
+    buffer.response_mask[:6] = False
+    config = small_config(minibatch_size=1, micro_batch_size=1)
+    assert run_update(policy, buffer, config)["ppo/optimizer_steps"] == 2
+    buffer.response_mask[:] = False
+    before = trained_weights(policy)
+    assert run_update(policy, buffer, config)["ppo/optimizer_steps"] == 0
+    assert all(torch.equal(a, b) for a, b in zip(trained_weights(policy), before, strict=True))
+
+
+@pytest.mark.parametrize("tune", ["lora", "full"])
+def test_update_raises_what_was_good_and_lowers_what_was_bad(make_policy, tune):
+    """Check 10: log-probabilities follow the sign of their advantage, values go towards their returns."""
+    policy = make_policy(tune)
+    buffer = buffer_of(policy, rollout(policy), RAGGED)
+    buffer.advantages[:] = torch.tensor([1.0, -1.0]).repeat(4)[:, None]
+    before = policy.ref_logprobs(buffer.tokens, 0.7)
+    frozen = {n: p.detach().clone() for n, p in policy.model.named_parameters() if not p.requires_grad}
+    stats = run_update(policy, buffer, small_config(minibatch_size=8, learning_rate=2e-3))
+    with torch.no_grad():
+        after = policy(buffer.tokens, 0.7)
+    change = (after.logprobs - buffer.old_logprobs) * buffer.advantages
+    assert change[buffer.response_mask].mean() > 0
+    assert (after.values - buffer.returns)[buffer.response_mask].square().mean() < stats["ppo/value_error"]
+    # Check 14: the reference is the same bits as before, and so is every frozen weight.
+    assert torch.equal(policy.ref_logprobs(buffer.tokens, 0.7), before)
+    assert all(torch.equal(p, frozen[n]) for n, p in policy.model.named_parameters() if n in frozen)
+
+
+def test_update_norm_is_the_distance_that_the_weights_went(case):
+    """Check 17: logged as the norm over all trained weights of the network."""
+    policy, buffer = case
+    before = [p.detach().clone() for p in policy.trainable().values()]
+    stats = run_update(policy, buffer, small_config())
+    moved = torch.cat([(p - b).flatten() for p, b in zip(policy.trainable().values(), before, strict=True)])
+    assert stats["ppo/update_norm"] == pytest.approx(moved.norm().item(), rel=1e-5)
+
+
+def test_trained_parameters_must_be_float32(make_policy):
+    """Check 24: in half precision an update of 1e-5 of a weight would be rounded away."""
+    policy = make_policy()
+    next(iter(policy.trainable().values())).data = torch.zeros(1, dtype=torch.float16)
+    with pytest.raises(TrainingError, match="float32"):
+        build_optimizer(policy, small_config())
+
+
+def test_one_seed_gives_one_update(make_policy):
+    """The same numbers twice; another order of minibatches gives others."""
+
+    def weights(seed: int) -> list[Tensor]:
+        policy = make_policy()
+        buffer = buffer_of(policy, rollout(policy), RAGGED)
+        run_update(policy, buffer, small_config(), generator=torch.Generator().manual_seed(seed))
+        return trained_weights(policy)
+
+    assert all(torch.equal(a, b) for a, b in zip(weights(1), weights(1), strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(weights(1), weights(2), strict=True))
