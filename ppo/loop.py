@@ -67,8 +67,9 @@ def train(
             state.best = {"iteration": state.iteration, "all_pass": result["validation/all_pass"]}
         return result
 
-    if state.iteration == 0:
+    if not state.best:  # a run that was interrupted in its first iteration has this behind it
         log.write(0, validate(), [])
+        state.scorer = scorer.state_dict()
         save()
 
     while state.iteration < config.iterations:
@@ -158,5 +159,5 @@ def train(
         if last or (config.eval_every and state.iteration % config.eval_every == 0):
             metrics |= validate()
         log.write(state.iteration, metrics, sample_rows(responses, verdicts, raw, stopped))
-        if last or state.iteration % config.save_every == 0:
+        if last or state.iteration % config.save_every == 0 or state.best["iteration"] == state.iteration:
             save()
