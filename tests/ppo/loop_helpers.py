@@ -1,0 +1,125 @@
+"""Runs of the loop on the toy task: write the letter a."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from ppo_helpers import prompts_of
+
+from data import Problem
+from models.adapter import TuneConfig
+from models.policy import Policy, build_policy
+from models.precision import Precision
+from ppo.checkpoint import newest_checkpoint, open_checkpoint, restore
+from ppo.config import PPOConfig
+from ppo.loop import Evaluator, train
+from ppo.rollout import PlainScore
+from ppo.runlog import RunLog
+from ppo.state import TrainState, fresh_state
+
+CPU = Precision(torch.device("cpu"), torch.float32)
+
+
+class Quiet:
+    """A display that shows nothing."""
+
+    def phase(self, name: str, total: int) -> None: ...
+
+    def advance(self, done: int) -> None: ...
+
+    def iteration(self, number: int, total: int, metrics: Mapping[str, float], seconds: float) -> None: ...
+
+
+def share_of_a(program: str) -> float | None:
+    """1 for a response of nothing but a."""
+    return program.count("a") / max(1, len(program))
+
+
+class ToyScorer:
+    """A function of the program as a scorer. It counts its calls, and needs that count back on resume."""
+
+    def __init__(self, function: Callable[[str], float | None] = share_of_a, *, interrupt: int = -1) -> None:
+        """`interrupt`: the iteration in which the user presses Ctrl-C."""
+        self.function = function
+        self.interrupt = interrupt
+        self.calls = 0
+
+    def __call__(self, pairs: Sequence[tuple[Problem, str]], iteration: int) -> list[PlainScore | None]:
+        if iteration == self.interrupt:
+            raise KeyboardInterrupt
+        self.calls += 1
+        scores = [self.function(program) for _, program in pairs]
+        return [None if s is None else PlainScore(s, metrics={"toy/calls": self.calls}) for s in scores]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"calls": self.calls}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.calls = state["calls"]
+
+
+def toy_config(**changes: Any) -> PPOConfig:
+    """Sixteen responses of up to four tokens."""
+    settings: dict[str, Any] = {
+        "iterations": 4,
+        "prompts_per_iteration": 16,
+        "minibatch_size": 8,
+        "micro_batch_size": 8,
+        "rollout_batch": 16,
+        "max_new_tokens": 4,
+        "temperature": 1.0,
+        "learning_rate": 3e-3,
+        "value_learning_rate": 1e-2,
+        "kl_coef": 0.01,
+    }
+    return PPOConfig(**settings | changes)
+
+
+def run(
+    folder: Path,
+    sft: Path,
+    config: PPOConfig,
+    scorer: ToyScorer,
+    *,
+    tune: str = "lora",
+    evaluator: Evaluator = lambda policy: {"validation/all_pass": 0.0},
+    resume: bool = False,
+    prepare: Callable[[Policy], None] = lambda policy: None,
+) -> tuple[Policy, TrainState]:
+    """Train in `folder`, from the start or from its newest checkpoint, as the command line does."""
+    folder.mkdir(exist_ok=True)
+    policy = build_policy(sft, TuneConfig(tune=tune, lora_rank=4, lora_alpha=8), CPU, config.seed)  # type: ignore[arg-type]
+    prepare(policy)
+    prompts = prompts_of(policy.tokenizer, [f"{i}:" for i in range(10)])
+    state = fresh_state(policy, prompts, config)
+    log = RunLog(folder, Quiet(), config.iterations)
+    try:
+        if resume:
+            checkpoint = open_checkpoint(newest_checkpoint(folder))
+            restore(checkpoint, policy, state)
+            scorer.load_state_dict(state.scorer)
+            log.truncate(checkpoint.state["logs"])
+        train(
+            config,
+            policy,
+            state,
+            scorer=scorer,
+            evaluator=evaluator,
+            log=log,
+            checkpoints=folder / "checkpoints",
+        )
+    finally:
+        log.close()
+    return policy, state
+
+
+def metrics_of(folder: Path) -> list[dict[str, Any]]:
+    """The rows of metrics.jsonl; NaN and Infinity are not JSON."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} in metrics.jsonl")
+
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line, parse_constant=refuse) for line in lines]

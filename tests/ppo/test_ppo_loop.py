@@ -1,0 +1,237 @@
+"""The whole loop on a task whose optimum is known, resumed, interrupted, and handed things that are wrong."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from loop_helpers import ToyScorer, metrics_of, run, share_of_a, toy_config
+
+import ppo.loop
+from models.storage import load_tensors
+from ppo.checkpoint import newest_checkpoint, numbered, open_checkpoint
+from ppo.errors import TrainingError
+
+LAST = "checkpoints/iteration-000005"
+
+
+@pytest.mark.parametrize(("tune", "rate"), [("full", 3e-3), ("lora", 1e-2)])
+def test_learns_to_write_a(tmp_path, letters_sft, tune, rate):
+    """Check 30: from one letter in eight to mean reward > .9 in 40 iterations."""
+    config = toy_config(iterations=40, learning_rate=rate, save_every=40, eval_every=0)
+    run(tmp_path, letters_sft, config, ToyScorer(), tune=tune)
+    rewards = [row["reward/mean"] for row in metrics_of(tmp_path)[1:]]
+    assert sum(rewards[:3]) / 3 < 0.3
+    assert sum(rewards[-5:]) / 5 > 0.9
+
+
+def test_a_reward_of_zero_keeps_the_policy_where_it_is(tmp_path, letters_sft):
+    """Check 30: nothing to gain: KL to the SFT policy stays near 0 and nothing divides by zero."""
+    config = toy_config(iterations=15, kl_coef=0.1, save_every=15)
+    run(tmp_path, letters_sft, config, ToyScorer(lambda program: 0.0))
+    rows = metrics_of(tmp_path)[1:]
+    assert all(row["reward/mean"] == 0.0 for row in rows)
+    assert max(abs(row["ppo/ref_kl"]) for row in rows) < 0.05
+
+
+def test_every_iteration_starts_at_ratio_one_and_the_first_at_kl_zero(tmp_path, letters_sft):
+    """Checks 1 and 14, trap A5, in the logs of a run; the critic starts at the mean score."""
+    seen = []
+
+    def score(program: str) -> float:
+        seen.append(share_of_a(program))
+        return seen[-1]
+
+    config = toy_config(iterations=3, value_learning_rate=0.0)
+    policy, _ = run(tmp_path, letters_sft, config, ToyScorer(score))
+    rows = metrics_of(tmp_path)[1:]
+    assert all(row["ppo/first_logratio"] <= 1e-5 for row in rows)
+    assert all(row["ppo/rollout_gap"] <= 1e-4 for row in rows)
+    assert abs(rows[0]["ppo/ref_kl"]) <= 1e-5 < abs(rows[2]["ppo/ref_kl"])
+    assert policy.value_head.linear.bias.item() == pytest.approx(sum(seen[:16]) / 16)
+
+
+FULL_STATE = {
+    "iterations": 5,
+    "epochs": 2,
+    "scale_rewards": True,
+    "kl_target": 0.5,
+    "kl_horizon": 100,
+    "lr_schedule": "cosine",
+    "lr_warmup": 2,
+    "missing_eos_penalty": 0.1,
+}
+
+
+def sometimes_faulty(program: str) -> float | None:
+    return None if program.startswith("b") else share_of_a(program)
+
+
+def by_weights(policy):
+    """A validation that depends on the weights, and so tells one run from another."""
+    total = sum(p.detach().double().abs().sum() for p in policy.trainable().values())
+    return {"validation/all_pass": float(total % 1)}
+
+
+@pytest.mark.parametrize("tune", ["lora", "full"])
+@pytest.mark.parametrize(("stop", "save_every"), [(0, 1), (3, 1), (3, 2)])
+def test_resumed_equals_straight_through(tmp_path, letters_sft, tune, stop, save_every):
+    """Check 29, trap A18: interrupted in any iteration and resumed: weights, optimizer, logs byte for byte.
+
+    Adaptive KL, running scale, a scorer with a state, faults, learning-rate schedule and `best` are on.
+    """
+    config = toy_config(**FULL_STATE, save_every=save_every, eval_every=2)
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    settings = {"tune": tune, "evaluator": by_weights}
+    run(straight, letters_sft, config, ToyScorer(sometimes_faulty), **settings)
+    torch.manual_seed(99)  # a resumed run meets other global randomness
+    with pytest.raises(KeyboardInterrupt):
+        run(broken, letters_sft, config, ToyScorer(sometimes_faulty, interrupt=stop), **settings)
+    assert len(metrics_of(broken)) < 6
+    torch.manual_seed(98)
+    run(broken, letters_sft, config, ToyScorer(sometimes_faulty), resume=True, **settings)
+
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        assert (straight / name).read_bytes() == (broken / name).read_bytes(), name
+    files = sorted(p.name for p in (straight / LAST).iterdir())
+    assert "state.safetensors" in files and files == sorted(p.name for p in (broken / LAST).iterdir())
+    for name in (f for f in files if f.endswith(".safetensors")):
+        ours, theirs = load_tensors(straight / LAST / name), load_tensors(broken / LAST / name)
+        assert ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours), name
+    states = [open_checkpoint(run_dir / LAST).state for run_dir in (straight, broken)]
+    for state in states:
+        state["logs"].pop("timing.jsonl")  # times differ
+    assert states[0] == states[1]
+    assert (straight / "checkpoints/best").readlink() == (broken / "checkpoints/best").readlink()
+
+
+def test_one_seed_gives_one_file(tmp_path, letters_sft):
+    """Design, determinism: the same seed gives the same metrics.jsonl, byte for byte; another seed another."""
+    files = []
+    for number, seed in enumerate((1, 1, 2)):
+        torch.manual_seed(number)
+        run(tmp_path / str(number), letters_sft, toy_config(iterations=2, seed=seed), ToyScorer())
+        files.append((tmp_path / str(number) / "metrics.jsonl").read_bytes())
+    assert files[0] == files[1] != files[2]
+
+
+def test_memory_settings_change_no_result(tmp_path, letters_sft):
+    """Check 11: rollout_batch and micro_batch_size are about memory; after two iterations metrics agree (1e-4)."""
+    rows = []
+    for number, (rollout, micro) in enumerate(((16, 8), (5, 3))):
+        config = toy_config(iterations=2, rollout_batch=rollout, micro_batch_size=micro)
+        run(tmp_path / str(number), letters_sft, config, ToyScorer())
+        rows.append(metrics_of(tmp_path / str(number))[2])
+    assert rows[0].keys() == rows[1].keys()
+    for name, value in rows[0].items():
+        # The log-ratio before the first step, and what it makes of the first minibatch, is rounding alone.
+        assert rows[1][name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
+
+
+def test_an_interrupted_run_has_a_checkpoint(tmp_path, letters_sft):
+    """Ctrl-C in the third iteration: the checkpoint of the second opens, and nothing half-written is left."""
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, letters_sft, toy_config(), ToyScorer(interrupt=2))
+    checkpoint = open_checkpoint(newest_checkpoint(tmp_path))
+    assert checkpoint.state["iteration"] == 2
+    assert not list((tmp_path / "checkpoints").glob("*.partial"))
+
+
+def test_faults_are_masked_and_counted(tmp_path, letters_sft):
+    """Traps A14, A15: responses without a score are counted, the others' mean is the reward."""
+    run(tmp_path, letters_sft, toy_config(iterations=3), ToyScorer(sometimes_faulty))
+    rows = metrics_of(tmp_path)[1:]
+    assert sum(row["rollout/faults"] for row in rows) > 0
+    assert all(row["rollout/samples"] == 16 for row in rows)
+
+
+def test_the_score_of_a_fault_is_never_seen(tmp_path, letters_sft, monkeypatch):
+    """Traps A14, A15: whatever number stands in a fault's place, training is the same."""
+    shape = ppo.loop.shape_scores
+
+    def with_junk(raw, scored, *rest):
+        return shape(torch.where(scored, raw, 1e6), scored, *rest)
+
+    folders = [tmp_path / "plain", tmp_path / "junk"]
+    config = toy_config(iterations=2, scale_rewards=True)
+    run(folders[0], letters_sft, config, ToyScorer(sometimes_faulty))
+    monkeypatch.setattr(ppo.loop, "shape_scores", with_junk)
+    run(folders[1], letters_sft, config, ToyScorer(sometimes_faulty))
+    assert metrics_of(folders[0])[1]["rollout/faults"] > 0
+    assert metrics_of(folders[0]) == metrics_of(folders[1])
+
+
+def test_nothing_scored_stops_the_run(tmp_path, letters_sft):
+    """An iteration of faults only is no iteration; what was saved before stands."""
+    with pytest.raises(TrainingError, match="could be scored"):
+        run(tmp_path, letters_sft, toy_config(), ToyScorer(lambda program: None))
+    assert newest_checkpoint(tmp_path).name == "iteration-000000"
+
+
+@pytest.mark.parametrize(("shift", "message"), [(1e-3, "before the first step"), (0.2, "disagree by 0.2")])
+def test_log_probabilities_of_another_distribution_stop_the_run(
+    tmp_path, letters_sft, monkeypatch, shift, message
+):
+    """Check 1, trap A4: log-probabilities of the rollout that the update cannot reproduce."""
+    sample = ppo.loop.sample_responses
+
+    def tampered(*args, **kwargs):
+        responses = sample(*args, **kwargs)
+        return replace(responses, logprobs=responses.logprobs + shift)
+
+    monkeypatch.setattr(ppo.loop, "sample_responses", tampered)
+    with pytest.raises(TrainingError, match=message):
+        run(tmp_path, letters_sft, toy_config(), ToyScorer())
+
+
+def test_weights_that_do_not_move_stop_the_run(tmp_path, letters_sft):
+    """With learning rate 0, or a forward pass that is cut off from the trained parameters."""
+    config = toy_config(learning_rate=0.0)
+    with pytest.raises(TrainingError, match="did not move"):
+        run(tmp_path / "rate", letters_sft, config, ToyScorer())
+
+    def detach(policy):
+        states = policy._response_states
+        policy._response_states = lambda *args: states(*args).detach()
+
+    with pytest.raises(TrainingError, match="did not move"):
+        run(tmp_path / "detached", letters_sft, toy_config(), ToyScorer(), prepare=detach)
+
+
+def scripted(*numbers: float):
+    """An evaluator that gives these results, one after the other."""
+    results = iter(numbers)
+    return lambda policy: {"validation/all_pass": next(results)}
+
+
+@pytest.mark.parametrize("save_every", [1, 2])
+def test_best_is_the_checkpoint_with_the_best_validation(tmp_path, letters_sft, save_every):
+    """Trap A19: ranked by validation all-pass; the folder that `best` names is the one it was measured on."""
+    config = toy_config(iterations=5, eval_every=1, save_every=save_every, keep_checkpoints=2)
+    run(tmp_path, letters_sft, config, ToyScorer(), evaluator=scripted(0.1, 0.2, 0.3, 0.9, 0.9, 0.4))
+    best = open_checkpoint(tmp_path / "checkpoints" / "best")
+    assert best.state["iteration"] == 3 and best.state["best"] == {"iteration": 3, "all_pass": 0.9}
+    assert [p.name[-1] for p in numbered(tmp_path / "checkpoints")] == ["3", "4", "5"]
+
+
+@pytest.mark.parametrize(("every", "expected"), [(0, [0, 4]), (1, [0, 1, 2, 3, 4]), (3, [0, 3, 4])])
+def test_when_validation_runs(tmp_path, letters_sft, every, expected):
+    """At the start, every so many iterations, and at the end."""
+    run(tmp_path, letters_sft, toy_config(eval_every=every), ToyScorer())
+    rows = metrics_of(tmp_path)
+    assert [r["iteration"] for r in rows] == [0, 1, 2, 3, 4]
+    assert [r["iteration"] for r in rows if "validation/all_pass" in r] == expected
+
+
+@pytest.mark.parametrize("place", ["reward", "loss"])
+def test_kl_penalty_holds_the_policy(tmp_path, letters_sft: Path, place):
+    """Trap A10: with a heavy penalty the policy stays much nearer to SFT than without one, in either place."""
+    divergence = {}
+    for coefficient in (0.0, 2.0):
+        folder = tmp_path / str(coefficient)
+        config = toy_config(
+            iterations=8, learning_rate=1e-2, kl_coef=coefficient, kl_controller="fixed", kl_in=place
+        )
+        run(folder, letters_sft, config, ToyScorer())
+        divergence[coefficient] = metrics_of(folder)[-1]["ppo/ref_kl"]
+    assert divergence[2.0] < 0.5 * divergence[0.0]
