@@ -8,6 +8,7 @@ from types import FrameType
 from data import DataError
 from models.errors import ModelError
 from ppo.errors import TrainingError
+from report import ReportError
 from reward import RewardError
 from sandbox import SandboxError
 
@@ -17,7 +18,16 @@ class UsageError(ValueError):
 
 
 # An OSError is the user's too: a full disk, a folder without write permission.
-USER_ERRORS = (UsageError, DataError, ModelError, TrainingError, RewardError, SandboxError, OSError)
+USER_ERRORS = (
+    UsageError,
+    DataError,
+    ModelError,
+    TrainingError,
+    RewardError,
+    SandboxError,
+    ReportError,
+    OSError,
+)
 
 INTERRUPTED = 130
 

@@ -44,6 +44,8 @@ class TinyCorpusConfig:
     """Of the slips, those that do not compile. Raise it for a start that parses less often."""
     runtime_share: float = 0.1
     """Of the slips, those that compile and crash when run. The rest prints something wrong, or nothing."""
+    second_slip: float = 0.35
+    """Of the demonstrations with a slip, those that carry a second one, of syntax."""
     eval_share: float = 0.25
     """Probability that an integer is read with eval(input()): right, but a finding for the security term."""
 
@@ -51,7 +53,7 @@ class TinyCorpusConfig:
         for name in ("sft", "rl", "validation", "heldout"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; a count is 0 or more")
-        for name in ("slip_rate", "syntax_share", "runtime_share", "eval_share"):
+        for name in ("slip_rate", "syntax_share", "runtime_share", "second_slip", "eval_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; a probability is between 0 and 1")
         if self.syntax_share + self.runtime_share > 1:

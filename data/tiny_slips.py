@@ -26,7 +26,7 @@ _SWAPS = {"min": "max", "max": "min", "upper": "lower", "lower": "upper", "sum":
 def demonstrations(
     problems: Sequence[Problem], config: TinyCorpusConfig | None = None
 ) -> list[tuple[Problem, str]]:
-    """One program for each problem; with probability `slip_rate` it is wrong in one place.
+    """One program for each problem; with probability `slip_rate` it is wrong in one place, or in two.
 
     THE PROGRAMS ARE IMPERFECT ON PURPOSE (see the module's docstring); right ones are in `Problem.solutions`.
     Each depends on config, problem id and solution alone, whatever the order of the problems.
@@ -46,19 +46,25 @@ def _demonstration(problem: Problem, config: TinyCorpusConfig) -> str:
         return program
     share = rng.random()
     if share < config.syntax_share:
-        return slip(program, "syntax", rng)
-    return slip(program, "runtime" if share < config.syntax_share + config.runtime_share else "meaning", rng)
+        program = slip(program, "syntax", rng)
+    else:
+        crashes = share < config.syntax_share + config.runtime_share
+        program = slip(program, "runtime" if crashes else "meaning", rng)
+    return slip(program, "again", rng) if rng.random() < config.second_slip else program
 
 
 def slip(program: str, category: str, rng: Random) -> str:
-    """The program with one slip: "syntax" does not compile; "runtime" and "meaning" do."""
+    """The program with one slip: after "syntax" and "again" it does not compile, after the others it does.
+
+    "again" is for programs that may be broken already: its slips read text, not tokens.
+    """
     kinds = list(SLIPS[category])
     rng.shuffle(kinds)
     for kind in kinds:
         candidates = [text for text in kind(program, rng) if text != program]
         rng.shuffle(candidates)
         for text in candidates:
-            if compiles(text) == (category != "syntax"):
+            if compiles(text) == (category not in ("syntax", "again")):
                 return text
     raise ValueError(f"no {category} slip fits this program: {program!r}")
 
@@ -198,6 +204,7 @@ SLIPS: dict[str, tuple[Slip, ...]] = {
         _misspelt_keyword,
         _single_equals,
     ),
+    "again": (_lost_bracket, _extra_bracket, _lost_mark, _joined_lines, _bad_indent, _lost_operand),
     "runtime": (_wrong_name, _misspelt_function, _lost_conversion, _lost_split, _lost_reading),
     "meaning": (
         _wrong_operator,

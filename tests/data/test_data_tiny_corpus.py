@@ -211,7 +211,9 @@ def test_slips_come_in_the_shares_asked_for(splits):
     programs = demonstrations(splits["sft"], CONFIG)
     assert [problem for problem, _ in programs] == splits["sft"]
     broken = sum(not compiles(program) for _, program in programs) / len(programs)
-    assert broken == pytest.approx(CONFIG.slip_rate * CONFIG.syntax_share, abs=0.03)
+    # Those whose first slip is one of syntax, and those of the others that carry a second one.
+    one_of_syntax = CONFIG.syntax_share + (1 - CONFIG.syntax_share) * CONFIG.second_slip
+    assert broken == pytest.approx(CONFIG.slip_rate * one_of_syntax, abs=0.03)
     read_by_eval = re.compile(r"\beval\(input")
     eligible = [program for problem, program in programs if "int(input())" in problem.solutions[0]]
     assert sum(bool(read_by_eval.search(program)) for program in eligible) / len(eligible) == pytest.approx(
