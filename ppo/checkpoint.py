@@ -152,11 +152,19 @@ def load_weights(checkpoint: Checkpoint, policy: Policy) -> None:
     """Put the trained weights and the value head into a policy built on the same SFT model.
 
     Raises:
-        ModelError: the checkpoint was tuned another way (LoRA or full, rank, layers) or on another SFT model.
+        ModelError: the checkpoint was tuned another way (LoRA or full, rank, alpha, layers) or on another
+            SFT model.
     """
     if policy.sft is None or policy.sft.sha256 != checkpoint.state["sft"]["sha256"]:
         raise ModelError(
             f"{checkpoint.path}: stands on another SFT model than this policy; pass its own to --sft"
+        )
+    ours, theirs = _tuning(asdict(policy.tune)), _tuning(checkpoint.state["tune"])
+    if ours != theirs:
+        # Names and shapes alone would not tell: another lora_alpha fits, and means another policy.
+        raise ModelError(
+            f"{checkpoint.path}: was trained with {theirs}, this policy has {ours}; "
+            "use the --tune and --lora flags it was trained with"
         )
     name = "adapter_model.safetensors" if policy.uses_lora else "model.safetensors"
     tensors = load_tensors(checkpoint.path / name)
@@ -219,6 +227,13 @@ def _sft_entry(policy: Policy, target: Path) -> dict[str, str] | None:
         return None
     # Relative, so that the runs folder can be moved as a whole.
     return {"path": os.path.relpath(policy.sft.path, target.resolve()), "sha256": policy.sft.sha256}
+
+
+def _tuning(tune: Mapping[str, Any]) -> dict[str, Any]:
+    """What has to agree, in the form that JSON gives back; LoRA's settings say nothing of full tuning."""
+    return (
+        {"tune": "full"} if tune["tune"] == "full" else {**tune, "lora_targets": list(tune["lora_targets"])}
+    )
 
 
 def _load_full(policy: Policy, tensors: dict[str, Tensor]) -> None:
