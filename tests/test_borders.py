@@ -70,5 +70,7 @@ def test_reward_sandbox_and_data_work_where_torch_is_not_installed():
 
 
 def test_the_blocker_of_the_test_above_blocks():
-    done = subprocess.run([sys.executable, "-c", BLOCK_TORCH + "import torch"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCK_TORCH + "import torch"], capture_output=True, text=True
+    )
     assert "ModuleNotFoundError" in done.stderr

@@ -1,6 +1,8 @@
 """Presets and flags: types are checked, unknown keys are errors, flags win."""
 
-from dataclasses import fields
+import ast
+import inspect
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
@@ -59,8 +61,10 @@ def test_a_missing_preset_is_named(tmp_path):
 
 
 def test_values_reach_their_places_with_their_types(tmp_path):
-    text = "ppo: {iterations: 3, kl_coef: 1, lora_targets: [q_proj], objective: {alpha: 0.5}, value_clip_range: null}"
-    loaded = load_preset(preset(tmp_path, text), "ppo", PPOCommand)
+    text = (
+        "iterations: 3, kl_coef: 1, lora_targets: [q_proj], objective: {alpha: 0.5}, value_clip_range: null"
+    )
+    loaded = load_preset(preset(tmp_path, f"ppo: {{{text}}}"), "ppo", PPOCommand)
     assert loaded.ppo.iterations == 3
     assert loaded.ppo.kl_coef == 1.0 and isinstance(loaded.ppo.kl_coef, float)
     assert loaded.tune.lora_targets == ("q_proj",)
@@ -112,9 +116,29 @@ def test_help_explains_every_field(capsys, name):
     with pytest.raises(SystemExit) as exit_:
         parse(name, COMMANDS[name], ["--help"], prog="x")
     assert exit_.value.code == 0
-    shown = " ".join(capsys.readouterr().out.split())
-    for section in [COMMANDS[name], *(type(getattr(COMMANDS[name](), f.name)) for f in fields(COMMANDS[name]))]:
-        for field in fields(section) if hasattr(section, "__dataclass_fields__") else ():
-            flag = field.name.replace("_", "-")
-            if not hasattr(field.default_factory, "__dataclass_fields__") and field.name != "checkpoints":
-                assert f"--{flag}" in shown or f".{flag}" in shown, flag
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for settings in (COMMANDS[name](), *sections(COMMANDS[name]())):
+        for field, text in field_docs(type(settings)).items():
+            flag = field.replace("_", "-")
+            assert f"--{flag}" in shown or f".{flag}" in shown or field == "checkpoints", flag
+            assert " ".join(text.split())[:20] in shown, f"{field} is not explained"
+
+
+def sections(settings) -> list:
+    """Nested settings of a command."""
+    values = (getattr(settings, field.name) for field in fields(settings))
+    return [value for value in values if is_dataclass(value)]
+
+
+def field_docs(kind: type) -> dict[str, str]:
+    """The string under each field of a settings dataclass."""
+    body = ast.parse(inspect.getsource(kind)).body[0].body
+    named = {}
+    for field, after in zip(body, [*body[1:], None], strict=True):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            nested = is_dataclass(getattr(kind(), field.target.id))
+            text = after.value.value if isinstance(after, ast.Expr) else ""
+            if not nested:
+                assert text, f"{kind.__name__}.{field.target.id} has no text under it"
+                named[field.target.id] = text
+    return named

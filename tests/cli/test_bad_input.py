@@ -1,0 +1,218 @@
+"""What a user can get wrong: one line that says what to do, status 2, nothing already written lost."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from small_runs import PPO, SFT, command
+
+from data import Problem, TestCase, write_problems
+from models import storage
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def refused(capsys, name: str, *arguments: object) -> str:
+    """Run a command that must fail cleanly; what it said."""
+    capsys.readouterr()
+    assert command(name, *arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and said.count("\n") == 1, said
+    return said
+
+
+@pytest.fixture
+def copied(sft_run, ppo_run, tmp_path) -> tuple[Path, Path]:
+    """Copies of both runs that a test may damage."""
+    shutil.copytree(sft_run, tmp_path / "sft")
+    shutil.copytree(ppo_run, tmp_path / "ppo", symlinks=True)
+    return tmp_path / "sft", tmp_path / "ppo"
+
+
+def flip_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def test_missing_folders(capsys, sft_run, tmp_path):
+    missing = tmp_path / "nothing"
+    assert "no such model folder" in refused(capsys, "ppo", "--sft", missing, "--out", tmp_path / "o")
+    assert "no such checkpoint" in refused(capsys, "evaluate", missing)
+    assert "no such checkpoint" in refused(capsys, "sample", "--checkpoint", missing, "--prompt", "x")
+    assert "no run there" in refused(capsys, "ppo", "--resume", missing)
+    assert "--sft DIR is needed" in refused(capsys, "ppo", "--out", tmp_path / "o")
+    assert "no checkpoint there" in refused(capsys, "ppo", "--sft", sft_run, "--init", tmp_path, *PPO)
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "value_head.safetensors", "state.json"])
+def test_a_damaged_checkpoint(capsys, copied, name):
+    _, ppo = copied
+    checkpoint = ppo / "checkpoints" / "iteration-000002"
+    flip_byte(checkpoint / name)
+    said = refused(capsys, "evaluate", checkpoint)
+    assert "damaged checkpoint" in said and name in said and "earlier" in said
+
+
+def test_a_missing_and_a_changed_sft_model(capsys, copied):
+    sft, ppo = copied
+    checkpoint = ppo / "checkpoints" / "iteration-000002"
+    flip_byte(sft / "model" / "model.safetensors")
+    assert "hash differs" in refused(capsys, "evaluate", checkpoint)
+    shutil.rmtree(sft)
+    assert "its SFT model is missing" in refused(capsys, "evaluate", checkpoint)
+
+
+def test_a_damaged_sft_model(capsys, copied, tmp_path):
+    sft, _ = copied
+    (sft / "model" / "model.safetensors").write_bytes(b"not safetensors")
+    assert "cannot be loaded" in refused(capsys, "ppo", "--sft", sft, "--out", tmp_path / "o", *PPO)
+
+
+def test_a_model_without_an_eos_token(capsys, copied, tmp_path):
+    sft, _ = copied
+    config = sft / "model" / "tokenizer_config.json"
+    content = json.loads(config.read_text())
+    del content["eos_token"]
+    config.write_text(json.dumps(content))
+    assert "no EOS token" in refused(capsys, "ppo", "--sft", sft, "--out", tmp_path / "o", *PPO)
+
+
+PROBLEM_FILES = {
+    "": "empty",
+    '{"id": }\n': ":1",
+    '{"id": "a", "prompt": "p", "tests": []}\n': "test",
+    '{"id": "a", "prompt": "p", "tests": [{"input": "", "output": "1"}]}\n{"id": 3}\n': ":2",
+}
+
+
+@pytest.mark.parametrize("content", PROBLEM_FILES)
+def test_bad_problem_files_are_named_with_their_line(capsys, sft_run, tmp_path, content):
+    file = tmp_path / "problems.jsonl"
+    file.write_text(content)
+    said = refused(capsys, "ppo", "--sft", sft_run, "--problems", file, "--out", tmp_path / "o", *PPO)
+    assert str(file) in said and PROBLEM_FILES[content] in said
+    assert not (tmp_path / "o").exists()
+
+
+def test_an_unknown_split_and_a_problem_without_solutions(capsys, sft_run, tmp_path):
+    assert "no such split" in refused(capsys, "evaluate", sft_run, "--problems", "tiny/none")
+    write_problems(tmp_path / "p.jsonl", [Problem(id="a", prompt="p", tests=(TestCase("", "1"),))])
+    said = refused(capsys, "sft", "--problems", tmp_path / "p.jsonl", "--out", tmp_path / "o")
+    assert "no problem there has a solution" in said
+
+
+def test_bad_presets(capsys, tmp_path):
+    preset = tmp_path / "p.yaml"
+    preset.write_text("ppo: {learning_rate: 1e-6}")
+    assert "ppo.learning_rate" in refused(capsys, "ppo", "--config", preset)
+    preset.write_text("ppo: {learning: 1}")
+    assert "unknown key 'learning'" in refused(capsys, "ppo", "--config", preset)
+
+
+def test_an_existing_run_is_not_overwritten(capsys, sft_run, ppo_run, tmp_path):
+    before = (ppo_run / "metrics.jsonl").read_bytes()
+    said = refused(capsys, "ppo", "--sft", sft_run, "--out", ppo_run, *PPO)
+    assert "--resume" in said and "--overwrite" in said
+    assert (ppo_run / "metrics.jsonl").read_bytes() == before
+    assert "this run exists" in refused(capsys, "sft", *SFT, "--out", sft_run)
+
+
+def test_overwrite_does_not_delete_what_no_run_writes(capsys, sft_run, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    said = refused(capsys, "ppo", "--sft", sft_run, "--out", tmp_path, "--overwrite", *PPO)
+    assert "thesis.tex" in said
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_overwrite_replaces_a_run(copied):
+    sft, ppo = copied
+    (ppo / "checkpoints" / "iteration-000099").mkdir()
+    assert command("ppo", "--sft", sft, "--out", ppo, "--overwrite", *PPO) == 0
+    assert not (ppo / "checkpoints" / "iteration-000099").exists()
+
+
+def test_cuda_without_cuda(capsys, monkeypatch, sft_run, tmp_path):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    said = refused(capsys, "ppo", "--sft", sft_run, "--out", tmp_path / "o", "--device", "cuda", *PPO)
+    assert "--device cpu" in said
+
+
+def test_a_full_disk_keeps_the_checkpoints_that_are_there(capsys, monkeypatch, copied):
+    _, ppo = copied
+    real = storage.save_file
+
+    def full(tensors, path, *rest):
+        if "iteration-000003" in str(path):
+            raise OSError(28, "No space left on device", str(path))
+        return real(tensors, path, *rest)
+
+    monkeypatch.setattr(storage, "save_file", full)
+    assert "no space left on device" in refused(capsys, "ppo", "--resume", ppo, "--iterations", 4)
+    names = sorted(path.name for path in (ppo / "checkpoints").iterdir())
+    assert names == ["best", "iteration-000000", "iteration-000001", "iteration-000002"]
+    monkeypatch.undo()
+    assert command("ppo", "--resume", ppo, "--iterations", 4) == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_no_write_permission(capsys, sft_run, tmp_path):
+    tmp_path.chmod(0o500)
+    assert "permission denied" in refused(capsys, "ppo", "--sft", sft_run, "--out", tmp_path / "o", *PPO)
+
+
+def test_a_place_where_no_folder_can_be_made(capsys, sft_run, tmp_path):
+    (tmp_path / "file").write_text("")
+    said = refused(capsys, "ppo", "--sft", sft_run, "--out", tmp_path / "file" / "run", *PPO)
+    assert str(tmp_path / "file") in said
+
+
+def test_unknown_commands_and_flags(capsys):
+    done = subprocess.run([sys.executable, "train.py", "fly"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "usage: train.py COMMAND" in done.stdout
+    assert command("ppo", "--no-such-flag") == 2
+
+
+def children(pid: int) -> set[int]:
+    """Every process below `pid`."""
+    found = set()
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found |= {child} | children(child)
+    return found
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_a_usable_checkpoint_and_no_process(sft_run, tmp_path, sent):
+    out = tmp_path / "run"
+    arguments = ["--sft", sft_run, "--out", out, *PPO, "--iterations", 1000]
+    process = subprocess.Popen(
+        [sys.executable, "train.py", "ppo", *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("iteration 2/"):
+            break
+    below = children(process.pid)
+    assert below, "the sandbox should be running"
+    process.send_signal(sent)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said and "interrupted" in said
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in below) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [pid for pid in below if Path(f"/proc/{pid}").exists()]
+    assert command("ppo", "--resume", out, "--iterations", 4) == 0
+    assert command("evaluate", out, "--num-problems", 2, "--max-new-tokens", 4, "--threads", 1) == 0
