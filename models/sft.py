@@ -85,12 +85,15 @@ def train_sft(
     """
     train = _short_enough(train, config.max_tokens)
     disable_dropout(model)
-    network: Any = add_lora(model, tune, config.seed) if tune.tune == "lora" else model
+    dtype = model.dtype
+    # What is trained is float32: in half precision most of a small step would be rounded away.
+    network: Any = add_lora(model, tune, config.seed) if tune.tune == "lora" else model.float()
     network.to(precision.device).train()
     parameters = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     scaler = precision.grad_scaler()
-    steps = max(1, math.ceil(config.epochs * len(train) / config.batch_size))
+    # A pass whose last batch is small has that step too, or the last pass would leave demonstrations out.
+    steps = math.ceil(config.epochs * math.ceil(len(train) / config.batch_size))
     batches = _Batches(train, config.batch_size, config.seed)
     for step in range(steps):
         for group in optimizer.param_groups:
@@ -112,7 +115,7 @@ def train_sft(
         if validation and ((step + 1) % config.validate_every == 0 or step + 1 == steps):
             metrics["validation_loss"] = mean_loss(network, validation, eos_id, config, precision)
         report(step + 1, steps, metrics)
-    return network.merge_and_unload() if tune.tune == "lora" else model
+    return network.merge_and_unload() if tune.tune == "lora" else model.to(dtype)
 
 
 def completion_loss(
