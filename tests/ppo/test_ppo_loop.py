@@ -26,12 +26,15 @@ def test_learns_to_write_a(tmp_path, letters_sft, tune, rate):
 
 
 def test_a_reward_of_zero_keeps_the_policy_where_it_is(tmp_path, letters_sft):
-    """Check 30: nothing to gain: KL to the SFT policy stays near 0 and nothing divides by zero."""
-    config = toy_config(iterations=15, kl_coef=0.1, save_every=15)
-    run(tmp_path, letters_sft, config, ToyScorer(lambda program: 0.0))
-    rows = metrics_of(tmp_path)[1:]
+    """Check 30: nothing to gain: KL to SFT stays near 0, where a reward that pays drives it to several nats."""
+    config = toy_config(iterations=15, learning_rate=1e-3, kl_coef=0.1, save_every=15)
+    run(tmp_path / "held", letters_sft, config, ToyScorer(lambda program: 0.0))
+    rows = metrics_of(tmp_path / "held")[1:]
     assert all(row["reward/mean"] == 0.0 for row in rows)
     assert max(abs(row["ppo/ref_kl"]) for row in rows) < 0.05
+    # Without the penalty there is nothing at all to learn from, and nothing moves: 0/0 is not noise.
+    run(tmp_path / "free", letters_sft, toy_config(kl_coef=0.0), ToyScorer(lambda program: 0.0))
+    assert [row["ppo/update_norm"] for row in metrics_of(tmp_path / "free")[1:]] == [0.0] * 4
 
 
 def test_every_iteration_starts_at_ratio_one_and_the_first_at_kl_zero(tmp_path, letters_sft):
