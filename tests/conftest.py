@@ -17,7 +17,7 @@ settings.load_profile("repository")
 
 @pytest.fixture(scope="session")
 def tokenizer() -> Any:
-    """Bytes and a few merges: "ab" is one token, so the ids of "a", "b" do not survive a round trip by text."""
+    """Bytes and a few merges: "ab" is one token, so ids of "a", "b" do not survive a round trip by text."""
     from models.tiny import build_tokenizer
 
     return build_tokenizer(["ab ab ab cd cd\n"] * 9, 264)
@@ -70,7 +70,7 @@ def cpu() -> Any:
 
 @pytest.fixture(scope="session")
 def make_policy(sft_dir: Path, cpu: Any) -> Callable[..., Any]:
-    """Policies on `sft_dir`. `trained` moves them away from SFT, as updates would have; `base` is another folder."""
+    """Policies on `sft_dir` (or `base`). `trained` moves them away from SFT, as updates would have."""
     import torch
 
     from models.adapter import TuneConfig

@@ -16,7 +16,7 @@ def logprobs(model: torch.nn.Module) -> torch.Tensor:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_merging_changes_the_speed_only(make_model, dtype):
-    """Check 28: merged == unmerged (1e-5 in fp32), and the base is restored bit for bit, a hundred times over."""
+    """Check 28: merged == unmerged (1e-5 in fp32); the base is restored bit for bit, a hundred times."""
     model = add_lora(make_model().to(dtype), TuneConfig(lora_rank=4), seed=1)
     generator = torch.Generator().manual_seed(0)
     for name, p in model.named_parameters():

@@ -50,7 +50,7 @@ def run(model, prompts, temperature=1.5, seed=4, stop_ids=(EOS,), max_new_tokens
 def by_prefixes(
     model, prompts, temperature=1.5, seed=4, stop_ids=(EOS,)
 ) -> list[tuple[list[int], list[float]]]:
-    """Each row alone, no cache, no padding; the token is where the running sum of probabilities passes the draw."""
+    """Each row alone, no cache, no padding: the token where the sum of probabilities passes the draw."""
     draws = torch.rand((len(prompts), T), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     rows = []
     for prompt, row_draws in zip(prompts, draws.tolist(), strict=True):
@@ -72,7 +72,7 @@ def by_prefixes(
 @pytest.mark.parametrize("stop_ids", [(EOS,), (EOS, 7)])
 @pytest.mark.parametrize("seed", [4, 5])
 def test_responses_equal_those_of_a_loop_over_prefixes(model, seed, stop_ids):
-    """Checks 3, 4, 18 and 20: cache, left padding and leaving rows change no token; log-probabilities at T."""
+    """Checks 3, 4, 18, 20: cache, left padding and leaving rows change no token; log-probabilities at T."""
     result = run(model, PROMPTS * 6, seed=seed, stop_ids=stop_ids)
     expected = by_prefixes(model, PROMPTS * 6, seed=seed, stop_ids=stop_ids)
     lengths = {len(ids) for ids, _ in expected}
@@ -98,7 +98,7 @@ def test_logprobs_without_the_temperature_would_be_seen(model):
 
 
 def test_responses_end_at_the_first_stop_token(model):
-    """Check 18: the stop token is in the mask, nothing after it is; the rest is padding with log-probability 0."""
+    """Check 18: the stop token is in the mask, nothing after it is; the rest is padding, logprob 0."""
     result = run(model, PROMPTS * 6, stop_ids=(EOS, 7), max_new_tokens=4)
     ended = 0
     for ids, mask, logprobs in zip(result.response_ids, result.response_mask, result.logprobs, strict=True):
@@ -166,7 +166,7 @@ def test_no_gradient_and_no_global_randomness(model):
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_frequencies_follow_the_distribution(temperature):
-    """Check 2: 40,000 tokens against softmax(logits / T) by a chi-square test (99.9 % quantile of 7 degrees)."""
+    """Check 2: 40,000 tokens against softmax(logits / T) by chi-square (99.9 % quantile, 7 degrees)."""
     logits = torch.tensor([2.0, -1.0, 0.5, 0.0, 1.0, -2.0, 0.2, -0.5])
     count = 40_000
     draws = torch.rand(count, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -47,7 +47,7 @@ def close(found: Tensor, expected: list[Tensor], mask: Tensor) -> None:
 @pytest.mark.parametrize("tune", TUNES)
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_a_fresh_policy_is_the_sft_model(make_policy, tune, temperature):
-    """Checks 2, 4, 14, trap A11: before any update, policy and reference are the SFT model; step-0 KL <= 1e-5."""
+    """Checks 2, 4, 14, trap A11: before updates policy and reference are the SFT model; KL <= 1e-5."""
     policy, b = make_policy(tune), batch()
     stats, ref = policy(b, temperature), policy.ref_logprobs(b, temperature)
     close(stats.logprobs.detach(), reference_logprobs(policy, temperature), b.response_mask)
@@ -101,7 +101,7 @@ def test_entropy_is_that_of_the_sampling_distribution(make_policy):
 
 @pytest.mark.parametrize("tune", TUNES)
 def test_updates_leave_the_reference_as_it_was(make_policy, tune):
-    """Check 14: after training steps the reference's log-probabilities are the same bits; the policy's are not."""
+    """Check 14: after training steps the reference's log-probabilities are the same bits."""
     policy, b = make_policy(tune), batch()
     before, own = policy.ref_logprobs(b, 0.7), policy(b, 0.7).logprobs.detach()
     optimizer = torch.optim.Adam([p for p in policy.parameters() if p.requires_grad], lr=0.01)
@@ -116,7 +116,7 @@ def test_updates_leave_the_reference_as_it_was(make_policy, tune):
 
 @pytest.mark.parametrize("tune", TUNES)
 def test_looking_at_the_reference_disturbs_neither_critic_nor_policy(make_policy, tune):
-    """Check 15: values and log-probabilities before and after a reference pass and a rollout are the same bits."""
+    """Check 15: values and log-probabilities are the same bits after a reference pass and a rollout."""
     policy, b = make_policy(tune, trained=True), batch()
     with torch.no_grad():
         before = policy(b, 0.7)

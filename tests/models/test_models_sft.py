@@ -137,7 +137,7 @@ def test_the_last_batch_is_a_step_of_its_own(make_model, cpu, monkeypatch):
 
 @pytest.mark.parametrize(("epochs", "batch"), [(1.0, 5), (2.0, 5), (1.0, 1), (3.0, 2), (0.5, 1)])
 def test_passes_over_the_demonstrations(make_model, cpu, monkeypatch, epochs, batch):
-    """Each whole pass reads every demonstration once, also where the batch size does not divide their number."""
+    """Each whole pass reads every demonstration once, also where the last batch is smaller."""
     import models.sft
 
     read: list[Demonstration] = []
@@ -158,7 +158,7 @@ def test_passes_over_the_demonstrations(make_model, cpu, monkeypatch, epochs, ba
 def test_it_learns_the_demonstrations(make_model, cpu):
     """Cross-entropy falls to almost nothing; LoRA comes back merged, as a plain network."""
     config = SFTConfig(epochs=40.0, batch_size=5, learning_rate=0.01, schedule="constant", warmup=0.0)
-    trained, rows = train(make_model(), config, FULL, cpu)
+    _, rows = train(make_model(), config, FULL, cpu)
     assert rows[0]["loss"] > 3 and rows[-1]["loss"] < 0.1 and rows[-1]["validation_loss"] < 0.1
     merged, rows = train(make_model(), config, TuneConfig(lora_rank=8), cpu)
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
@@ -178,7 +178,7 @@ def test_one_seed_gives_one_model(make_model, cpu):
 
 @pytest.mark.parametrize("tune", [LORA, FULL], ids=["lora", "full"])
 def test_what_is_trained_is_float32(make_model, tune):
-    """Check 24: with half-precision weights small steps would be lost; the model returns in its own format."""
+    """Check 24: in half precision small steps would be lost; the model returns in its own format."""
     dtypes = set()
     original = torch.optim.AdamW.step
 

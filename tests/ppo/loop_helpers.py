@@ -84,13 +84,14 @@ def run(
     scorer: ToyScorer,
     *,
     tune: str = "lora",
+    precision: Precision = CPU,
     evaluator: Evaluator = lambda policy: {"validation/all_pass": 0.0},
     resume: bool = False,
     prepare: Callable[[Policy], None] = lambda policy: None,
 ) -> tuple[Policy, TrainState]:
     """Train in `folder`, from the start or from its newest checkpoint, as the command line does."""
     folder.mkdir(exist_ok=True)
-    policy = build_policy(sft, TuneConfig(tune=tune, lora_rank=4, lora_alpha=8), CPU, config.seed)  # type: ignore[arg-type]
+    policy = build_policy(sft, TuneConfig(tune=tune, lora_rank=4, lora_alpha=8), precision, config.seed)  # type: ignore[arg-type]
     prepare(policy)
     prompts = prompts_of(policy.tokenizer, [f"{i}:" for i in range(10)])
     state = fresh_state(policy, prompts, config)

@@ -52,7 +52,7 @@ def test_gae_in_float32_stays_close_to_float64(row_lengths, seed):
 
 @given(lengths, seeds)
 def test_lambda_one_is_what_the_response_earned_minus_the_value(row_lengths, seed):
-    """Check 5 and 22: lambda = gamma = 1 gives advantages sum(rewards) - V, and Monte-Carlo returns as targets."""
+    """Checks 5, 22: lambda = gamma = 1: advantages sum(rewards) - V, Monte-Carlo returns as targets."""
     mask = ragged(row_lengths)
     rewards, values = normal(mask.shape, seed) * mask, normal(mask.shape, seed + 1)
     advantages, returns = gae(rewards, values, mask, 1.0, 1.0)
@@ -144,7 +144,7 @@ def test_whitening_ignores_padding(row_lengths, seed):
 
 
 def test_whitening_keeps_order_and_proportion():
-    """Check 8: an affine map with a positive slope: differences keep their proportions over the whole rollout."""
+    """Check 8: an affine map of positive slope: differences keep their proportions over the rollout."""
     x = torch.tensor([[1.0, 2.0], [4.0, 8.0]], dtype=F64)
     white = whiten(x, torch.ones(2, 2, dtype=torch.bool))
     assert ((white[1, 1] - white[1, 0]) / (white[0, 1] - white[0, 0])).item() == pytest.approx(4.0)

@@ -130,7 +130,7 @@ def test_a_run_can_be_moved_with_its_sft_model(saved, tmp_path):
 )
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
 def test_a_damaged_file_is_named(saved, name, damage):
-    """One byte flipped, the second half missing, or the file gone: an error that names checkpoint and file."""
+    """One byte flipped, the second half missing, or the file gone: an error that names the file."""
     _, path = saved()
     file = path / name
     content = bytearray(file.read_bytes())
@@ -184,7 +184,7 @@ def test_a_missing_sft_model(saved, tmp_path):
 
 
 def test_a_changed_sft_model(saved, tmp_path, make_model):
-    """Trap A11: the folder is there but its weights are others: adapters on them would mean something else."""
+    """Trap A11: the folder is there but its weights are others: adapters would mean something else."""
     from models.sft import save_model
 
     policy, path = saved()

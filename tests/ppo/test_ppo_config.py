@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,7 @@ def test_optimizer_reads_its_settings(make_policy):
 
 
 def test_first_step_of_adam_has_the_size_that_its_eps_says():
-    """Check 17: |Δ| = lr·g / (g + eps): 1e-5 halves the step of a gradient of 1e-5, torch's 1e-8 would not."""
+    """Check 17: |Δ| = lr·g / (g + eps): 1e-5 halves the step of a gradient of 1e-5, 1e-8 would not."""
     parameter = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
     parameter.grad = torch.full_like(parameter, 1e-5)
     config = PPOConfig()
@@ -117,7 +118,7 @@ def test_learning_rate_schedule(schedule, make_policy):
     config = PPOConfig(iterations=50, lr_warmup=4, lr_schedule=schedule, lr_final=0.0)
     factors = [learning_rate_factor(config, i) for i in range(config.iterations)]
     assert factors[:4] == [0.25, 0.5, 0.75, 1.0]
-    assert all(a >= b for a, b in zip(factors[4:], factors[5:], strict=False))
+    assert all(a >= b for a, b in pairwise(factors[4:]))
     assert factors[4] == 1.0 and factors[-1] > 0
     if schedule != "constant":
         assert factors[-1] < 0.05 and factors[27] == pytest.approx(0.5, abs=0.05)

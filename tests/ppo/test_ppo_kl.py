@@ -1,4 +1,4 @@
-"""KL estimators against the exact divergence of a categorical distribution; the controller against a table."""
+"""KL estimators against the exact divergence of a categorical; the controller against a table."""
 
 import math
 
@@ -50,7 +50,7 @@ def test_the_estimators_are_unbiased(kind):
 
 
 def expected_loss_gradient(kind: str) -> torch.Tensor:
-    """Gradient by the logits of E[k(token)] when the estimate is used as a loss: tokens are constants in it."""
+    """Gradient by the logits of E[k(token)] with the estimate as a loss: tokens are constants in it."""
     logits, ref = two_distributions()
     logits.requires_grad_()
     logprobs = logits.log_softmax(-1)
@@ -67,7 +67,7 @@ def exact_gradient() -> torch.Tensor:
 
 
 def test_k1_as_a_loss_regularises_nothing():
-    """Trap A10, check 12: the expected gradient of k1 as a loss is zero, which is why it sits in the reward."""
+    """Trap A10, check 12: k1 as a loss has expected gradient zero, which is why it sits in the reward."""
     assert expected_loss_gradient("k1").abs().max() < 1e-12
     assert exact_gradient().norm() > 0.1
 

@@ -7,7 +7,9 @@ import pytest
 import torch
 from loop_helpers import ToyScorer, metrics_of, run, share_of_a, toy_config
 
+import ppo.diagnostics
 import ppo.loop
+from models.precision import Precision
 from models.storage import load_tensors
 from ppo.checkpoint import newest_checkpoint, numbered, open_checkpoint
 from ppo.errors import TrainingError
@@ -26,7 +28,7 @@ def test_learns_to_write_a(tmp_path, letters_sft, tune, rate):
 
 
 def test_a_reward_of_zero_keeps_the_policy_where_it_is(tmp_path, letters_sft):
-    """Check 30: nothing to gain: KL to SFT stays near 0, where a reward that pays drives it to several nats."""
+    """Check 30: nothing to gain: KL to SFT stays near 0, where a reward drives it to several nats."""
     config = toy_config(iterations=15, learning_rate=1e-3, kl_coef=0.1, save_every=15)
     run(tmp_path / "held", letters_sft, config, ToyScorer(lambda program: 0.0))
     rows = metrics_of(tmp_path / "held")[1:]
@@ -109,7 +111,7 @@ def test_resumed_equals_straight_through(tmp_path, letters_sft, tune, stop, save
 
 
 def test_one_seed_gives_one_file(tmp_path, letters_sft):
-    """Design, determinism: the same seed gives the same metrics.jsonl, byte for byte; another seed another."""
+    """Design, determinism: one seed gives one metrics.jsonl, byte for byte; another seed another."""
     files = []
     for number, seed in enumerate((1, 1, 2)):
         torch.manual_seed(number)
@@ -119,7 +121,7 @@ def test_one_seed_gives_one_file(tmp_path, letters_sft):
 
 
 def test_memory_settings_change_no_result(tmp_path, letters_sft):
-    """Check 11: rollout_batch and micro_batch_size are about memory; after two iterations metrics agree (1e-4)."""
+    """Check 11: rollout_batch and micro_batch_size are about memory: after two iterations all agree."""
     rows = []
     for number, (rollout, micro) in enumerate(((16, 8), (5, 3))):
         config = toy_config(iterations=2, rollout_batch=rollout, micro_batch_size=micro)
@@ -228,7 +230,7 @@ def test_when_validation_runs(tmp_path, letters_sft, every, expected):
 
 @pytest.mark.parametrize("place", ["reward", "loss"])
 def test_kl_penalty_holds_the_policy(tmp_path, letters_sft: Path, place):
-    """Trap A10: with a heavy penalty the policy stays much nearer to SFT than without one, in either place."""
+    """Trap A10: with a heavy penalty the policy stays much nearer to SFT than without, in either place."""
     divergence = {}
     for coefficient in (0.0, 2.0):
         folder = tmp_path / str(coefficient)
@@ -238,3 +240,39 @@ def test_kl_penalty_holds_the_policy(tmp_path, letters_sft: Path, place):
         run(folder, letters_sft, config, ToyScorer())
         divergence[coefficient] = metrics_of(folder)[-1]["ppo/ref_kl"]
     assert divergence[2.0] < 0.5 * divergence[0.0]
+
+
+@pytest.mark.parametrize("tune", ["lora", "full"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision(tmp_path, letters_sft, monkeypatch, tune, dtype):
+    """Checks 1 and 24: old log-probabilities are the update's own, what is trained stays float32, it learns.
+
+    The toy's logits are coarse in bfloat16, so decoding may differ from the forward pass by more than a
+    real model's.
+    """
+    monkeypatch.setattr(ppo.diagnostics, "MAX_ROLLOUT_GAP", 0.5)
+    precision = Precision(torch.device("cpu"), dtype)
+    config = toy_config(iterations=12, learning_rate=1e-2, save_every=12)
+    policy, state = run(tmp_path, letters_sft, config, ToyScorer(), tune=tune, precision=precision)
+    rows = metrics_of(tmp_path)[1:]
+    assert all(row["ppo/first_logratio"] <= 5e-3 for row in rows)
+    if tune == "lora":  # folded adapters round differently: it was half precision
+        assert any(row["ppo/rollout_gap"] > 1e-4 for row in rows)
+    trained = [*policy.trainable().values(), *policy.value_head.parameters()]
+    assert {p.dtype for p in trained} == {torch.float32}
+    assert {v.dtype for slots in state.optimizer.state.values() for v in slots.values()} == {torch.float32}
+    assert state.scaler.is_enabled() == (dtype == torch.float16)
+    assert rows[-1]["reward/mean"] > 2 * rows[0]["reward/mean"]
+
+
+@pytest.mark.parametrize("kind", ["adaptive", "fixed"])
+def test_kl_coefficient_follows_its_controller(tmp_path, letters_sft, kind):
+    """Check 13: the coefficient of each iteration is the last one moved by the KL that was logged."""
+    config = toy_config(kl_coef=0.1, kl_controller=kind, kl_target=2.0, kl_horizon=100)
+    _, state = run(tmp_path, letters_sft, config, ToyScorer())
+    coefficient = 0.1
+    for row in metrics_of(tmp_path)[1:]:
+        assert row["ppo/kl_coef"] == pytest.approx(coefficient, rel=1e-9)
+        if kind == "adaptive":
+            coefficient *= 1 + min(max(row["ppo/ref_kl"] / 2.0 - 1, -0.2), 0.2) * 16 / 100
+    assert state.kl.coefficient == pytest.approx(coefficient, rel=1e-9)

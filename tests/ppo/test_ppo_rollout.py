@@ -47,7 +47,7 @@ def test_kl_is_zero_at_step_zero(make_policy):
 
 
 def test_ids_are_kept_where_text_would_change_them(make_policy, tokenizer):
-    """Check 19, trap A6: "a" then "b" is sampled as two ids and stays two; re-encoded text is one other id."""
+    """Check 19, trap A6: "a", "b" are sampled as two ids and stay two; re-encoded text is one other id."""
     policy = make_policy()
     a, b, ab = (tokenizer(text).input_ids for text in ("a", "b", "ab"))
     assert len(ab) == 1 and ab != a

@@ -32,7 +32,7 @@ def test_values_and_times_are_apart(tmp_path):
 
 
 def test_resume_cuts_to_the_checkpoint(tmp_path):
-    """Check 29: lines after the offsets go, also a half-written one; appending goes on behind what is left."""
+    """Check 29: lines after the offsets go, also a half-written one; appending goes on behind the rest."""
     log = RunLog(tmp_path, Quiet(), 9)
     write(log, 1)
     offsets = log.offsets()

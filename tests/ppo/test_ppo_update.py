@@ -172,7 +172,7 @@ def test_log_probabilities_that_are_not_the_rollouts_stop_the_run(case):
 
 
 def test_kl_stop_ends_all_epochs(case):
-    """Trap A12: with a huge learning rate the first step whose approx_kl exceeds the limit is the last one."""
+    """Trap A12: at a huge learning rate the first step whose approx_kl exceeds the limit is the last."""
     config = small_config(epochs=4, learning_rate=0.05, target_kl=0.01)
     stats = run_update(*case, config)
     assert stats["ppo/stopped_early"] == 1 and 1 < stats["ppo/optimizer_steps"] < 8
