@@ -87,7 +87,7 @@ class Policy(nn.Module):
         `sft` and `tune` say how the policy was built, so that a checkpoint of it can be opened again.
         """
         super().__init__()
-        self.model = model
+        self.model: Any = model
         network: Any = model if reference is not None else model.get_base_model()  # type: ignore[operator]
         self.network: PreTrainedModel = network
         self.value_head = ValueHead(network.config.get_text_config().hidden_size)

@@ -83,24 +83,21 @@ def open_checkpoint(path: Path) -> Checkpoint:
     folder = resolve_checkpoint(path)
     try:
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        expected = dict(state["files"])
-        recorded_sft = (state["sft"]["path"], state["sft"]["sha256"])
-        if state["format"] != FORMAT:
-            raise ModelError(f"{folder}: written in format {state['format']}, this version reads {FORMAT}")
+        checkpoint, sha256 = Checkpoint(folder, state), state["sft"]["sha256"]
+        files, written_in = dict(state["files"]), state["format"]
+        sft = checkpoint.sft_path
     except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, ModelError):
-            raise
         raise ModelError(f"{folder}: damaged checkpoint (state.json); use an earlier one") from error
-    for name, digest in expected.items():
-        file = folder / name
-        if not file.is_file() or file_hash(file) != digest:
+    if written_in != FORMAT:
+        raise ModelError(f"{folder}: written in format {written_in}, this version reads {FORMAT}")
+    for name, digest in files.items():
+        if not (folder / name).is_file() or file_hash(folder / name) != digest:
             raise ModelError(f"{folder}: damaged checkpoint ({name}); use an earlier one")
-    sft = (folder / recorded_sft[0]).resolve()
     if not sft.is_dir():
         raise ModelError(f"{folder}: its SFT model is missing: {sft}; put it back or train again")
-    if weight_hash(sft) != recorded_sft[1]:
+    if weight_hash(sft) != sha256:
         raise ModelError(f"{folder}: trained on another SFT model than the one now in {sft} (hash differs)")
-    return Checkpoint(folder, state)
+    return checkpoint
 
 
 def resolve_checkpoint(path: Path) -> Path:

@@ -1,5 +1,6 @@
 """What an iteration says of itself, and the checks that stop a run which trains on something wrong."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -22,11 +23,14 @@ def rollout_metrics(responses: Responses, verdicts: Sequence[Score | None]) -> d
     """Means over the scored responses of a rollout, and counts.
 
     Raises:
-        TrainingError: not one response could be scored.
+        TrainingError: not one response could be scored, or a score is not a finite number.
     """
     scored = [v for v in verdicts if v is not None]
     if not scored:
         raise TrainingError("no response of this iteration could be scored; see the scorer's messages")
+    for prompt, verdict in zip(responses.prompts, verdicts, strict=True):
+        if verdict is not None and not math.isfinite(verdict.total):
+            raise TrainingError(f"the scorer gave {verdict.total} for problem {prompt.problem.id!r}")
     totals = torch.tensor([v.total for v in scored], dtype=torch.float64)
     lengths = responses.tokens.response_mask.sum(dim=1).double()  # (B,)
     characters = [len(program) for _, program in responses.pairs()]

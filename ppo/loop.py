@@ -90,7 +90,7 @@ def train(
             )
 
         # 3. Scores. A missing one is a fault of the scorer's, not a bad program: its row is masked out.
-        with log.phase("score", len(prompts)):
+        with log.phase("score"):
             verdicts = scorer(responses.pairs(), state.iteration)
         metrics = rollout_metrics(responses, verdicts)
         scored = torch.tensor([v is not None for v in verdicts], device=policy.device)  # (B,)
@@ -127,7 +127,7 @@ def train(
         buffer = RolloutBuffer(
             *responses.tokens[:3], mask, old_logprobs, ref_logprobs, values, advantages, returns
         )
-        with log.phase("update", config.epochs * (len(buffer) // config.minibatch_size)):
+        with log.phase("update"):
             trained = update(
                 policy,
                 state.optimizer,
