@@ -68,7 +68,9 @@ class Console:
 
     def phase(self, name: str, total: int) -> None:
         """A part of the work begins, of `total` steps (0: unknown)."""
-        self._progress.reset(self._part, description=name, total=total or None, visible=True)
+        # A new bar: an old one cannot be given an unknown total.
+        self._progress.remove_task(self._part)
+        self._part = self._progress.add_task(name, total=total or None)
 
     def advance(self, done: int) -> None:
         """So many steps of the part are done."""
