@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from models.adapter import TuneConfig, merged
 from models.errors import ModelError
@@ -76,6 +77,32 @@ def test_padding_changes_nothing(make_policy, left):
     for a, b in zip(expected, found, strict=True):
         torch.testing.assert_close(a, b[:, :5], rtol=0, atol=1e-5)
     assert expected[1].abs().max() > 0.01  # values that could have changed
+
+
+def test_padding_changes_nothing_where_positions_are_absolute(tokenizer, cpu):
+    """Check 3: Llama's rotary positions are relative and forgive a shift; GPT-2 learns every position."""
+
+    Decoding and forward pass agree on every token there too, which needs the same positions in both.
+    """
+    torch.manual_seed(0)
+    shape = GPT2Config(vocab_size=262, n_embd=32, n_layer=1, n_head=2)
+    gpt2 = [GPT2LMHeadModel(shape) for _ in range(2)]
+    for p in gpt2[0].parameters():
+        p.data *= 5
+    policy = Policy(gpt2[0], tokenizer, cpu, reference=gpt2[1], tune=TuneConfig(tune="full"))
+    responses = []
+    for left in (0, 7, 50):
+        padded = batch(left=left, right=3, junk=42)
+        with torch.no_grad():
+            found, plain = policy(padded, 0.7), policy(batch(), 0.7)
+        for a, b in zip(plain, found, strict=True):
+            torch.testing.assert_close(a, b[:, :5], rtol=0, atol=1e-5)
+        draws = torch.Generator().manual_seed(2)
+        made = policy.generate(*padded[:2], max_new_tokens=9, temperature=0.7, generator=draws)
+        again = policy(TokenBatch(*padded[:2], made.response_ids, made.response_mask), 0.7)
+        torch.testing.assert_close(again.logprobs, made.logprobs, rtol=0, atol=1e-5)
+        responses.append(made.response_ids.tolist())
+    assert responses[0] == responses[1] == responses[2]
 
 
 def test_a_row_alone_equals_the_row_in_a_batch(make_policy):

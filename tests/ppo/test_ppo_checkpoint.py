@@ -97,6 +97,16 @@ def test_an_adapter_loads_with_plain_peft(saved):
     assert AutoTokenizer.from_pretrained(path)("ab").input_ids == policy.tokenizer("ab").input_ids
 
 
+def test_the_base_is_named_so_that_any_working_directory_finds_it(saved, make_policy, tmp_path, monkeypatch):
+    """Design: peft alone writes the name the SFT model was loaded by, here a relative path."""
+    saved()
+    monkeypatch.chdir(tmp_path)
+    policy = make_policy(base=Path("sft"))
+    path = save_checkpoint(tmp_path / "new", policy, state_of(policy), logs=LOGS, keep=1)
+    config = json.loads((path / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == str(tmp_path / "sft" / "model")
+
+
 def test_a_fully_trained_checkpoint_loads_with_plain_transformers(saved):
     """The checkpoint folder is a model folder."""
     policy, path = saved("full")

@@ -175,7 +175,7 @@ def test_kl_stop_ends_all_epochs(case):
     """Trap A12: at a huge learning rate the first step whose approx_kl exceeds the limit is the last."""
     config = small_config(epochs=4, learning_rate=0.05, target_kl=0.01)
     stats = run_update(*case, config)
-    assert stats["ppo/stopped_early"] == 1 and 1 < stats["ppo/optimizer_steps"] < 8
+    assert stats["ppo/stopped_early"] == 1 and stats["ppo/optimizer_steps"] == 2  # of 4 x 2
     assert stats["ppo/approx_kl"] > 0
 
 
