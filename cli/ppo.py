@@ -26,6 +26,7 @@ from ppo.prompts import EncodedPrompt
 from ppo.rollout import Scorer as LoopScorer
 from ppo.runlog import RunLog
 from ppo.state import fresh_state
+from report import write_report
 from reward import RewardConfig, RewardSchedule, ScheduleConfig, Scorer
 from sandbox import Limits
 
@@ -104,6 +105,7 @@ def run_ppo(settings: PPOCommand) -> None:
             log=log,
             checkpoints=out / "checkpoints",
         )
+        write_report(out / "report.html", runs=[out])
         best = state.best
         console.say(f"best: iteration {best['iteration']}, validation all-pass {best['all_pass']:.1%}")
 

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from peft import PeftModel
 from small_runs import PPO, SMALL, command
 from transformers import AutoModelForCausalLM
@@ -24,6 +25,21 @@ def test_an_sft_run_leaves_a_model_and_its_losses(sft_run):
     assert (sft_run / "config.yaml").read_text(encoding="utf-8").startswith("sft:")
 
 
+def test_a_model_folder_is_tuned_with_lora_and_merged(sft_run, tmp_path):
+    """The way of a downloaded model: a folder in, LoRA on a file of problems, one merged model out."""
+    problems = [
+        Problem(id=str(n), prompt=f"Print {n}.", tests=(TestCase("", f"{n}"),), solutions=(f"print({n})\n",))
+        for n in range(8)
+    ]
+    write_problems(tmp_path / "problems.jsonl", problems)
+    arguments = ["--problems", tmp_path / "problems.jsonl", "--validation", "None", "--learning-rate", 0.01]
+    assert command("sft", "--model", sft_run / "model", *arguments, *SMALL, "--out", tmp_path / "run") == 0
+    before = AutoModelForCausalLM.from_pretrained(sft_run / "model").state_dict()
+    after = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "model").state_dict()
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
+    assert changed == {f"model.layers.0.self_attn.{p}_proj.weight" for p in "qkvo"}
+
+
 def test_a_ppo_run_leaves_what_the_readme_says(ppo_run):
     metrics = rows(ppo_run / "metrics.jsonl")
     assert [row["iteration"] for row in metrics] == [0, 1, 2]
@@ -34,6 +50,7 @@ def test_a_ppo_run_leaves_what_the_readme_says(ppo_run):
     assert not any(name.startswith("seconds") for row in metrics for name in row)
     assert {"seconds/rollout", "seconds/score", "seconds/update"} <= set(rows(ppo_run / "timing.jsonl")[1])
     assert list((ppo_run / "tensorboard").iterdir())
+    assert "<svg" in (ppo_run / "report.html").read_text(encoding="utf-8")
     checkpoints = sorted(path.name for path in (ppo_run / "checkpoints").iterdir())
     assert checkpoints == ["best", "iteration-000000", "iteration-000001", "iteration-000002"]
 
