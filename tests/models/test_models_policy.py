@@ -80,7 +80,7 @@ def test_padding_changes_nothing(make_policy, left):
 
 
 def test_padding_changes_nothing_where_positions_are_absolute(tokenizer, cpu):
-    """Check 3: Llama's rotary positions are relative and forgive a shift; GPT-2 learns every position."""
+    """Check 3: Llama's rotary positions are relative and forgive a shift; GPT-2 learns every position.
 
     Decoding and forward pass agree on every token there too, which needs the same positions in both.
     """
