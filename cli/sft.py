@@ -1,7 +1,6 @@
 """`train.py sft`: demonstrations in, a model folder out."""
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from data.tiny_corpus import TinyCorpusConfig
 from data.tiny_slips import demonstrations
 from models.adapter import TuneConfig
 from models.precision import DeviceConfig, Precision, resolve_precision
-from models.sft import Demonstration, SFTConfig, save_model, train_sft
+from models.sft import Demonstration, SFTConfig, optimizer_steps, save_model, train_sft
 from models.storage import load_model, load_tokenizer, weight_hash, write_json
 from models.tiny import TinyConfig, build_model, build_tokenizer
 
@@ -61,7 +60,7 @@ def run_sft(settings: SFTCommand) -> None:
     validation_set, _ = _encode(validation, tokenizer, settings)
     create_run(settings.out, settings, "sft", overwrite=settings.overwrite)
 
-    steps = math.ceil(settings.sft.epochs * len(train_set) / settings.sft.batch_size)
+    steps = optimizer_steps(settings.sft, len(train_set))
     with Console("SFT", steps) as console, (settings.out / "metrics.jsonl").open("w") as metrics_file:
         console.say(f"SFT: {len(train_set)} demonstrations, {steps} steps on {precision.device}; {note}")
 

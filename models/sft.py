@@ -93,7 +93,7 @@ def train_sft(
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     scaler = precision.grad_scaler()
     # A pass whose last batch is small has that step too, or the last pass would leave demonstrations out.
-    steps = math.ceil(config.epochs * math.ceil(len(train) / config.batch_size))
+    steps = optimizer_steps(config, len(train))
     batches = _Batches(train, config.batch_size, config.seed)
     for step in range(steps):
         for group in optimizer.param_groups:
@@ -166,6 +166,11 @@ def mean_loss(
         tokens += sum(len(d.completion_ids) + 1 for d in batch)
     network.train()
     return total / tokens
+
+
+def optimizer_steps(config: SFTConfig, demonstrations: int) -> int:
+    """Steps of a whole training: every pass ends with a smaller batch if it must."""
+    return math.ceil(config.epochs * math.ceil(demonstrations / config.batch_size))
 
 
 def learning_rate_factor(config: SFTConfig, step: int, steps: int) -> float:

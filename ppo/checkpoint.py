@@ -123,7 +123,8 @@ def numbered(folder: Path) -> list[Path]:
     """Complete checkpoints of a folder, oldest first."""
     if not folder.is_dir():
         return []
-    return sorted(p for p in folder.iterdir() if re.fullmatch(r"iteration-\d{6,}", p.name))
+    found = (p for p in folder.iterdir() if re.fullmatch(r"iteration-\d{6,}", p.name))
+    return sorted(found, key=lambda p: int(p.name.removeprefix("iteration-")))
 
 
 def load_policy(path: Path, precision: Precision) -> Policy:
@@ -165,19 +166,10 @@ def load_weights(checkpoint: Checkpoint, policy: Policy) -> None:
         )
     name = "adapter_model.safetensors" if policy.uses_lora else "model.safetensors"
     tensors = load_tensors(checkpoint.path / name)
-    try:
-        if policy.uses_lora:
-            result = set_peft_model_state_dict(policy.model, tensors)
-            if result.unexpected_keys:
-                raise RuntimeError(f"unexpected {result.unexpected_keys[0]}")
-        else:
-            _load_full(policy, tensors)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(
-            f"{checkpoint.path}: does not fit this policy ({reason}); "
-            "use the --tune and --lora flags it was trained with"
-        ) from error
+    if policy.uses_lora:
+        set_peft_model_state_dict(policy.model, tensors)
+    else:
+        _load_full(policy, tensors)
     policy.value_head.linear.load_state_dict(load_tensors(checkpoint.path / "value_head.safetensors"))
 
 

@@ -5,6 +5,7 @@ timing.jsonl. A checkpoint stores the length of each file; a resumed run cuts th
 """
 
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from torch.utils.tensorboard import SummaryWriter
+
+from ppo.errors import TrainingError
 
 FILES = ("metrics.jsonl", "timing.jsonl", "samples.jsonl")
 
@@ -70,14 +73,23 @@ class RunLog:
         self._seconds = {}
 
     def offsets(self) -> dict[str, int]:
-        """Length of every file, in bytes; for the checkpoint."""
+        """Length of every file in bytes, once it is on disk; for the checkpoint."""
+        for file in self._files.values():
+            file.flush()
+            os.fsync(file.fileno())
         return {name: file.tell() for name, file in self._files.items()}
 
     def truncate(self, offsets: Mapping[str, int]) -> None:
-        """Cut the files back to where a checkpoint saw them."""
+        """Cut the files back to where a checkpoint saw them.
+
+        Raises:
+            TrainingError: one is shorter than it was then.
+        """
         for name, file in self._files.items():
+            if file.seek(0, os.SEEK_END) < offsets[name]:
+                raise TrainingError(f"{self.folder / name}: shorter than its checkpoint says; was it edited?")
             file.truncate(offsets[name])
-            file.seek(0, 2)
+            file.seek(0, os.SEEK_END)
 
     def close(self) -> None:
         """Close all files."""
