@@ -1,8 +1,8 @@
 """The problems of the embedded default: micro-tasks made here, small enough for a model trained in a minute.
 
-Everything follows from the seed. The splits are disjoint by prompt, and half of the validation and held-out
-problems are worded in ways that no training problem uses; `Problem.source` says which: tiny/<family>/seen or
-/unseen.
+Everything follows from the seed. The splits are disjoint by prompt, and a part of the validation and held-out
+problems (`unseen_share`) is worded in ways that no training problem uses; `Problem.source` says which:
+tiny/<family>/seen or /unseen.
 """
 
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ from random import Random
 
 from data.problems import Problem
 from data.tiny_families_conditions import CONDITIONS
+from data.tiny_families_digits import DIGITS
 from data.tiny_families_lists import LISTS
 from data.tiny_families_loops import LOOPS
-from data.tiny_families_numbers import ARITHMETIC, DIGITS
+from data.tiny_families_numbers import ARITHMETIC
 from data.tiny_families_pairs import PAIRS
 from data.tiny_families_text import TEXT
 from data.tiny_family import Family, Task, draw_task, make_tests
@@ -23,6 +24,7 @@ FAMILIES: tuple[Family, ...] = ARITHMETIC + DIGITS + CONDITIONS + LOOPS + PAIRS 
 # The smallest is drawn first: the held-out problems of a seed stay the same when training counts change.
 SPLITS = ("heldout", "validation", "rl", "sft")
 
+_SHARES = ("unseen_share", "slip_rate", "syntax_share", "runtime_share", "second_slip", "eval_share")
 _ATTEMPTS = 1000
 
 
@@ -38,6 +40,8 @@ class TinyCorpusConfig:
     """Problems to choose checkpoints and settings by."""
     heldout: int = 300
     """Problems to report on; look at them last."""
+    unseen_share: float = 0.25
+    """Of validation and heldout, the part that is worded in ways no training problem uses."""
     slip_rate: float = 0.95
     """Probability that a demonstration carries a slip. At 0 RL finds little to repair."""
     syntax_share: float = 0.8
@@ -53,9 +57,9 @@ class TinyCorpusConfig:
         for name in ("sft", "rl", "validation", "heldout"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; a count is 0 or more")
-        for name in ("slip_rate", "syntax_share", "runtime_share", "second_slip", "eval_share"):
+        for name in _SHARES:
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; a probability is between 0 and 1")
+                raise ValueError(f"{name} is {getattr(self, name)}; a share is between 0 and 1")
         if self.syntax_share + self.runtime_share > 1:
             raise ValueError("syntax_share + runtime_share is above 1; they are shares of the same slips")
 
@@ -74,12 +78,13 @@ def _all_splits(config: TinyCorpusConfig) -> dict[str, tuple[Problem, ...]]:
     for name in SPLITS:
         # A string seeds the same generator on every platform, and gives each split a stream of its own.
         rng = Random(f"tiny/{config.seed}/{name}")
-        splits[name] = tuple(_draw_split(name, getattr(config, name), rng, used))
+        splits[name] = tuple(_draw_split(name, config, rng, used))
     return splits
 
 
-def _draw_split(name: str, count: int, rng: Random, used: set[str]) -> list[Problem]:
-    unseen_count = count // 2 if name in ("validation", "heldout") else 0
+def _draw_split(name: str, config: TinyCorpusConfig, rng: Random, used: set[str]) -> list[Problem]:
+    count: int = getattr(config, name)
+    unseen_count = round(count * config.unseen_share) if name in ("validation", "heldout") else 0
     plan = _spread(unseen_count, rng, unseen=True) + _spread(count - unseen_count, rng, unseen=False)
     rng.shuffle(plan)
     tasks = [(_new_task(family, rng, used, unseen), unseen) for family, unseen in plan]

@@ -45,10 +45,9 @@ def test_there_are_89_families_with_names_of_their_own():
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_a_family_is_complete(family: Family):
-    assert len(family.seen) >= 2
+    assert len(family.seen) >= 4
     assert family.unseen
     assert family.near
-    assert not set(family.seen) & set(family.unseen)
     assert ("{k}" in family.code) == bool(family.k)
 
 
@@ -60,6 +59,13 @@ def test_no_two_families_share_a_wording():
         for sentence in (*family.seen, *family.unseen)
     )
     assert max(wordings.values()) == 1
+
+
+def test_phrasings_differ_by_more_than_the_verb():
+    for family in FAMILIES:
+        sentences = family.seen + family.unseen
+        bare = {re.sub(r"[^a-z{} ]", "", sentence.lower()) for sentence in sentences}
+        assert len(bare) == len(sentences), family.name
 
 
 def test_unseen_wording_is_made_of_words_that_training_knows():
@@ -125,24 +131,42 @@ def test_no_prompt_occurs_twice_anywhere(splits):
     assert len(set(identifiers)) == len(identifiers)
 
 
-def pattern_of(family: Family, sentence: str) -> re.Pattern[str]:
+def pattern_of(sentence: str) -> re.Pattern[str]:
     escaped = (
         re.escape(sentence)
         .replace(r"\{P\}", "(?:Print|Output|Show)")
         .replace(r"\{p\}", "(?:print|output|show)")
     )
-    return re.compile(re.sub(r"\\\{[abck]\\\}", r"\\S+", escaped))
+    return re.compile(r"\. " + re.sub(r"\\\{[abck]\\\}", r"\\S+", escaped) + "$")
 
 
-def test_half_of_validation_and_heldout_is_worded_as_no_training_problem_is(splits):
+def unseen_count(problems: list[Problem]) -> int:
+    return sum(problem.source.endswith("/unseen") for problem in problems)
+
+
+def test_a_quarter_of_validation_and_heldout_is_worded_as_no_training_problem_is(splits):
     families = {family.name: family for family in FAMILIES}
     for name, problems in splits.items():
-        wordings = Counter(problem.source.split("/")[2] for problem in problems)
-        assert wordings["unseen"] == (len(problems) // 2 if name in ("validation", "heldout") else 0)
+        assert unseen_count(problems) == (len(problems) // 4 if name in ("validation", "heldout") else 0)
         for problem in problems:
             family = families[problem.source.split("/")[1]]
-            sentences = family.unseen if problem.source.endswith("/unseen") else family.seen
-            assert any(pattern_of(family, sentence).search(problem.prompt) for sentence in sentences)
+            own, other = family.seen, family.unseen
+            if problem.source.endswith("/unseen"):
+                own, other = other, own
+            assert any(pattern_of(sentence).search(problem.prompt) for sentence in own)
+            assert not any(pattern_of(sentence).search(problem.prompt) for sentence in other)
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 1])
+def test_the_unseen_share_is_what_was_asked_for(share: float):
+    config = TinyCorpusConfig(sft=0, rl=100, unseen_share=share)
+    assert unseen_count(tiny_split("validation", config)) == 200 * share
+    assert unseen_count(tiny_split("heldout", config)) == 300 * share
+    assert unseen_count(tiny_split("rl", config)) == 0
+
+
+def test_there_is_room_for_twice_the_problems():
+    assert len(tiny_split("sft", TinyCorpusConfig(sft=8000, rl=4000, validation=400, heldout=600))) == 8000
 
 
 def test_prompts_and_solutions_are_short(splits):
@@ -198,8 +222,9 @@ def test_what_cannot_be_made_is_refused():
         tiny_split("sft", TinyCorpusConfig(sft=30_000))
     with pytest.raises(ValueError, match="count"):
         TinyCorpusConfig(rl=-1)
-    with pytest.raises(ValueError, match="probability"):
-        TinyCorpusConfig(slip_rate=1.5)
+    for name in ("slip_rate", "unseen_share"):
+        with pytest.raises(ValueError, match=f"{name} is 1.5; a share"):
+            TinyCorpusConfig(**{name: 1.5})
     with pytest.raises(ValueError, match="above 1"):
         TinyCorpusConfig(syntax_share=0.7, runtime_share=0.7)
 
@@ -240,7 +265,7 @@ def test_every_family_can_slip_in_every_way(splits, category):
         for seed in range(3):
             program = slip(problem.solutions[0], category, Random(seed))
             assert program != problem.solutions[0]
-            assert compiles(program) == (category != "syntax")
+            assert compiles(program) == (category not in ("syntax", "again"))
 
 
 def test_slips_are_spread_so_that_right_stays_the_rule(splits):
