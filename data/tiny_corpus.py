@@ -48,7 +48,7 @@ class TinyCorpusConfig:
     """Of the slips, those that do not compile. Raise it for a start that parses less often."""
     runtime_share: float = 0.1
     """Of the slips, those that compile and crash when run. The rest prints something wrong, or nothing."""
-    second_slip: float = 0.35
+    second_slip: float = 0.45
     """Of the demonstrations with a slip, those that carry a second one, of syntax."""
     eval_share: float = 0.25
     """Probability that an integer is read with eval(input()): right, but a finding for the security term."""
