@@ -1,13 +1,11 @@
 """The borders of the house: who may import whom, and what works where torch is not installed."""
 
-import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from sources import ROOT, imported_names
 
-ROOT = Path(__file__).resolve().parents[1]
 ROOMS = {"ppo", "models", "reward", "sandbox", "data", "report", "cli"}
 
 ALLOWED = {
@@ -29,17 +27,6 @@ class Blocked:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Blocked())
 """
-
-
-def imported_names(path: Path) -> set[str]:
-    """First components of everything a file imports."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            names.add((node.module or "").split(".")[0])
-    return names
 
 
 @pytest.mark.parametrize("room", sorted(ALLOWED))
