@@ -208,9 +208,8 @@ def build_policy(sft_dir: Path, tune: TuneConfig, precision: Precision, seed: in
     Raises:
         ModelError: the model or its tokenizer is missing, damaged, or has no EOS token.
     """
-    folder = sft_dir / "model" if (sft_dir / "model").is_dir() else sft_dir
+    folder, sft = _sft_model(sft_dir)
     tokenizer = load_tokenizer(folder)
-    sft = SFTModel(folder.resolve(), weight_hash(folder))
     if tune.tune == "lora":
         model = add_lora(load_model(folder, precision.dtype), tune, seed)
         policy = Policy(model, tokenizer, precision, sft=sft, tune=tune)
@@ -222,6 +221,25 @@ def build_policy(sft_dir: Path, tune: TuneConfig, precision: Precision, seed: in
     if not policy.trainable():
         raise ModelError("no parameter of the policy is trainable; check --tune and --lora-targets")
     return policy
+
+
+def frozen_policy(sft_dir: Path, precision: Precision) -> Policy:
+    """The SFT model as a policy that is sampled and never trained: it is its own reference.
+
+    Raises:
+        ModelError: as `build_policy`.
+    """
+    folder, sft = _sft_model(sft_dir)
+    model = load_model(folder, precision.dtype)
+    return Policy(model, load_tokenizer(folder), precision, reference=model, sft=sft)
+
+
+def _sft_model(sft_dir: Path) -> tuple[Path, SFTModel]:
+    """The model folder of an SFT run (or the folder itself), and how checkpoints name it."""
+    folder = sft_dir / "model" if (sft_dir / "model").is_dir() else sft_dir
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: no such model folder")
+    return folder, SFTModel(folder.resolve(), weight_hash(folder))
 
 
 def _scatter(values: Tensor, mask: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from models.adapter import TuneConfig
 from models.errors import ModelError
-from models.policy import Policy, build_policy
+from models.policy import Policy, build_policy, frozen_policy
 from models.precision import Precision
 from models.storage import atomic_folder, disk_errors, file_hash, load_tensors, save_tensors, weight_hash
 from ppo.state import TrainState
@@ -135,7 +135,7 @@ def load_policy(path: Path, precision: Precision) -> Policy:
     """
     if any((folder / "config.json").is_file() for folder in (path / "model", path)):
         if not (path / "state.json").is_file():
-            return build_policy(path, TuneConfig(), precision, seed=0)
+            return frozen_policy(path, precision)
     if not path.exists():
         raise ModelError(f"{path}: no such checkpoint")
     checkpoint = open_checkpoint(path)

@@ -7,7 +7,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from models.adapter import TuneConfig, merged
 from models.errors import ModelError
-from models.policy import Policy, TokenBatch, build_policy
+from models.policy import Policy, TokenBatch, build_policy, frozen_policy
 from models.storage import load_model
 
 TUNES = ["lora", "full"]
@@ -258,3 +258,21 @@ def test_adapters_depend_on_the_seed_alone(sft_dir, cpu):
     first, second, other = (build_policy(sft_dir, TuneConfig(), cpu, seed=s).trainable() for s in (1, 1, 2))
     assert all(torch.equal(first[n], second[n]) for n in first)
     assert any(not torch.equal(first[n], other[n]) for n in first)
+
+
+def test_a_frozen_policy_is_the_sft_model_and_has_nothing_to_train(sft_dir, cpu):
+    policy = frozen_policy(sft_dir, cpu)
+    assert not policy.trainable()
+    with torch.no_grad():
+        found = policy(batch(), 0.7).logprobs
+    for row, expected in zip(found, reference_logprobs(policy, 0.7), strict=True):
+        torch.testing.assert_close(row[: len(expected)], expected, rtol=0, atol=1e-5)
+
+
+def test_a_frozen_policy_needs_no_layer_of_a_certain_name(tmp_path, tokenizer, cpu):
+    """Evaluating a model must not depend on where an adapter would go."""
+    GPT2LMHeadModel(GPT2Config(vocab_size=262, n_embd=32, n_layer=1, n_head=2)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert frozen_policy(tmp_path, cpu)(batch(), 0.7).logprobs.shape == batch().response_mask.shape
+    with pytest.raises(ModelError, match="no layer named q_proj"):
+        build_policy(tmp_path, TuneConfig(), cpu, seed=0)
