@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.console import Console as RichConsole
 
-from cli.evaluate import EvaluateCommand, evaluate, table
+from cli.evaluate import EvaluateCommand, evaluate, print_table
 from cli.ppo import PPOCommand, run_ppo
-from cli.runs import clear_run
+from cli.runs import DEMO_FILES, clear_run
 from cli.settings import load_preset
 from cli.sft import SFTCommand, run_sft
 from models.storage import write_json
@@ -36,7 +36,7 @@ def run_demo(settings: DemoCommand) -> None:
     sft = load_preset(settings.config, "sft", SFTCommand)
     ppo = load_preset(settings.config, "ppo", PPOCommand)
     evaluation = load_preset(settings.config, "evaluate", EvaluateCommand)
-    clear_run(out, overwrite=True)
+    clear_run(out, files=DEMO_FILES, overwrite=True)
 
     run_sft(replace(sft, out=out / "sft", sft=replace(sft.sft, seed=seed)))
     run_ppo(replace(ppo, out=out / "ppo", sft=out / "sft", ppo=replace(ppo.ppo, seed=seed)))
@@ -46,7 +46,7 @@ def run_demo(settings: DemoCommand) -> None:
     write_json(out / "evaluation.json", results)
     write_report(out / "report.html", runs=[out / "ppo"], evaluation=out / "evaluation.json")
 
+    print_table(results)
     console = RichConsole(soft_wrap=True, highlight=False)
-    console.print(table(results))
     console.print(f"written: {out / 'evaluation.json'}, {out / 'report.html'}")
     console.print(f"{time.monotonic() - start:.0f} s in all")

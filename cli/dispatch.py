@@ -1,12 +1,13 @@
 """From a command's name to its settings and its function."""
 
+import logging
 from pathlib import Path
 
 from transformers.utils import logging as transformers_logging
 
 from cli import settings
 from cli.demo import DemoCommand, run_demo
-from cli.errors import run_command
+from cli.errors import UsageError, run_command
 from cli.evaluate import EvaluateCommand, run_evaluate
 from cli.ppo import PPOCommand, resume_defaults, run_ppo
 from cli.sample import SampleCommand, run_sample
@@ -27,10 +28,14 @@ def dispatch(name: str, argv: list[str]) -> int:
     # Their progress bars and advice would break into ours.
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
     def command() -> None:
         if name == "ppo":
             run = settings.flag(argv, "resume")
+            for other in ("config", "out"):
+                if run and settings.flag(argv, other):
+                    raise UsageError(f"--resume {run} goes on under its own settings; leave --{other} out")
             start = resume_defaults(Path(run)) if run else None
             run_ppo(settings.parse("ppo", PPOCommand, argv, prog=prog, start=start))
         else:

@@ -8,16 +8,17 @@ from typing import Annotated, Any
 
 import tyro
 from rich.console import Console as RichConsole
-from rich.table import Table
+from rich.table import Column, Table
 
 from cli.console import Console
 from cli.errors import UsageError
 from cli.measure import measure
-from cli.problems import encode_problems, read_problems
+from cli.problems import check_length, encode_problems, read_problems
 from data.tiny_corpus import TinyCorpusConfig
 from models.precision import DeviceConfig, resolve_precision
+from models.ranges import check_ranges
 from models.storage import write_json
-from ppo.checkpoint import load_policy
+from ppo.checkpoint import load_policy, locate
 from reward import RewardConfig, Scorer
 from sandbox import Limits
 
@@ -65,34 +66,43 @@ class EvaluateCommand:
     limits: Limits = field(default_factory=Limits)
     corpus: TinyCorpusConfig = field(default_factory=TinyCorpusConfig)
 
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            not_negative="temperature num_problems seed",
+            at_least_one="samples batch_size max_prompt_tokens max_new_tokens",
+        )
+
 
 def run_evaluate(settings: EvaluateCommand) -> None:
     """Measure, print the table, write the results. Raises one of cli.errors.USER_ERRORS."""
-    results = evaluate(settings)
     if settings.out is not None:
-        settings.out.parent.mkdir(parents=True, exist_ok=True)
+        settings.out.parent.mkdir(parents=True, exist_ok=True)  # before the work that it is to hold
+    results = evaluate(settings)
+    print_table(results)
+    if settings.out is not None:
         write_json(settings.out, results)
-    RichConsole(soft_wrap=True).print(table(results))
 
 
 def evaluate(settings: EvaluateCommand) -> dict[str, Any]:
     """The content of evaluation.json.
 
-    Every checkpoint is opened before the first is measured: a mistyped path costs no waiting.
+    Every checkpoint is verified before the first is measured (a mistyped path costs no waiting), and loaded
+    when its turn comes (they need not fit into memory together).
     """
     paths = settings.checkpoints
     names = _names(paths, settings.names)
-    if settings.temperature < 0 or settings.samples < 1 or settings.num_problems < 0:
-        raise UsageError("temperature and num_problems must not be negative, and samples at least 1")
     precision = resolve_precision(settings.compute)
-    policies = [load_policy(path, precision) for path in paths]
+    found = [locate(path) for path in paths]
     problems = read_problems(settings.problems, settings.corpus)
     problems = problems[: settings.num_problems or None]
     models = []
     with ExitStack() as stack:
         scorer = stack.enter_context(Scorer(settings.objective, limits=settings.limits))
         console = stack.enter_context(Console("evaluate", len(paths)))
-        for done, (name, path, policy) in enumerate(zip(names, paths, policies, strict=True)):
+        for done, (name, path, located) in enumerate(zip(names, paths, found, strict=True)):
+            policy = load_policy(located, precision)
+            check_length(policy, settings.max_prompt_tokens, settings.max_new_tokens)
             prompts, _ = encode_problems(
                 problems, policy.tokenizer, settings.max_prompt_tokens, drop_long=False
             )
@@ -123,9 +133,11 @@ def evaluate(settings: EvaluateCommand) -> dict[str, Any]:
 def table(results: dict[str, Any]) -> Table:
     """The paper's columns, with mean program length (characters) beside, as mean and [95 % interval]."""
     title = f"{results['problems']} problems x {results['samples']}, T = {results['temperature']}"
-    view = Table("model", title=title, caption="[95 % bootstrap interval over problems]")
+    view = Table(
+        Column("model", overflow="fold"), title=title, caption="[95 % bootstrap interval over problems]"
+    )
     for _, heading, _, _ in _TABLE:
-        view.add_column(heading, justify="right")
+        view.add_column(heading, justify="right", overflow="fold")
     for model in results["models"]:
         cells = []
         for column, _, factor, form in _TABLE:
@@ -133,6 +145,14 @@ def table(results: dict[str, Any]) -> Table:
             cells.append(f"{mean}\n\\[{low}-{high}]")
         view.add_row(model["name"], *cells)
     return view
+
+
+def print_table(results: dict[str, Any]) -> None:
+    """Print the table; where there is no terminal, as wide as it needs."""
+    console = RichConsole()
+    if not console.is_terminal:
+        console = RichConsole(width=140)
+    console.print(table(results))
 
 
 def _names(paths: Sequence[Path], names: Sequence[str]) -> list[str]:

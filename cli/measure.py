@@ -12,6 +12,7 @@ from ppo.prompts import EncodedPrompt
 from ppo.rollout import sample_responses
 from ppo.sampler import derived_seed
 from reward import Reward, RewardConfig, Scorer, Stage
+from sandbox import SandboxError
 
 BOOTSTRAP_DRAWS = 2000
 
@@ -71,7 +72,7 @@ def measure(
     ]
     scored = [row for row in rows if row is not None]
     if not scored:
-        raise RuntimeError("the sandbox failed on every program")
+        raise SandboxError("the sandbox failed on every program; see that it can start processes here")
     columns = {
         name: np.array([np.nan if row is None else row[name] for row in rows]).reshape(len(prompts), samples)
         for name in scored[0]

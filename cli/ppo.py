@@ -11,8 +11,8 @@ import tyro
 from cli.console import Console
 from cli.errors import UsageError
 from cli.measure import measure
-from cli.problems import encode_problems, long_note, read_problems
-from cli.runs import create_run
+from cli.problems import check_length, encode_problems, long_note, read_problems
+from cli.runs import PPO_FILES, create_run, write_settings
 from cli.scoring import FunctionScorer, ScheduledScorer
 from cli.settings import load_preset
 from data.tiny_corpus import TinyCorpusConfig
@@ -68,16 +68,24 @@ class PPOCommand:
 
 def run_ppo(settings: PPOCommand) -> None:
     """Train to the last iteration. Raises one of cli.errors.USER_ERRORS."""
-    if settings.sft is None:
-        raise UsageError("--sft DIR is needed: the run folder of `train.py sft`, or a model folder")
+    if settings.num_validation < 1:
+        raise UsageError("--num-validation must be 1 or more: `best` is chosen by them")
+    if settings.schedule.kind != "constant" and settings.ppo.scale_rewards:
+        raise UsageError("--scale-rewards keeps one scale, and --schedule.kind changes it; leave one out")
     out = settings.resume or settings.out
     config = settings.ppo
     precision = resolve_precision(settings.compute)
     resumed = open_checkpoint(newest_checkpoint(out)) if settings.resume else None
-    policy = build_policy(settings.sft, settings.tune, precision, config.seed)
-    if settings.init is not None and resumed is None:
-        load_weights(open_checkpoint(settings.init), policy)
+    # A checkpoint knows its SFT model by a relative path: a runs folder can be moved as a whole.
+    sft = resumed.sft_path if resumed else settings.sft
+    if sft is None:
+        raise UsageError("--sft DIR is needed: the run folder of `train.py sft`, or a model folder")
+    policy = build_policy(sft, settings.tune, precision, config.seed)
+    check_length(policy, config.max_prompt_tokens, config.max_new_tokens)
+    if settings.init is not None:
         config = replace(config, init_value_bias=False)  # the critic comes with the weights
+        if resumed is None:
+            load_weights(open_checkpoint(settings.init), policy)
 
     prompts, note = _encode(settings.problems, settings, policy)
     validation, _ = _encode(settings.validation, settings, policy)
@@ -86,7 +94,13 @@ def run_ppo(settings: PPOCommand) -> None:
         judge = stack.enter_context(Scorer(settings.objective, limits=settings.limits))
         scorer = _loop_scorer(settings, judge)
         if resumed is None:
-            create_run(out, settings, "ppo", overwrite=settings.overwrite)
+            code = settings.reward.rpartition(":")[0] if settings.reward else None
+            inputs = (sft, settings.init, settings.problems, settings.validation, settings.config, code)
+            create_run(out, settings, "ppo", files=PPO_FILES, overwrite=settings.overwrite, inputs=inputs)
+        else:
+            write_settings(
+                out, replace(settings, resume=None), "ppo"
+            )  # flags given now hold for the next --resume too
         console = stack.enter_context(Console("PPO", config.iterations))
         log = RunLog(out, console, config.iterations)
         stack.callback(log.close)
@@ -96,15 +110,20 @@ def run_ppo(settings: PPOCommand) -> None:
             log.truncate(resumed.state["logs"])
             console.say(f"resuming from {resumed.path.name}")
         console.say(f"PPO: {len(prompts)} problems, {config.batch_size} programs per iteration; {note}")
-        train(
-            config,
-            policy,
-            state,
-            scorer=scorer,
-            evaluator=_evaluator(config, validation[: settings.num_validation], judge, console),
-            log=log,
-            checkpoints=out / "checkpoints",
-        )
+        validation = validation[: settings.num_validation]
+        console.say(f"best is chosen on {len(validation)} problems of {settings.validation}")
+        try:
+            train(
+                config,
+                policy,
+                state,
+                scorer=scorer,
+                evaluator=_evaluator(config, validation, judge, console),
+                log=log,
+                checkpoints=out / "checkpoints",
+            )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"go on with: train.py ppo --resume {out}") from None
         write_report(out / "report.html", runs=[out])
         best = state.best
         console.say(f"best: iteration {best['iteration']}, validation all-pass {best['all_pass']:.1%}")

@@ -1,43 +1,62 @@
 """Run folders: made once, never overwritten by accident."""
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from cli.errors import UsageError
 from cli.settings import dump
 
-# What a run leaves behind; a folder that holds anything else is not one of ours to clear.
-_OURS = {
+# What each command leaves behind; a folder that holds anything else is not its to clear.
+SFT_FILES = {"config.yaml", "model", "sft.json", "metrics.jsonl"}
+PPO_FILES = {
     "config.yaml",
-    "model",
-    "sft.json",
     "metrics.jsonl",
     "timing.jsonl",
     "samples.jsonl",
     "tensorboard",
     "checkpoints",
-    "evaluation.json",
     "report.html",
-    "sft",
-    "ppo",
 }
+DEMO_FILES = {"sft", "ppo", "evaluation.json", "report.html"}
 
 
-def create_run(folder: Path, settings: Any, section: str, *, overwrite: bool) -> None:
+def create_run(
+    folder: Path,
+    settings: Any,
+    section: str,
+    *,
+    files: set[str],
+    overwrite: bool,
+    inputs: Iterable[str | Path | None] = (),
+) -> None:
     """An empty run folder with its config.yaml.
 
+    Args:
+        files: names that such a run writes. `inputs`: paths that the run reads.
+
     Raises:
-        UsageError: it exists and `overwrite` is False, or it holds files that no run writes.
+        UsageError: the folder exists and `overwrite` is False, it holds other files than such a run writes,
+            or what the run reads.
         OSError: no permission, no space.
     """
-    clear_run(folder, overwrite=overwrite)
+    clear_run(folder, files=files, overwrite=overwrite, inputs=inputs)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(dump(settings, section), encoding="utf-8")
+    write_settings(folder, settings, section)
 
 
-def clear_run(folder: Path, *, overwrite: bool) -> None:
-    """Make sure that `folder` can be written as a new run."""
+def write_settings(folder: Path, settings: Any, section: str) -> None:
+    """Write config.yaml, all or not at all."""
+    partial = folder / "config.yaml.partial"
+    partial.write_text(dump(settings, section), encoding="utf-8")
+    partial.replace(folder / "config.yaml")
+
+
+def clear_run(
+    folder: Path, *, files: set[str], overwrite: bool, inputs: Iterable[str | Path | None] = ()
+) -> None:
+    """Make sure that `folder` can be written as a new run; arguments and errors as for `create_run`."""
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -46,11 +65,16 @@ def clear_run(folder: Path, *, overwrite: bool) -> None:
     if not names:
         return
     if not overwrite:
+        resume = f"go on with --resume {folder} or " if "checkpoints" in names else ""
+        raise UsageError(f"{folder}: this run exists; {resume}replace it with --overwrite")
+    if foreign := sorted(name for name in names if name.removesuffix(".partial") not in files):
         raise UsageError(
-            f"{folder}: this run exists; go on with --resume {folder} or replace it with --overwrite"
+            f"{folder}: holds {foreign[0]!r}, which this command does not write; "
+            "--overwrite will not delete it"
         )
-    if foreign := sorted(name for name in names if name.removesuffix(".partial") not in _OURS):
-        raise UsageError(
-            f"{folder}: holds {foreign[0]!r}, which no run writes; --overwrite will not delete it"
-        )
+    for path in inputs:
+        if path is not None and Path(path).resolve().is_relative_to(folder.resolve()):
+            raise UsageError(
+                f"{path}: is inside {folder}, which --overwrite would delete; give another --out"
+            )
     shutil.rmtree(folder)

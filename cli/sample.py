@@ -11,9 +11,10 @@ from rich.console import Console as RichConsole
 from rich.syntax import Syntax
 
 from cli.errors import UsageError
-from cli.problems import encode_problems
+from cli.problems import check_length, encode_problems
 from data import Problem, TestCase
 from models.precision import DeviceConfig, resolve_precision
+from models.ranges import check_ranges
 from ppo.checkpoint import load_policy
 from ppo.rollout import sample_responses
 from reward import Reward, RewardConfig, Scorer
@@ -44,10 +45,14 @@ class SampleCommand:
     objective: RewardConfig = field(default_factory=RewardConfig)
     limits: Limits = field(default_factory=Limits)
 
+    def __post_init__(self) -> None:
+        check_ranges(self, not_negative="temperature seed", at_least_one="max_prompt_tokens max_new_tokens")
+
 
 def run_sample(settings: SampleCommand) -> None:
     """Answer one problem, or each line of standard input. Raises one of cli.errors.USER_ERRORS."""
     policy = load_policy(settings.checkpoint, resolve_precision(settings.compute))
+    check_length(policy, settings.max_prompt_tokens, settings.max_new_tokens)
     tests = tuple(_parse_test(text) for text in settings.test) or (TestCase("", ""),)
     generator = torch.Generator().manual_seed(settings.seed)
     console = RichConsole(soft_wrap=True, highlight=False)

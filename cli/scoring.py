@@ -1,6 +1,7 @@
 """What the loop is handed as a scorer: the project's reward on its schedule, or a user's function."""
 
 import importlib.util
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,13 +55,15 @@ class FunctionScorer:
 
     def __call__(self, pairs: Sequence[tuple[Problem, str]], iteration: int) -> Sequence[Score | None]:
         """The function's scores, each made a Score."""
-        scores = list(self.function(list(pairs)))  # type: ignore[misc]
+        scores = self.function(list(pairs))  # type: ignore[misc]
+        if not isinstance(scores, Sequence) or isinstance(scores, str):
+            raise UsageError(f"--reward {self.spec}: returned {scores!r}, not a list of scores")
         if len(scores) != len(pairs):
             raise UsageError(f"--reward {self.spec}: returned {len(scores)} scores for {len(pairs)} programs")
         return [self._as_score(score) for score in scores]
 
     def _as_score(self, score: Any) -> Score | None:
-        if score is None or hasattr(score, "total"):
+        if score is None or all(hasattr(score, name) for name in ("total", "group", "metrics")):
             return score
         try:
             return PlainScore(float(score))
@@ -76,9 +79,10 @@ class FunctionScorer:
 
 
 def _import_file(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"reward_function_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UsageError(f"--reward {path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module  # dataclasses look their module up there
     spec.loader.exec_module(module)
     return module

@@ -12,13 +12,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from cli.console import Console
 from cli.errors import UsageError
 from cli.problems import EMBEDDED, encode_problems, long_note, read_problems
-from cli.runs import create_run
+from cli.runs import SFT_FILES, create_run
 from data import Problem, render
 from data.tiny_corpus import TinyCorpusConfig
 from data.tiny_slips import demonstrations
 from models.adapter import TuneConfig
 from models.precision import DeviceConfig, Precision, resolve_precision
-from models.sft import Demonstration, SFTConfig, optimizer_steps, save_model, train_sft
+from models.sft import Demonstration, SFTConfig, optimizer_steps, save_model, short_enough, train_sft
 from models.storage import load_model, load_tokenizer, weight_hash, write_json
 from models.tiny import TinyConfig, build_model, build_tokenizer
 
@@ -34,7 +34,7 @@ class SFTCommand:
     problems: str = "tiny/sft"
     """Problems with solutions to learn from: a file, or tiny/sft, the embedded demonstrations."""
     validation: str | None = "tiny/validation"
-    """Problems with solutions for the validation loss; none: no validation loss."""
+    """Problems with solutions for the validation loss; None: no validation loss."""
     out: Path = Path("runs/sft")
     """Run folder to write."""
     overwrite: bool = False
@@ -58,7 +58,8 @@ def run_sft(settings: SFTCommand) -> None:
     model, tokenizer = _load_or_build(settings, pairs, precision)
     train_set, note = _encode(pairs, tokenizer, settings)
     validation_set, _ = _encode(validation, tokenizer, settings)
-    create_run(settings.out, settings, "sft", overwrite=settings.overwrite)
+    inputs = (settings.problems, settings.validation, settings.config, settings.model)
+    create_run(settings.out, settings, "sft", files=SFT_FILES, overwrite=settings.overwrite, inputs=inputs)
 
     steps = optimizer_steps(settings.sft, len(train_set))
     with Console("SFT", steps) as console, (settings.out / "metrics.jsonl").open("w") as metrics_file:
@@ -72,9 +73,12 @@ def run_sft(settings: SFTCommand) -> None:
                 console.say(f"step {step}/{steps}  {shown}")
 
         eos_id = int(tokenizer.eos_token_id)
-        trained = train_sft(
-            model, eos_id, train_set, validation_set, settings.sft, settings.tune, precision, report
-        )
+        try:
+            trained = train_sft(
+                model, eos_id, train_set, validation_set, settings.sft, settings.tune, precision, report
+            )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("no model was written; start again with --overwrite") from None
         save_model(settings.out / "model", trained, tokenizer)
         write_json(settings.out / "sft.json", {"weights_sha256": weight_hash(settings.out / "model")})
         console.say(f"model written to {settings.out / 'model'}")
@@ -117,4 +121,8 @@ def _encode(
         Demonstration(p.ids, tuple(tokenizer(programs[p.problem.id], add_special_tokens=False).input_ids))
         for p in encoded
     ]
-    return demos, long_note(long, len(pairs), settings.max_prompt_tokens, drop_long=settings.drop_long)
+    note = long_note(long, len(pairs), settings.max_prompt_tokens, drop_long=settings.drop_long)
+    short = short_enough(demos, settings.sft.max_tokens)
+    if left_out := len(demos) - len(short):
+        note += f"; {left_out} demonstrations over {settings.sft.max_tokens} tokens left out"
+    return short, note

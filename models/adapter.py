@@ -12,6 +12,7 @@ from peft.tuners.lora import LoraLayer
 from torch import nn
 
 from models.errors import ModelError
+from models.ranges import check_ranges
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ class TuneConfig:
     """Adapters are scaled by lora_alpha / lora_rank."""
     lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     """Names of the linear layers that get an adapter; the paper's four by default."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, at_least_one="lora_rank lora_alpha")
 
 
 def add_lora(model: nn.Module, config: TuneConfig, seed: int) -> PeftModel:

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from models.errors import ModelError
+from models.ranges import check_ranges
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -24,6 +25,9 @@ class DeviceConfig:
     threads: int = 0
     """CPU threads of torch; 0 leaves torch's choice. The same seed gives the same run only at the same
     number of threads."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, not_negative="threads")
 
 
 @dataclass(frozen=True)

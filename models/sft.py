@@ -15,6 +15,7 @@ from models.adapter import TuneConfig, add_lora, disable_dropout
 from models.errors import ModelError
 from models.logprobs import position_ids, token_logprobs
 from models.precision import Precision
+from models.ranges import check_ranges
 from models.storage import atomic_folder, disk_errors
 
 
@@ -46,11 +47,15 @@ class SFTConfig:
     """Of the order of the demonstrations, and of fresh weights."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "micro_batch_size", "max_tokens", "validate_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.epochs <= 0 or not 0 <= self.warmup < 1:
-            raise ValueError("epochs must be greater than 0, and warmup at least 0 and below 1")
+        check_ranges(
+            self,
+            positive="epochs max_grad_norm",
+            not_negative="learning_rate weight_decay seed",
+            at_least_one="batch_size micro_batch_size max_tokens validate_every",
+            shares="warmup",
+        )
+        if self.warmup == 1:
+            raise ValueError("warmup must be below 1: the learning rate has to arrive before the end")
 
 
 @dataclass(frozen=True)
@@ -80,10 +85,11 @@ def train_sft(
     The loss of a step is the sum over its completion tokens (EOS included) divided by their number, so
     neither padding nor the cut into micro-batches changes it.
 
+    Demonstrations are taken as they come; see `short_enough`.
+
     Raises:
-        ModelError: no demonstration is short enough.
+        ModelError: the loss is not finite.
     """
-    train = _short_enough(train, config.max_tokens)
     disable_dropout(model)
     dtype = model.dtype
     # What is trained is float32: in half precision most of a small step would be rounded away.
@@ -104,6 +110,8 @@ def train_sft(
         for micro in _chunks(batch, config.micro_batch_size):
             with precision.autocast():
                 part = completion_loss(network, micro, eos_id, precision.device) / tokens
+            if not torch.isfinite(part):
+                raise ModelError(f"the loss is {part.item()} at step {step + 1}: lower --learning-rate")
             scaler.scale(part).backward()
             loss += part.item()
         scaler.unscale_(optimizer)
@@ -218,7 +226,8 @@ class _Batches:
         return [batches[i] for i in torch.randperm(len(batches), generator=self._generator).tolist()]
 
 
-def _short_enough(demonstrations: Sequence[Demonstration], limit: int) -> list[Demonstration]:
+def short_enough(demonstrations: Sequence[Demonstration], limit: int) -> list[Demonstration]:
+    """Those that fit into `limit` tokens with their EOS. Raises ModelError when none does."""
     short = [d for d in demonstrations if _length(d) + 1 <= limit]
     if not short:
         raise ModelError(f"none of the {len(demonstrations)} demonstrations fits into {limit} tokens")

@@ -10,6 +10,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from models.ranges import check_ranges
+
 PAD, EOS = "<|pad|>", "<|end|>"
 
 
@@ -29,6 +31,13 @@ class TinyConfig:
     """Width inside the feed-forward blocks."""
     max_positions: int = 2048
     """Longest prompt and response together, in tokens."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, at_least_one="hidden_size layers heads feed_forward max_positions")
+        if self.vocab_size < 258:
+            raise ValueError(f"vocab_size must hold 256 bytes and 2 special tokens, not {self.vocab_size}")
+        if self.hidden_size % (2 * self.heads):
+            raise ValueError(f"hidden_size {self.hidden_size} must be a multiple of 2 x heads ({self.heads})")
 
 
 def build_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:

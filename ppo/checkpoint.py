@@ -68,9 +68,10 @@ def save_checkpoint(
             "files": files,
         }
         (partial / "state.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    if state.best.get("iteration") == state.iteration:
-        _point_best(folder, target.name)
-    _prune(folder, keep)
+    best = folder / f"iteration-{int(state.best.get('iteration', -1)):06d}"
+    if best.is_dir():
+        _point_best(folder, best.name)
+    _prune(folder, keep, best)
     return target
 
 
@@ -87,12 +88,16 @@ def open_checkpoint(path: Path) -> Checkpoint:
         files, written_in = dict(state["files"]), state["format"]
         sft = checkpoint.sft_path
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder}: damaged checkpoint (state.json); use an earlier one") from error
+        raise ModelError(
+            f"{folder}: damaged checkpoint (state.json); remove that folder, or use an earlier one"
+        ) from error
     if written_in != FORMAT:
         raise ModelError(f"{folder}: written in format {written_in}, this version reads {FORMAT}")
     for name, digest in files.items():
         if not (folder / name).is_file() or file_hash(folder / name) != digest:
-            raise ModelError(f"{folder}: damaged checkpoint ({name}); use an earlier one")
+            raise ModelError(
+                f"{folder}: damaged checkpoint ({name}); remove that folder, or use an earlier one"
+            )
     if not sft.is_dir():
         raise ModelError(f"{folder}: its SFT model is missing: {sft}; put it back or train again")
     if weight_hash(sft) != sha256:
@@ -127,22 +132,27 @@ def numbered(folder: Path) -> list[Path]:
     return sorted(found, key=lambda p: int(p.name.removeprefix("iteration-")))
 
 
-def load_policy(path: Path, precision: Precision) -> Policy:
-    """The policy of a checkpoint (or run) folder, or, untouched by PPO, that of an SFT run or model folder.
+def locate(path: Path) -> Checkpoint | Path:
+    """What a path stands for: a verified checkpoint (of a run: its best), or an SFT run or model folder.
 
     Raises:
         ModelError: neither is there, or it is damaged; see `open_checkpoint`.
     """
-    if any((folder / "config.json").is_file() for folder in (path / "model", path)):
-        if not (path / "state.json").is_file():
-            return frozen_policy(path, precision)
     if not path.exists():
         raise ModelError(f"{path}: no such checkpoint")
-    checkpoint = open_checkpoint(path)
-    tune = checkpoint.state["tune"]
+    untouched = any((folder / "config.json").is_file() for folder in (path / "model", path))
+    return path if untouched and not (path / "state.json").is_file() else open_checkpoint(path)
+
+
+def load_policy(path: Path | Checkpoint, precision: Precision) -> Policy:
+    """The policy that a path stands for, or that of a checkpoint verified before. Errors as in `locate`."""
+    found = path if isinstance(path, Checkpoint) else locate(path)
+    if isinstance(found, Path):
+        return frozen_policy(found, precision)
+    tune = found.state["tune"]
     tune["lora_targets"] = tuple(tune["lora_targets"])
-    policy = build_policy(checkpoint.sft_path, TuneConfig(**tune), precision, seed=0)
-    load_weights(checkpoint, policy)
+    policy = build_policy(found.sft_path, TuneConfig(**tune), precision, seed=0)
+    load_weights(found, policy)
     return policy
 
 
@@ -254,8 +264,7 @@ def _point_best(folder: Path, name: str) -> None:
     link.replace(folder / "best")
 
 
-def _prune(folder: Path, keep: int) -> None:
-    best = (folder / "best").resolve() if (folder / "best").exists() else None
+def _prune(folder: Path, keep: int, best: Path) -> None:
     for old in numbered(folder)[:-keep]:
-        if old.resolve() != best:
+        if old != best:
             shutil.rmtree(old)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from models.ranges import check_ranges
 from ppo.kl import KLKind
 
 
@@ -43,7 +44,7 @@ class PPOConfig:
     scale_rewards: bool = False
     """Divide scores by their running standard deviation; for scorers whose scale is far from 1."""
     reward_clip: float | None = None
-    """Hold the (scaled) score within plus or minus this; unset: no limit."""
+    """Hold the (scaled) score within plus or minus this; None: no limit."""
 
     # --- advantages ---
     gamma: float = 1.0
@@ -63,9 +64,9 @@ class PPOConfig:
     clip_range: float = 0.2
     """Tokens whose ratio left 1 plus or minus this, in the direction of their advantage, stop learning."""
     clip_range_high: float | None = None
-    """Another limit for the upper side ("clip higher"); unset: the same."""
+    """Another limit for the upper side ("clip higher"); None: the same."""
     value_clip_range: float | None = 0.2
-    """Limit to how far a value may move from the rollout's, in reward units; none: no limit."""
+    """Limit to how far a value may move from the rollout's, in reward units; None: no limit."""
     value_coef: float = 0.5
     """Weight of the value loss beside the policy loss; they share the trunk."""
     entropy_coef: float = 0.0
@@ -102,19 +103,16 @@ class PPOConfig:
     """Newest checkpoints to keep; `best` is kept besides."""
 
     def __post_init__(self) -> None:
-        positive = (
-            "iterations prompts_per_iteration samples_per_prompt max_prompt_tokens max_new_tokens "
-            "rollout_batch epochs minibatch_size micro_batch_size save_every keep_checkpoints"
+        check_ranges(
+            self,
+            positive="temperature kl_target kl_horizon reward_clip clip_range clip_range_high "
+            "value_clip_range target_kl adam_eps max_grad_norm",
+            not_negative="kl_coef missing_eos_penalty value_coef entropy_coef learning_rate "
+            "value_learning_rate lr_warmup weight_decay eval_every seed",
+            at_least_one="iterations prompts_per_iteration samples_per_prompt max_prompt_tokens "
+            "max_new_tokens rollout_batch epochs minibatch_size micro_batch_size save_every keep_checkpoints",
+            shares="gamma lam lr_final",
         )
-        for name in positive.split():
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.temperature <= 0:
-            raise ValueError("temperature must be greater than 0: PPO needs a distribution to sample from")
-        if not (0 <= self.gamma <= 1 and 0 <= self.lam <= 1):
-            raise ValueError("gamma and lam must lie between 0 and 1")
-        if self.clip_range <= 0 or self.kl_coef < 0:
-            raise ValueError("clip_range must be greater than 0 and kl_coef not negative")
         if self.batch_size % self.minibatch_size:
             raise ValueError(
                 f"minibatch_size {self.minibatch_size} does not divide the {self.batch_size} responses "

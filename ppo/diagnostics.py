@@ -69,7 +69,7 @@ def sample_rows(
                 "ended": stop,
                 "score": None if verdict is None else score,
                 "group": None if verdict is None else verdict.group,
-                "verdict": None if verdict is None else dict(verdict.record),
+                "verdict": None if verdict is None else dict(getattr(verdict, "record", {})),
             }
         )
     return rows

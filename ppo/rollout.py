@@ -14,7 +14,11 @@ from ppo.rewards import ended
 
 
 class Score(Protocol):
-    """What a scorer says of one program. `reward.Reward` is one; `PlainScore` is another."""
+    """What a scorer says of one program. `reward.Reward` is one; `PlainScore` is another.
+
+    A Score may also have a `record`: a mapping of JSON values, the same in every run with the same seed, that
+    samples.jsonl keeps.
+    """
 
     @property
     def total(self) -> float:
@@ -28,10 +32,6 @@ class Score(Protocol):
     def metrics(self) -> Mapping[str, float]:
         """Numbers whose means over the rollout are logged, under names such as "reward/security"."""
 
-    @property
-    def record(self) -> Mapping[str, Any]:
-        """What samples.jsonl keeps of it: JSON values, the same in every run with the same seed."""
-
 
 @dataclass(frozen=True)
 class PlainScore:
@@ -40,7 +40,6 @@ class PlainScore:
     total: float
     group: str = "scored"
     metrics: Mapping[str, float] = field(default_factory=dict)
-    record: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Scorer(Protocol):

@@ -26,7 +26,7 @@ class TrainState:
     iteration: int = 0
     """Completed iterations."""
     samples: int = 0
-    """Responses scored so far."""
+    """Responses sampled so far."""
     scorer: dict[str, Any] = field(default_factory=dict)
     """State of the scorer after the last completed iteration."""
     best: dict[str, float] = field(default_factory=dict)

@@ -1,13 +1,12 @@
 """Which objective applies when. The facts about a program do not change; what they are worth may.
 
     constant            one configuration throughout
-    binary-to-partial   all-or-nothing until iteration `switch_at`, the ladder from then on: the curriculum of
-    the
-                        paper's PPO-continue (section 4) inside one run
+    binary-to-partial   all-or-nothing until iteration `switch_at`, the ladder from then on: the curriculum
+                        of the paper's PPO-continue (section 4) inside one run
 
 A new kind is a line in `KINDS` and a branch in `config_at`; what it learns from the run it gets through
-`observe`, and what it must remember it puts in `state_dict`. A change of objective moves every score, so the
-trainer resets reward baselines when `active` changes.
+`observe`, and what it must remember it puts in `state_dict`. A change of objective moves every score: what a
+trainer has measured of earlier scores is worth nothing after `active` changes.
 """
 
 from __future__ import annotations

@@ -2,13 +2,13 @@
 
     1 check   every problem has tests and a known comparison, or RewardError before anything runs
     2 reuse   the same program on the same tests is run once, in a batch and across batches
-    3 run     each program on all of its inputs, programs in parallel; after a failure to compile nothing is
-    run 4 scan    what compiled, with Bandit 5 judge   reports -> outcomes -> rewards, in the order of the
-    pairs
+    3 run     each program on all of its inputs, programs in parallel; nothing after a failure to compile
+    4 scan    what compiled, with Bandit
+    5 judge   reports -> outcomes -> rewards, in the order of the pairs
 
 Expected outputs stay in this process: the sandbox is handed inputs, and asks back (`accept`) whether a run
-was right, so that the next input may share its child. A wrong run costs a fresh child, never a test: every
-test given is run and counted.
+was right. A sandbox may let the next input share the child of a right run; the present one starts a fresh
+child for every input. Every test given is run and counted.
 """
 
 from __future__ import annotations

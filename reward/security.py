@@ -1,7 +1,7 @@
 """R_sec: what Bandit finds in a program, and what the findings cost.
 
-    V = min(1, sum of the weights of the findings at or above the floor)        HIGH 1.0, MEDIUM 0.5 (paper,
-    3) R_sec = 1 - V   (linear)   or   exp(-V)   (an older form, in [exp(-1), 1])
+    V = min(1, sum of the weights of the findings at or above the floor)      HIGH 1.0, MEDIUM 0.5
+    R_sec = 1 - V (linear)   or   exp(-V) (an older form, in [exp(-1), 1])    paper, section 3
 
 Bandit is a style signal, not a judge of intent: ``__import__("os").system(x)`` is no finding. What it must
 not be is a signal that a program can switch off, so three ways of doing that are closed here:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 from small_runs import PPO, SFT, command
 
 from data import Problem, TestCase, write_problems
@@ -122,7 +123,8 @@ def test_an_existing_run_is_not_overwritten(capsys, sft_run, ppo_run, tmp_path):
     said = refused(capsys, "ppo", "--sft", sft_run, "--out", ppo_run, *PPO)
     assert "--resume" in said and "--overwrite" in said
     assert (ppo_run / "metrics.jsonl").read_bytes() == before
-    assert "this run exists" in refused(capsys, "sft", *SFT, "--out", sft_run)
+    said = refused(capsys, "sft", *SFT, "--out", sft_run)
+    assert "--overwrite" in said and "--resume" not in said  # SFT has no such flag
 
 
 def test_overwrite_does_not_delete_what_no_run_writes(capsys, sft_run, tmp_path):
@@ -137,6 +139,62 @@ def test_overwrite_replaces_a_run(copied):
     (ppo / "checkpoints" / "iteration-000099").mkdir()
     assert command("ppo", "--sft", sft, "--out", ppo, "--overwrite", *PPO) == 0
     assert not (ppo / "checkpoints" / "iteration-000099").exists()
+
+
+def test_overwrite_does_not_delete_what_the_run_reads(capsys, copied):
+    sft, _ = copied
+    said = refused(capsys, "ppo", "--sft", sft / "model", "--out", sft, "--overwrite", *PPO)
+    assert "does not write" in said or "is inside" in said
+    out = sft.parent / "out"
+    out.mkdir()
+    shutil.move(sft / "model", out / "checkpoints")  # a name that a PPO run would write
+    said = refused(capsys, "ppo", "--sft", out / "checkpoints", "--out", out, "--overwrite", *PPO)
+    assert "is inside" in said
+    assert (out / "checkpoints" / "model.safetensors").is_file()
+
+
+def test_the_demo_replaces_only_a_demo(capsys, copied):
+    _, ppo = copied
+    assert "does not write" in refused(capsys, "demo", "--out", ppo)
+    assert (ppo / "checkpoints" / "best").is_dir()
+
+
+def test_resume_takes_no_other_preset_and_no_other_folder(capsys, ppo_run, tmp_path):
+    assert "leave --config out" in refused(capsys, "ppo", "--resume", ppo_run, "--config", tmp_path / "x")
+    assert "leave --out out" in refused(capsys, "ppo", "--resume", ppo_run, "--out", tmp_path / "x")
+
+
+OUT_OF_RANGE = {
+    "ppo": [
+        *(["--learning-rate", -1], ["--max-grad-norm", -1], ["--clip-range-high", -0.5], ["--lr-warmup", -3]),
+        *(["--temperature", "inf"], ["--temperature", "nan"], ["--eval-every", -1], ["--num-validation", 0]),
+        *(["--lora-rank", 0], ["--adam-eps", -1], ["--kl-horizon", 0], ["--threads", -1], ["--seed", -1]),
+        *(["--corpus.rl", 0], ["--max-new-tokens", 4000], ["--minibatch-size", 7]),
+        *(["--scale-rewards", "--schedule.kind", "binary-to-partial"],),
+    ],
+    "sft": [["--tiny.heads", 3], ["--tiny.vocab-size", 10], ["--learning-rate", -1], ["--epochs", 0]],
+    "evaluate": [["--batch-size", 0], ["--seed", -1], ["--temperature", "nan"], ["--samples", 0]],
+}
+
+
+@pytest.mark.parametrize(
+    "name, flags", [(n, f) for n, all_flags in OUT_OF_RANGE.items() for f in all_flags], ids=str
+)
+def test_settings_out_of_range_end_with_status_2(capsys, sft_run, tmp_path, name, flags):
+    needed = {"ppo": ["--sft", sft_run, *PPO], "sft": SFT, "evaluate": [sft_run]}[name]
+    capsys.readouterr()
+    assert command(name, *needed, "--out", tmp_path / "o", *flags) == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said and said.strip()
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_model_that_is_not_a_number_is_not_evaluated(capsys, copied):
+    sft, _ = copied
+    weights = load_file(sft / "model" / "model.safetensors")
+    weights["model.norm.weight"] *= float("nan")
+    save_file(weights, sft / "model" / "model.safetensors", metadata={"format": "pt"})
+    assert "not numbers" in refused(capsys, "evaluate", sft, "--num-problems", 2, "--max-new-tokens", 4)
 
 
 def test_cuda_without_cuda(capsys, monkeypatch, sft_run, tmp_path):
@@ -209,7 +267,7 @@ def test_an_interrupt_leaves_a_usable_checkpoint_and_no_process(sft_run, tmp_pat
     process.send_signal(sent)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Traceback" not in said and "interrupted" in said
+    assert "Traceback" not in said and f"go on with: train.py ppo --resume {out}" in said
     deadline = time.monotonic() + 10
     while any(Path(f"/proc/{pid}").exists() for pid in below) and time.monotonic() < deadline:
         time.sleep(0.05)

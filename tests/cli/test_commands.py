@@ -89,12 +89,27 @@ def test_a_resumed_run_is_the_uninterrupted_one(sft_run, ppo_run, tmp_path):
         assert (out / last / name).read_bytes() == (ppo_run / last / name).read_bytes()
 
 
+def test_a_run_started_from_weights_resumes_as_itself(sft_run, ppo_run, tmp_path):
+    """The critic that came with the weights must not be started anew by the resumed run."""
+    trained = ppo_run / "checkpoints" / "iteration-000002"
+    for name in ("straight", "stopped"):
+        out = tmp_path / name
+        assert command("ppo", "--sft", sft_run, "--init", trained, "--out", out, *PPO) == 0
+    for iteration in (1, 2):
+        shutil.rmtree(tmp_path / "stopped" / "checkpoints" / f"iteration-00000{iteration}")
+    assert command("ppo", "--resume", tmp_path / "stopped") == 0
+    for name in ("metrics.jsonl", "checkpoints/iteration-000002/value_head.safetensors"):
+        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
+
+
 def test_resume_can_go_further(sft_run, ppo_run, tmp_path):
     out = tmp_path / "ppo"
     shutil.copytree(ppo_run, out, symlinks=True)
-    shutil.copytree(sft_run, tmp_path / "sft")
+    shutil.copytree(sft_run, tmp_path / "sft")  # both were moved: the checkpoint knows the way by itself
     assert command("ppo", "--resume", out, "--iterations", 3) == 0
+    assert command("ppo", "--resume", out) == 0  # and three iterations are what the run has now
     assert rows(out / "metrics.jsonl")[-1]["iteration"] == 3
+    assert "iterations: 3" in (out / "config.yaml").read_text(encoding="utf-8")
 
 
 def test_the_adapter_loads_with_peft_on_its_sft_model(sft_run, ppo_run):

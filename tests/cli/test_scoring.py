@@ -35,6 +35,7 @@ BAD = {
     "def other(pairs): return []": "has no function score",
     "def score(pairs): return [1.0]": "returned 1 scores for 3 programs",
     "def score(pairs): return ['a', 1, 2]": "neither a number nor a Score",
+    "def score(pairs): return 1.0": "returned 1.0, not a list",
 }
 
 
@@ -48,6 +49,16 @@ def test_a_bad_function_is_one_clear_line(tmp_path, source):
 def test_a_bad_spec_is_one_clear_line(spec):
     with pytest.raises(UsageError, match=r"expected file\.py:function"):
         FunctionScorer(spec)
+
+
+def test_the_file_may_define_dataclasses(tmp_path):
+    source = (
+        "from __future__ import annotations\nfrom dataclasses import dataclass, field\n\n"
+        "@dataclass\nclass Mine:\n    total: float\n    group: str = 'mine'\n"
+        "    metrics: dict = field(default_factory=dict)\n\n"
+        "def score(pairs):\n    return [Mine(float(len(p))) for _, p in pairs]\n"
+    )
+    assert [s.total for s in scorer(tmp_path, source)(PAIRS, 0)] == [0.0, 1.0, 2.0]
 
 
 def test_an_error_in_the_function_keeps_its_traceback(tmp_path):

@@ -19,6 +19,7 @@ from models.sft import (
     learning_rate_factor,
     mean_loss,
     save_model,
+    short_enough,
     train_sft,
 )
 from models.storage import load_model
@@ -194,13 +195,17 @@ def test_what_is_trained_is_float32(make_model, tune):
     assert all(math.isfinite(row["loss"]) for row in rows)
 
 
-def test_too_long_demonstrations_are_left_out(make_model, cpu):
+def test_too_long_demonstrations_are_left_out():
     """EOS counts; none left is an error."""
-    config = SFTConfig(epochs=1.0, batch_size=1, max_tokens=6)
-    _, rows = train(make_model(), config, FULL, cpu)
-    assert len(rows) == 3  # 3+2+1, 4+1+1 and 2+3+1 tokens fit
+    assert len(short_enough(DEMOS, 6)) == 3  # 3+2+1, 4+1+1 and 2+3+1 tokens fit
+    assert len(DEMOS) == 5
     with pytest.raises(ModelError, match="fits"):
-        train(make_model(), SFTConfig(max_tokens=3), FULL, cpu)
+        short_enough(DEMOS, 3)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(make_model, cpu):
+    with pytest.raises(ModelError, match="lower --learning-rate"):
+        train(make_model(), SFTConfig(epochs=4.0, learning_rate=1e30, warmup=0.0), FULL, cpu)
 
 
 def test_learning_rate():
