@@ -19,7 +19,7 @@ from data.tiny_corpus import TinyCorpusConfig
 from models.adapter import TuneConfig
 from models.policy import Policy, build_policy
 from models.precision import DeviceConfig, resolve_precision
-from ppo.checkpoint import load_weights, newest_checkpoint, open_checkpoint, restore
+from ppo.checkpoint import Checkpoint, load_weights, newest_checkpoint, open_checkpoint, restore
 from ppo.config import PPOConfig
 from ppo.loop import train
 from ppo.prompts import EncodedPrompt
@@ -68,49 +68,31 @@ class PPOCommand:
 
 def run_ppo(settings: PPOCommand) -> None:
     """Train to the last iteration. Raises one of cli.errors.USER_ERRORS."""
-    if settings.num_validation < 1:
-        raise UsageError("--num-validation must be 1 or more: `best` is chosen by them")
-    if settings.schedule.kind != "constant" and settings.ppo.scale_rewards:
-        raise UsageError("--scale-rewards keeps one scale, and --schedule.kind changes it; leave one out")
+    _check(settings)
     out = settings.resume or settings.out
-    config = settings.ppo
-    precision = resolve_precision(settings.compute)
     resumed = open_checkpoint(newest_checkpoint(out)) if settings.resume else None
-    # A checkpoint knows its SFT model by a relative path: a runs folder can be moved as a whole.
-    sft = resumed.sft_path if resumed else settings.sft
-    if sft is None:
-        raise UsageError("--sft DIR is needed: the run folder of `train.py sft`, or a model folder")
-    policy = build_policy(sft, settings.tune, precision, config.seed)
-    check_length(policy, config.max_prompt_tokens, config.max_new_tokens)
-    if settings.init is not None:
-        config = replace(config, init_value_bias=False)  # the critic comes with the weights
-        if resumed is None:
-            load_weights(open_checkpoint(settings.init), policy)
-
+    policy = _build_policy(settings, resumed)
+    # With --init the critic comes with the weights; in a resumed run too.
+    config = replace(settings.ppo, init_value_bias=settings.ppo.init_value_bias and settings.init is None)
     prompts, note = _encode(settings.problems, settings, policy)
-    validation, _ = _encode(settings.validation, settings, policy)
+    validation = _encode(settings.validation, settings, policy)[0][: settings.num_validation]
     state = fresh_state(policy, prompts, config)
     with ExitStack() as stack:
         judge = stack.enter_context(Scorer(settings.objective, limits=settings.limits))
         scorer = _loop_scorer(settings, judge)
         if resumed is None:
-            code = settings.reward.rpartition(":")[0] if settings.reward else None
-            inputs = (sft, settings.init, settings.problems, settings.validation, settings.config, code)
-            create_run(out, settings, "ppo", files=PPO_FILES, overwrite=settings.overwrite, inputs=inputs)
+            _create_run(settings)
         else:
-            write_settings(
-                out, replace(settings, resume=None), "ppo"
-            )  # flags given now hold for the next --resume too
+            restore(resumed, policy, state)
+            scorer.load_state_dict(state.scorer)
+            write_settings(out, replace(settings, resume=None), "ppo")  # flags given now go on to hold
         console = stack.enter_context(Console("PPO", config.iterations))
         log = RunLog(out, console, config.iterations)
         stack.callback(log.close)
         if resumed is not None:
-            restore(resumed, policy, state)
-            scorer.load_state_dict(state.scorer)
             log.truncate(resumed.state["logs"])
             console.say(f"resuming from {resumed.path.name}")
         console.say(f"PPO: {len(prompts)} problems, {config.batch_size} programs per iteration; {note}")
-        validation = validation[: settings.num_validation]
         console.say(f"best is chosen on {len(validation)} problems of {settings.validation}")
         try:
             train(
@@ -127,6 +109,35 @@ def run_ppo(settings: PPOCommand) -> None:
         write_report(out / "report.html", runs=[out])
         best = state.best
         console.say(f"best: iteration {best['iteration']}, validation all-pass {best['all_pass']:.1%}")
+
+
+def _check(settings: PPOCommand) -> None:
+    """Refuse settings that do not go together, before anything is loaded."""
+    if settings.sft is None and settings.resume is None:
+        raise UsageError("--sft DIR is needed: the run folder of `train.py sft`, or a model folder")
+    if settings.num_validation < 1:
+        raise UsageError("--num-validation must be 1 or more: `best` is chosen by them")
+    if settings.schedule.kind != "constant" and settings.ppo.scale_rewards:
+        raise UsageError("--scale-rewards keeps one scale, and --schedule.kind changes it; leave one out")
+
+
+def _build_policy(settings: PPOCommand, resumed: Checkpoint | None) -> Policy:
+    """A fresh policy on the SFT model, with the weights of --init; those of a resumed run come later."""
+    precision = resolve_precision(settings.compute)
+    # A checkpoint knows its SFT model by a relative path: a runs folder can be moved as a whole.
+    sft = resumed.sft_path if resumed else settings.sft
+    assert sft is not None  # see _check
+    policy = build_policy(sft, settings.tune, precision, settings.ppo.seed)
+    check_length(policy, settings.ppo.max_prompt_tokens, settings.ppo.max_new_tokens)
+    if settings.init is not None and resumed is None:
+        load_weights(open_checkpoint(settings.init), policy)
+    return policy
+
+
+def _create_run(settings: PPOCommand) -> None:
+    code = settings.reward.rpartition(":")[0] if settings.reward else None
+    reads = (settings.sft, settings.init, settings.config, settings.problems, settings.validation, code)
+    create_run(settings.out, settings, "ppo", files=PPO_FILES, overwrite=settings.overwrite, inputs=reads)
 
 
 def resume_defaults(folder: Path) -> PPOCommand:

@@ -153,6 +153,12 @@ def test_overwrite_does_not_delete_what_the_run_reads(capsys, copied):
     assert (out / "checkpoints" / "model.safetensors").is_file()
 
 
+def test_flags_that_do_not_fit_the_run_are_not_kept(capsys, copied):
+    _, ppo = copied
+    assert "lora" in refused(capsys, "ppo", "--resume", ppo, "--lora-rank", 8, "--iterations", 3)
+    assert command("ppo", "--resume", ppo) == 0
+
+
 def test_the_demo_replaces_only_a_demo(capsys, copied):
     _, ppo = copied
     assert "does not write" in refused(capsys, "demo", "--out", ppo)
