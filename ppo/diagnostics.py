@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from data import extract
 from models.policy import Policy
 from ppo.errors import TrainingError
 from ppo.masked import keep, masked_mean
@@ -33,7 +32,7 @@ def rollout_metrics(responses: Responses, verdicts: Sequence[Score | None]) -> d
             raise TrainingError(f"the scorer gave {verdict.total} for problem {prompt.problem.id!r}")
     totals = torch.tensor([v.total for v in scored], dtype=torch.float64)
     lengths = responses.tokens.response_mask.sum(dim=1).double()  # (B,)
-    characters = [len(program) for _, program in responses.pairs()]
+    characters = [len(program) for program, _ in responses.programs]
     metrics = {
         "reward/mean": totals.mean().item(),
         "reward/std": totals.std(correction=0).item(),
@@ -56,10 +55,10 @@ def sample_rows(
 ) -> list[dict[str, Any]]:
     """What samples.jsonl keeps of every response: text, program, verdict and reward."""
     rows = []
-    for prompt, text, verdict, score, stop in zip(
-        responses.prompts, responses.texts, verdicts, scores.tolist(), stopped.tolist(), strict=True
+    scored = zip(verdicts, scores.tolist(), stopped.tolist(), strict=True)
+    for prompt, text, (program, offset), (verdict, score, stop) in zip(
+        responses.prompts, responses.texts, responses.programs, scored, strict=True
     ):
-        program, offset = extract(text)
         rows.append(
             {
                 "problem": prompt.problem.id,

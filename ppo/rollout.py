@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -68,9 +69,14 @@ class Responses:
     texts: Sequence[str]
     """What the ids say; for scorers and readers only."""
 
+    @cached_property
+    def programs(self) -> list[tuple[str, int]]:
+        """The program in each text, and where it begins there; extracted once."""
+        return [extract(text) for text in self.texts]
+
     def pairs(self) -> list[tuple[Problem, str]]:
         """(problem, program) of every response: what a scorer is called with."""
-        return [(p.problem, extract(text)[0]) for p, text in zip(self.prompts, self.texts, strict=True)]
+        return [(p.problem, program) for p, (program, _) in zip(self.prompts, self.programs, strict=True)]
 
     def stopped(self, stop_ids: list[int]) -> Tensor:
         """Whether each response ended by itself: (B,) bool."""

@@ -21,7 +21,7 @@ def problem(prompt: str) -> Problem:
     return Problem("p", prompt, (TestCase("", ""),))
 
 
-def holds(text: str) -> str:
+def check_holds(text: str) -> str:
     """The extracted program, after checking what must be true of every extraction."""
     program, offset = extract(text)
     assert text[offset : offset + len(program)] == program
@@ -75,7 +75,7 @@ CUT = {
 
 @pytest.mark.parametrize(("text", "program"), CUT.values(), ids=CUT.keys())
 def test_a_program_is_cut_out(text, program):
-    assert holds(text) == program
+    assert check_holds(text) == program
 
 
 KEPT = {
@@ -119,7 +119,7 @@ def test_real_programs_survive_bare_and_come_out_of_a_fence():
         for program in json.loads(line)["solutions"]:
             assert extract(program) == (program, 0)
             ended = program if program.endswith("\n") else program + "\n"
-            assert holds(f"Here is the code:\n\n{FENCE}python\n{ended}{FENCE}\nIt works.\n") == ended
+            assert check_holds(f"Here is the code:\n\n{FENCE}python\n{ended}{FENCE}\nIt works.\n") == ended
 
 
 # --- extraction: properties ---
@@ -177,14 +177,16 @@ def test_whatever_parses_is_its_own_extraction(text):
 @settings(max_examples=100, deadline=None)
 def test_a_fenced_program_comes_out_whole(program):
     assume(parses(program))
-    assert holds(f"Sure, this solves it.\n{FENCE}python\n{program}\n{FENCE}\nThe end.") == program + "\n"
+    assert (
+        check_holds(f"Sure, this solves it.\n{FENCE}python\n{program}\n{FENCE}\nThe end.") == program + "\n"
+    )
 
 
 @given(responses)
 @example(f"{FENCE}python\n{FENCE}python\n{FENCE}")
 @settings(max_examples=300, deadline=None)
 def test_any_extraction_is_a_piece_of_the_text_and_final(text):
-    holds(text)
+    check_holds(text)
 
 
 @given(programs, st.integers(0, 200))
