@@ -117,8 +117,6 @@ def _check(settings: PPOCommand) -> None:
         raise UsageError("--sft DIR is needed: the run folder of `train.py sft`, or a model folder")
     if settings.num_validation < 1:
         raise UsageError("--num-validation must be 1 or more: `best` is chosen by them")
-    if settings.schedule.kind != "constant" and settings.ppo.scale_rewards:
-        raise UsageError("--scale-rewards keeps one scale, and --schedule.kind changes it; leave one out")
 
 
 def _build_policy(settings: PPOCommand, resumed: Checkpoint | None) -> Policy:

@@ -27,6 +27,10 @@ class ScheduledScorer:
         self.schedule.observe(iteration, rewards)
         return rewards
 
+    def objective(self, iteration: int) -> str:
+        """What is rewarded in an iteration; see `reward.schedule`."""
+        return self.schedule.active(iteration)
+
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps of the schedule."""
         return self.schedule.state_dict()
@@ -61,6 +65,10 @@ class FunctionScorer:
         if len(scores) != len(pairs):
             raise UsageError(f"--reward {self.spec}: returned {len(scores)} scores for {len(pairs)} programs")
         return [self._as_score(score) for score in scores]
+
+    def objective(self, iteration: int) -> str:
+        """A function is one objective throughout."""
+        return self.spec
 
     def _as_score(self, score: Any) -> Score | None:
         if score is None or all(hasattr(score, name) for name in ("total", "group", "metrics")):

@@ -49,8 +49,22 @@ class PPOConfig:
     # --- advantages ---
     gamma: float = 1.0
     """Discount per token. Below 1, a score 512 tokens away hardly reaches the first token (0.99: 0.6 %)."""
-    lam: float = 0.95
-    """Lambda of GAE: 0 trusts the critic's next value, 1 only what the response earned."""
+    baseline: Literal["critic", "prompt-mean", "leave-one-out"] = "critic"
+    """What a response is compared with. critic: the value head, token by token. prompt-mean: the running mean
+    score of its problem (on a first visit: of the rollout); one sample per prompt is enough. leave-one-out:
+    the mean of the other samples of its prompt, 2 or more (RLOO). The last two train no critic."""
+    baseline_memory: int = 8
+    """Visits that the running mean of a problem remembers, for baseline prompt-mean: fewer follow a policy
+    that learns fast, more are steadier."""
+    lam_policy: float = 0.95
+    """Lambda of the advantages: 0 trusts the critic's next value, 1 only what the response earned. Without a
+    critic it is 1."""
+    lam_value: float = 1.0
+    """Lambda of the critic's targets. At 1 they are what the response earned; below, the score fades on its
+    way to the first tokens (0.95: to 8 % over 50) and the critic learns its own opinion instead."""
+    critic_warmup: int = 0
+    """Iterations at the start in which the critic alone is trained and the policy stays as it is, bit for
+    bit: a critic that knows nothing yet disturbs the first updates."""
     whiten_advantages: bool = True
     """Shift and scale advantages to mean 0 and variance 1 over the whole rollout."""
 
@@ -72,7 +86,11 @@ class PPOConfig:
     entropy_coef: float = 0.0
     """Weight of the entropy bonus. Raise it (0.001 to 0.01) when the entropy collapses."""
     target_kl: float | None = None
-    """Stop the epochs of an iteration once the mean approx_kl of an optimizer step exceeds this."""
+    """End the update of an iteration at the first minibatch whose mean approx_kl (new policy against the one
+    that sampled, nats per token) exceeds this; that step is not taken. None: all epochs."""
+    max_ratio: float | None = 10.0
+    """Take no step on a minibatch whose mean ratio exceeds this, and count it (ppo/guarded_steps): such a
+    policy has left the samples far behind, and its gradient is that of a few tokens. None: never."""
     learning_rate: float = 1e-5
     """Of the policy."""
     value_learning_rate: float = 1e-4
@@ -82,7 +100,7 @@ class PPOConfig:
     lr_final: float = 0.0
     """Where they fall to, as a fraction of their start."""
     lr_warmup: int = 0
-    """Iterations over which they rise from 0 first."""
+    """Iterations over which they rise from 0 first; the policy's begin after critic_warmup."""
     adam_eps: float = 1e-5
     """Epsilon of AdamW. The 1e-8 of torch lets a parameter with tiny gradients take full-size steps."""
     weight_decay: float = 0.0
@@ -106,13 +124,24 @@ class PPOConfig:
         check_ranges(
             self,
             positive="temperature kl_target kl_horizon reward_clip clip_range clip_range_high "
-            "value_clip_range target_kl adam_eps max_grad_norm",
+            "value_clip_range target_kl max_ratio adam_eps max_grad_norm",
             not_negative="kl_coef missing_eos_penalty value_coef entropy_coef learning_rate "
-            "value_learning_rate lr_warmup weight_decay eval_every seed",
+            "value_learning_rate lr_warmup critic_warmup weight_decay eval_every seed",
             at_least_one="iterations prompts_per_iteration samples_per_prompt max_prompt_tokens "
-            "max_new_tokens rollout_batch epochs minibatch_size micro_batch_size save_every keep_checkpoints",
-            shares="gamma lam lr_final",
+            "max_new_tokens rollout_batch baseline_memory epochs minibatch_size micro_batch_size save_every "
+            "keep_checkpoints",
+            shares="gamma lam_policy lam_value lr_final",
         )
+        if self.clip_range >= 1:
+            raise ValueError(f"clip_range must be below 1, not {self.clip_range}: a ratio is never negative")
+        if self.baseline == "leave-one-out" and self.samples_per_prompt < 2:
+            raise ValueError("baseline leave-one-out needs samples_per_prompt 2 or more")
+        if self.critic_warmup and not self.uses_critic:
+            raise ValueError(f"critic_warmup {self.critic_warmup} needs a critic: baseline critic, or 0")
+        if self.critic_warmup >= self.iterations:
+            raise ValueError(
+                f"critic_warmup {self.critic_warmup} leaves the policy none of {self.iterations} iterations"
+            )
         if self.batch_size % self.minibatch_size:
             raise ValueError(
                 f"minibatch_size {self.minibatch_size} does not divide the {self.batch_size} responses "
@@ -123,6 +152,17 @@ class PPOConfig:
     def batch_size(self) -> int:
         """Responses of one rollout."""
         return self.prompts_per_iteration * self.samples_per_prompt
+
+    @property
+    def uses_critic(self) -> bool:
+        """Whether values come from the value head, which is trained then."""
+        return self.baseline == "critic"
+
+    @property
+    def lam_advantage(self) -> float:
+        """Lambda of the advantages. One baseline for a whole response says nothing of the next token's value,
+        so there is nothing to trust but what the response earned."""
+        return self.lam_policy if self.uses_critic else 1.0
 
     @property
     def kl_kind(self) -> KLKind:

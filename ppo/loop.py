@@ -18,6 +18,7 @@ import torch
 
 from models.policy import Policy
 from ppo.advantages import gae, whiten
+from ppo.baselines import baseline_values
 from ppo.buffer import RolloutBuffer
 from ppo.checkpoint import save_checkpoint
 from ppo.config import PPOConfig
@@ -90,6 +91,7 @@ def train(
             )
 
         # 3. Scores. A missing one is a fault of the scorer's, not a bad program: its row is masked out.
+        state.follow(scorer.objective(state.iteration))
         with log.phase("score"):
             verdicts = scorer(responses.pairs(), state.iteration)
         metrics = rollout_metrics(responses, verdicts)
@@ -115,14 +117,17 @@ def train(
         kl_coef = state.kl.coefficient
         rewards = token_rewards(scores, kl, mask, kl_coef if config.kl_in == "reward" else 0.0)
 
-        # 6. Advantages.
-        advantages, returns = gae(rewards, values, mask, config.gamma, config.lam)
+        # 6. Advantages over the critic's values, or over one baseline per response; targets of the critic.
+        values = baseline_values(config, values, prompts, scores, scored, state.prompt_means)  # (B, T)
+        advantages, _ = gae(rewards, values, mask, config.gamma, config.lam_advantage)
+        _, returns = gae(rewards, values, mask, config.gamma, config.lam_value)
         advantage_size = masked_mean(advantages.abs(), mask).item()
         explained = explained_variance(values, returns, mask)
         if config.whiten_advantages:
             advantages = whiten(advantages, mask)
 
-        # 7. Update.
+        # 7. Update: critic and, once that is warm, policy.
+        train_policy = state.iteration >= config.critic_warmup
         learning_rate = set_learning_rates(state.optimizer, config, state.iteration)
         buffer = RolloutBuffer(
             *responses.tokens[:3], mask, old_logprobs, ref_logprobs, values, advantages, returns
@@ -136,10 +141,12 @@ def train(
                 config,
                 kl_coef=kl_coef,
                 generator=generator("minibatches"),
+                train_policy=train_policy,
             )
-        check_moved(trained, advantages, mask)
         ref_kl = kl.sum(dim=1)[scored].mean().item()
-        state.kl.update(ref_kl, int(scored.sum()))
+        if train_policy:
+            check_moved(trained, advantages, mask)
+            state.kl.update(ref_kl, int(scored.sum()))
         state.samples += len(prompts)
         state.scorer = scorer.state_dict()
         state.iteration += 1

@@ -56,6 +56,10 @@ class RunningScale:
     """
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything: scores mean something else from now on."""
         self.count = 0
         self.mean = 0.0
         self.sum_squares = 0.0

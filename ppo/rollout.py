@@ -50,6 +50,10 @@ class Scorer(Protocol):
     def __call__(self, pairs: Sequence[tuple[Problem, str]], iteration: int) -> Sequence[Score | None]:
         """Score the programs of one rollout."""
 
+    def objective(self, iteration: int) -> str:
+        """The name of what is rewarded in an iteration. When it changes, running scales and prompt means
+        start anew: they were measured on scores that meant something else."""
+
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps of the scorer, as JSON values."""
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from models.policy import Policy
+from ppo.baselines import PromptMeans
 from ppo.config import PPOConfig
 from ppo.kl import AdaptiveKL, FixedKL, KLController
 from ppo.prompts import EncodedPrompt
@@ -22,7 +23,10 @@ class TrainState:
     scaler: torch.amp.GradScaler
     sampler: PromptSampler
     kl: KLController
+    prompt_means: PromptMeans
     scale: RunningScale = field(default_factory=RunningScale)
+    objective: str = ""
+    """What the scorer rewarded in the last iteration; "" before the first."""
     iteration: int = 0
     """Completed iterations."""
     samples: int = 0
@@ -32,6 +36,13 @@ class TrainState:
     best: dict[str, float] = field(default_factory=dict)
     """`iteration` and `all_pass` of the best validation so far."""
 
+    def follow(self, objective: str) -> None:
+        """Forget what was measured of scores once they mean something else: running scale, prompt means."""
+        if self.objective and objective != self.objective:
+            self.scale.clear()
+            self.prompt_means.clear()
+        self.objective = objective
+
     def to_json(self) -> dict[str, Any]:
         """Everything but the optimizer's tensors, as JSON values."""
         return {
@@ -40,6 +51,8 @@ class TrainState:
             "prompts_drawn": self.sampler.drawn,
             "kl_coef": self.kl.coefficient,
             "running_scale": self.scale.state_dict(),
+            "prompt_means": self.prompt_means.state_dict(),
+            "objective": self.objective,
             "grad_scaler": self.scaler.state_dict(),
             "scorer": self.scorer,
             "best": self.best,
@@ -52,6 +65,8 @@ class TrainState:
         self.sampler.drawn = state["prompts_drawn"]
         self.kl.coefficient = state["kl_coef"]
         self.scale.load_state_dict(state["running_scale"])
+        self.prompt_means.load_state_dict(state["prompt_means"])
+        self.objective = state["objective"]
         if state["grad_scaler"]:
             self.scaler.load_state_dict(state["grad_scaler"])
         self.scorer = state["scorer"]
@@ -69,4 +84,5 @@ def fresh_state(policy: Policy, prompts: list[EncodedPrompt], config: PPOConfig)
         scaler=policy.precision.grad_scaler(),
         sampler=PromptSampler(prompts, config.seed),
         kl=kl,
+        prompt_means=PromptMeans(config.baseline_memory),
     )

@@ -2,10 +2,11 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.policy import Policy
 from ppo.buffer import RolloutBuffer
@@ -42,22 +43,25 @@ def build_optimizer(policy: Policy, config: PPOConfig) -> torch.optim.AdamW:
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, config: PPOConfig, iteration: int) -> float:
     """Put the schedule's learning rates into both groups; returns the policy's."""
-    factor = learning_rate_factor(config, iteration)
+    starts = {"policy": config.critic_warmup, "value": 0}
     rates = {"policy": config.learning_rate, "value": config.value_learning_rate}
     for group in optimizer.param_groups:
-        group["lr"] = rates[group["name"]] * factor
-    return config.learning_rate * factor
+        name = group["name"]
+        rates[name] *= learning_rate_factor(config, iteration, starts[name])
+        group["lr"] = rates[name]
+    return rates["policy"]
 
 
-def learning_rate_factor(config: PPOConfig, iteration: int) -> float:
-    """What both learning rates are multiplied with in an iteration: warm-up, then the schedule."""
-    if iteration < config.lr_warmup:
-        return (iteration + 1) / config.lr_warmup
+def learning_rate_factor(config: PPOConfig, iteration: int, start: int = 0) -> float:
+    """What a learning rate is multiplied with in an iteration: warm-up from `start` on, then the schedule."""
+    since = max(0, iteration - start)
+    if since < config.lr_warmup:
+        return (since + 1) / config.lr_warmup
     if config.lr_schedule == "constant":
         return 1.0
     # One more than the steps from first to last: an iteration at rate 0 would sample and score for nothing.
-    span = max(1, config.iterations - config.lr_warmup)
-    done = min(1.0, (iteration - config.lr_warmup) / span)
+    span = max(1, config.iterations - start - config.lr_warmup)
+    done = min(1.0, (since - config.lr_warmup) / span)
     remaining = 1.0 - done if config.lr_schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
     return config.lr_final + (1.0 - config.lr_final) * remaining
 
@@ -71,28 +75,58 @@ def update(
     *,
     kl_coef: float,
     generator: torch.Generator,
+    train_policy: bool = True,
 ) -> dict[str, float]:
     """Train policy and critic on one rollout; means over all tokens (or steps) seen, by metric name.
+
+    `train_policy` False: the critic alone, for its warm-up.
 
     Raises:
         TrainingError: the first ratio is not 1, or a loss is not finite.
     """
     policy.train()
     before = [p.detach().clone() for p in policy.trainable().values()]
+    with nullcontext() if train_policy else _frozen(policy.trainable().values()):
+        totals = _epochs(policy, optimizer, scaler, buffer, config, kl_coef, generator)
+    return _means(totals, policy, before)
+
+
+def _epochs(
+    policy: Policy,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    buffer: RolloutBuffer,
+    config: PPOConfig,
+    kl_coef: float,
+    generator: torch.Generator,
+) -> Sums:
+    """All optimizer steps on one rollout, or those before the KL stop; sums over them."""
     totals: Sums = defaultdict(float)
     for _ in range(config.epochs):
         for minibatch in buffer.minibatches(config.minibatch_size, generator):
             if not minibatch.response_mask.any():
                 continue  # every row a fault: nothing to learn from
             step = _optimizer_step(policy, optimizer, scaler, minibatch, config, kl_coef)
-            if not totals["optimizer_steps"]:
+            if "first_logratio" not in totals:
                 totals["first_logratio"] = math.sqrt(step["logratio_squared"] / step["tokens"])
                 _check_first_ratio(policy, totals["first_logratio"])
             _add(totals, step)
-            if config.target_kl is not None and step["approx_kl"] / step["tokens"] > config.target_kl:
-                totals["stopped_early"] = 1
-                return _means(totals, policy, before)
-    return _means(totals, policy, before)
+            if step["stopped_early"]:
+                return totals
+    return totals
+
+
+@contextmanager
+def _frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """No gradient reaches these within the block; without one, AdamW leaves a parameter alone."""
+    parameters = list(parameters)
+    try:
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
 
 
 def _optimizer_step(
@@ -103,7 +137,11 @@ def _optimizer_step(
     config: PPOConfig,
     kl_coef: float,
 ) -> Sums:
-    """Accumulate the gradient of one minibatch, clip it, step. Returns sums over its tokens."""
+    """Accumulate the gradient of one minibatch, clip it, step. Returns sums over its tokens.
+
+    No step is taken where the policy has already gone too far from the one that sampled: beyond `target_kl`
+    the update is over, beyond `max_ratio` this minibatch is left out.
+    """
     optimizer.zero_grad(set_to_none=True)
     # The token count of the whole step: divided by its own, a micro-batch of short responses would count
     # as much as one of long ones, and the gradient would depend on how the minibatch was cut.
@@ -116,6 +154,10 @@ def _optimizer_step(
                 raise TrainingError(f"the loss is {loss.item()}: lower the learning rate or the KL weight")
             scaler.scale(loss).backward()
             _add(sums, stats)
+    if config.target_kl is not None and sums["approx_kl"] / sums["tokens"] > config.target_kl:
+        return sums | {"stopped_early": 1}
+    if config.max_ratio is not None and sums["ratio"] / sums["tokens"] > config.max_ratio:
+        return sums | {"guarded_steps": 1}
     scaler.unscale_(optimizer)
     norms = {f"{group['name']}_grad_norm": _grad_norm(group["params"]) for group in optimizer.param_groups}
     if all(map(math.isfinite, norms.values())):
@@ -135,7 +177,7 @@ def _optimizer_step(
 def minibatch_loss(
     policy: Policy, batch: RolloutBuffer, config: PPOConfig, kl_coef: float, *, denominator: Tensor
 ) -> tuple[Tensor, dict[str, float]]:
-    """Policy loss + value loss (− entropy bonus) (+ KL), and sums over the tokens of `batch`."""
+    """Policy loss (+ value loss) (− entropy bonus) (+ KL), and sums over the tokens of `batch`."""
     mask = batch.response_mask
     stats = policy(batch.tokens, config.temperature, entropy_grad=config.entropy_coef > 0)
     actor_loss, actor = policy_loss(
@@ -150,7 +192,9 @@ def minibatch_loss(
     critic_loss, critic = value_loss(
         stats.values, batch.old_values, batch.returns, mask, config.value_clip_range, denominator=denominator
     )
-    loss = actor_loss + config.value_coef * critic_loss
+    loss = actor_loss
+    if config.uses_critic:
+        loss = loss + config.value_coef * critic_loss
     if config.entropy_coef:
         entropy = mean_over_tokens(stats.entropy, mask, denominator=denominator)
         loss = loss - config.entropy_coef * entropy
@@ -209,5 +253,6 @@ def _means(totals: Sums, policy: Policy, before: list[Tensor]) -> dict[str, floa
         "ppo/update_norm": torch.stack(moved).norm().item(),
         "ppo/optimizer_steps": int(totals["optimizer_steps"]),
         "ppo/skipped_steps": int(totals["skipped_steps"]),
+        "ppo/guarded_steps": int(totals["guarded_steps"]),
         "ppo/stopped_early": int(totals["stopped_early"]),
     }

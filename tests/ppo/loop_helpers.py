@@ -53,6 +53,9 @@ class ToyScorer:
         scores = [self.function(program) for _, program in pairs]
         return [None if s is None else PlainScore(s, metrics={"toy/calls": self.calls}) for s in scores]
 
+    def objective(self, iteration: int) -> str:
+        return "toy"
+
     def state_dict(self) -> dict[str, Any]:
         return {"calls": self.calls}
 

@@ -67,7 +67,8 @@ def test_every_key_is_explained(kind):
     [
         {"temperature": 0.0},
         {"gamma": 1.5},
-        {"lam": -0.1},
+        {"lam_policy": -0.1},
+        {"lam_value": 1.1},
         {"clip_range": 0.0},
         {"kl_coef": -1.0},
         {"epochs": 0},

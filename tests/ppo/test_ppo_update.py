@@ -172,10 +172,14 @@ def test_log_probabilities_that_are_not_the_rollouts_stop_the_run(case):
 
 
 def test_kl_stop_ends_all_epochs(case):
-    """Trap A12: at a huge learning rate the first step whose approx_kl exceeds the limit is the last."""
+    """Trap A12: at a huge learning rate the first minibatch whose approx_kl exceeds the limit is the last of
+    all epochs, and takes no step."""
     config = small_config(epochs=4, learning_rate=0.05, target_kl=0.01)
-    stats = run_update(*case, config)
-    assert stats["ppo/stopped_early"] == 1 and stats["ppo/optimizer_steps"] == 2  # of 4 x 2
+    steps = []
+    optimizer = build_optimizer(case[0], config)
+    optimizer.register_step_post_hook(lambda *_: steps.append(1))
+    stats = run_update(*case, config, optimizer=optimizer)
+    assert stats["ppo/stopped_early"] == 1 and stats["ppo/optimizer_steps"] == len(steps) == 1  # of 4 x 2
     assert stats["ppo/approx_kl"] > 0
 
 
@@ -183,6 +187,61 @@ def test_kl_stop_stays_out_of_the_way(case):
     """A small step size never reaches the limit."""
     stats = run_update(*case, small_config(epochs=4, learning_rate=1e-6, target_kl=0.01))
     assert stats["ppo/stopped_early"] == 0 and stats["ppo/optimizer_steps"] == 8
+
+
+@pytest.mark.parametrize(("enabled", "limit"), [(False, 10.0), (True, 10.0), (False, None)])
+def test_a_minibatch_far_from_the_samples_takes_no_step(case, enabled, limit):
+    """Check 23: a log-ratio of 50 injected behind the first minibatch: a finite loss, no step, and counted.
+
+    Steps go on with the next minibatch; the loss scale is as it was.
+    """
+    policy, buffer = case
+    config = small_config(minibatch_size=1, micro_batch_size=1, max_ratio=limit)
+    order = torch.randperm(8, generator=torch.Generator().manual_seed(1))  # as the update will draw it
+    buffer.old_logprobs[order[3]] -= 50.0
+    scaler = torch.amp.GradScaler("cpu", enabled=enabled)
+    scale = scaler.get_scale()
+    stats = run_update(policy, buffer, config, scaler=scaler)
+    left_out = 0 if limit is None else 1
+    assert stats["ppo/guarded_steps"] == left_out and stats["ppo/optimizer_steps"] == 8 - left_out
+    assert stats["ppo/skipped_steps"] == 0 and scaler.get_scale() == scale
+    assert all(math.isfinite(value) for value in stats.values())
+
+
+@pytest.mark.parametrize("tune", ["lora", "full"])
+def test_critic_warm_up_leaves_the_policy_bitwise(make_policy, tune):
+    """Check 22: the value head learns, every other parameter keeps its bits; afterwards all are trained.
+
+    Though there are advantages, KL in the loss, entropy bonus, weight decay, and momentum of earlier steps.
+    """
+    policy = make_policy(tune, trained=True)
+    buffer = buffer_of(policy, rollout(policy), RAGGED)
+    config = small_config(kl_in="loss", entropy_coef=0.1, weight_decay=0.1)
+    optimizer = build_optimizer(policy, config)
+    run_update(policy, buffer, config, optimizer=optimizer)
+    buffer.old_logprobs[:] = policy(buffer.tokens, 0.7).logprobs.detach()
+    before = {name: p.detach().clone() for name, p in policy.named_parameters()}
+    stats = run_update(policy, buffer, config, optimizer=optimizer, train_policy=False)
+    moved = {name for name, p in policy.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {"value_head.linear.weight", "value_head.linear.bias"}
+    assert (
+        stats["ppo/update_norm"] == 0.0
+        and stats["ppo/policy_grad_norm"] == 0.0 < stats["ppo/value_grad_norm"]
+    )
+    assert stats["ppo/optimizer_steps"] == 2
+    stats = run_update(policy, buffer, config, optimizer=optimizer)
+    assert stats["ppo/update_norm"] > 0
+
+
+@pytest.mark.parametrize("baseline", ["prompt-mean", "leave-one-out"])
+def test_without_a_critic_the_value_head_stays(make_policy, baseline):
+    """Its loss would pull at the trunk for a head that nobody asks."""
+    policy = make_policy("full")
+    buffer = buffer_of(policy, rollout(policy), RAGGED)
+    buffer.advantages[:] = 0.0
+    before = trained_weights(policy)
+    run_update(policy, buffer, small_config(baseline=baseline, samples_per_prompt=2, prompts_per_iteration=4))
+    assert all(torch.equal(a, b) for a, b in zip(trained_weights(policy), before, strict=True))
 
 
 def test_rows_without_tokens_change_nothing(case):
