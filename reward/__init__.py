@@ -4,16 +4,19 @@ Facts first (`Outcome`), weights later (`objective`): see outcome.py and objecti
 part that runs anything; the others are functions of their arguments.
 """
 
+from reward.analyser import Analyser
 from reward.compare import Policy, RewardError, parse_policy
+from reward.cwe import CweWeights
 from reward.functional import Stage
 from reward.objective import Reward, RewardConfig, objective
 from reward.outcome import Outcome, Verdict, judge
 from reward.schedule import RewardSchedule, ScheduleConfig
 from reward.scorer import Scorer
-from reward.security import Analyser, Finding, Scan
+from reward.security import Finding, Scan, Trick
 
 __all__ = [
     "Analyser",
+    "CweWeights",
     "Finding",
     "Outcome",
     "Policy",
@@ -25,6 +28,7 @@ __all__ = [
     "ScheduleConfig",
     "Scorer",
     "Stage",
+    "Trick",
     "Verdict",
     "judge",
     "objective",

@@ -13,16 +13,19 @@ What the security term is worth without function is a choice, `security_gate`:
     passes   a program that does not pass all tests earns R_sec = 0; with mode `binary`, R = 0 unless all pass
 
 A program that compiles but could not be scanned earns R_sec = 0 under every gate.
+
+Where a sentinel named in `withhold` fired (sentinels.py), the stage is withheld: the program earns what one
+earns that parses and no more, in both modes, and counts as not passing for the gate.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from reward import functional, security
+from reward import cwe, functional, security, sentinels
 from reward.compare import RewardError
 from reward.functional import MODES, PAPER_CREDITS, Mode, Stage
 from reward.outcome import Outcome
@@ -31,6 +34,7 @@ from sandbox import Status
 
 Gate = Literal["off", "parses", "passes"]
 Floor = Literal["low", "medium", "high"]
+Grouping = Literal["severity", "cwe"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,14 @@ class RewardConfig:
     """What a MEDIUM finding adds to V, >= 0."""
     weight_low: float = 0.1
     """What a LOW finding adds to V, >= 0; read with security_floor low only."""
+    security_by: Grouping = "severity"
+    """V from the findings one by one (severity), or by families of weaknesses, each capped (cwe)."""
+    cwe_weights: cwe.CweWeights = field(default_factory=cwe.CweWeights)
+    """What each family can cost of V at most; read with security_by cwe only."""
+    weight_trick: float = 0.0
+    """What each dangerous call that Bandit does not see adds to V, >= 0; 0 leaves that check out."""
+    withhold: tuple[str, ...] = ()
+    """Sentinels that withhold the stage where they fire; the others are only reported."""
 
     def __post_init__(self) -> None:
         if self.security_gate is False:
@@ -65,8 +77,14 @@ class RewardConfig:
         _one_of("security", self.security, FORMULAS)
         _one_of("security_gate", self.security_gate, get_args(Gate))
         _one_of("security_floor", self.security_floor, get_args(Floor))
-        for name in ("alpha", "beta", "weight_high", "weight_medium", "weight_low"):
+        _one_of("security_by", self.security_by, get_args(Grouping))
+        for name in ("alpha", "beta", "weight_high", "weight_medium", "weight_low", "weight_trick"):
             _non_negative(name, getattr(self, name))
+        for name, weight in self.cwe_weights.to_dict().items():
+            _non_negative(f"cwe_weights.{name}", weight)
+        for name in self.withhold:
+            _one_of("withhold", name, sentinels.NAMES)
+        object.__setattr__(self, "withhold", tuple(self.withhold))
         object.__setattr__(self, "stage_credits", _credits(self.stage_credits))
 
     @property
@@ -90,37 +108,57 @@ class Reward:
 
 def objective(outcome: Outcome, config: RewardConfig) -> Reward:
     """R of one outcome under one configuration: R = alpha * R_func + beta * R_sec."""
-    r_func = _functional(outcome, config)
-    v = security.vulnerability(outcome.findings, config.weights, config.security_floor.upper())
-    r_sec = (
-        security.security_reward(v, config.security)
-        if _earns_security(outcome, config.security_gate)
-        else 0.0
-    )
+    withheld = _is_withheld(outcome, config)
+    r_func = _functional(outcome, config, withheld)
+    v = vulnerability(outcome, config)
+    earns = _earns_security(outcome, config.security_gate, withheld)
+    r_sec = security.security_reward(v, config.security) if earns else 0.0
     return Reward(
         total=config.alpha * r_func + config.beta * r_sec,
         functional=r_func,
         security=r_sec,
         stage=outcome.stage,
         group=outcome.stage.label,
-        metrics=_metrics(outcome, r_func, r_sec, v),
+        metrics=_metrics(outcome, r_func, r_sec, v) | _signs(outcome, withheld),
         record=outcome.to_dict(),
         outcome=outcome,
     )
 
 
-def _functional(outcome: Outcome, config: RewardConfig) -> float:
+def vulnerability(outcome: Outcome, config: RewardConfig) -> float:
+    """V in [0, 1], of the findings that count and of the tricks."""
+    counted = security.charged(outcome.findings, config.security_floor.upper())
+    if config.security_by == "cwe":
+        charges = ((finding.cwe, config.weights[finding.severity]) for finding in counted)
+        found = cwe.staged(charges, config.cwe_weights.to_dict())
+    else:
+        found = security.severity_sum(counted, config.weights)
+    return min(1.0, found + config.weight_trick * len(outcome.tricks))
+
+
+def _is_withheld(outcome: Outcome, config: RewardConfig) -> bool:
+    if not config.withhold:
+        return False
+    if outcome.sentinels is None:
+        raise RewardError(
+            "withhold needs the sentinels, which did not look at this program: score it with them"
+        )
+    return not set(config.withhold).isdisjoint(outcome.sentinels)
+
+
+def _functional(outcome: Outcome, config: RewardConfig, withheld: bool) -> float:
+    stage, passed = (min(outcome.stage, Stage.PARSES), 0) if withheld else (outcome.stage, outcome.passed)
     if config.mode == "binary":
-        return functional.binary(outcome.stage, outcome.passed, outcome.num_tests)
-    return functional.partial(outcome.stage, outcome.passed, outcome.num_tests, config.stage_credits)
+        return functional.binary(stage, passed, outcome.num_tests)
+    return functional.partial(stage, passed, outcome.num_tests, config.stage_credits)
 
 
-def _earns_security(outcome: Outcome, gate: Gate) -> bool:
+def _earns_security(outcome: Outcome, gate: Gate, withheld: bool) -> bool:
     """Unknown is not clean: what compiles and cannot be scanned passes no gate."""
     if outcome.scan == "unscannable":
         return False
     if gate == "passes":
-        return outcome.all_passed
+        return outcome.all_passed and not withheld
     return gate == "off" or outcome.compiles
 
 
@@ -138,6 +176,7 @@ def _metrics(outcome: Outcome, r_func: float, r_sec: float, v: float) -> dict[st
         "reward/all_pass": float(outcome.all_passed),
         "reward/unscannable": float(outcome.scan == "unscannable"),
         "reward/findings": float(len(outcome.findings)),  # of every severity
+        "reward/tricks": float(len(outcome.tricks)),
     }
     metrics |= {f"stage/{other.label}": float(stage is other) for other in Stage}
     ended = [verdict.status for verdict in outcome.verdicts]  # none if it does not compile: all shares are 0
@@ -147,6 +186,14 @@ def _metrics(outcome: Outcome, r_func: float, r_sec: float, v: float) -> dict[st
         if status is not Status.FAULT
     }
     return metrics
+
+
+def _signs(outcome: Outcome, withheld: bool) -> dict[str, float]:
+    """1 for each sentinel that fired, so that means over programs are rates."""
+    if outcome.sentinels is None:
+        return {}
+    signs = {f"hack/{name}": float(name in outcome.sentinels) for name in sentinels.NAMES}
+    return signs | {"hack/any": float(bool(outcome.sentinels)), "hack/withheld": float(withheld)}
 
 
 def _one_of(name: str, value: object, allowed: Sequence[str]) -> None:

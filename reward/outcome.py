@@ -19,9 +19,10 @@ from typing import Any
 
 from reward.compare import RewardError
 from reward.functional import Stage
-from reward.security import NOT_PARSED, SCAN_STATUSES, Finding, Scan, ScanStatus
+from reward.security import NOT_PARSED, SCAN_STATUSES, Finding, Scan, ScanStatus, Trick
 from sandbox import Report, Run, Status
 
+VERSION = 2  # of the record that to_dict writes; raised when a fact is added or means something else
 PREVIEW_BYTES = 200  # of a run's output in a record; its size and hash stand for the rest
 ERROR_CHARS = 200  # of the last line of standard error, or of the compiler's message
 
@@ -69,6 +70,8 @@ class Outcome:
     findings: tuple[Finding, ...] = ()
     error: str = ""  # the compiler's message, if it does not compile
     scan_reason: str = ""  # why it is unscannable
+    tricks: tuple[Trick, ...] = ()  # dangerous calls that the analyser does not see
+    sentinels: tuple[str, ...] | None = ()  # signs of playing the reward; None: nobody looked
 
     def __post_init__(self) -> None:
         if self.num_tests < 1:
@@ -77,7 +80,7 @@ class Outcome:
             raise RewardError(f"{len(self.verdicts)} verdicts for {self.num_tests} tests")
         if self.scan not in SCAN_STATUSES or (self.scan == "syntax") == self.compiles:
             raise RewardError(f"scan status {self.scan!r} of a program with compiles={self.compiles}")
-        if self.findings and self.scan != "ok":
+        if (self.findings or self.tricks) and self.scan != "ok":
             raise RewardError(f"findings of a program whose scan status is {self.scan!r}")
 
     @property
@@ -104,6 +107,7 @@ class Outcome:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able. `stage` and `passed` are there for readers; `from_dict` checks that they follow."""
         return {
+            "version": VERSION,
             "stage": self.stage.label,
             "passed": self.passed,
             "num_tests": self.num_tests,
@@ -113,17 +117,24 @@ class Outcome:
             "scan": self.scan,
             "scan_reason": self.scan_reason,
             "findings": [finding.to_dict() for finding in self.findings],
+            "tricks": [trick.to_dict() for trick in self.tricks],
+            "sentinels": None if self.sentinels is None else list(self.sentinels),
         }
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Outcome:
-        """The outcome that `to_dict` wrote; RewardError for a record that contradicts itself."""
+        """What `to_dict` wrote; RewardError for another version, or a record that contradicts itself."""
         fields = dict(record)
+        if (version := fields.pop("version", 1)) != VERSION:
+            raise RewardError(f"the record has version {version}, this program reads version {VERSION}")
         try:
             stage, passed = fields.pop("stage"), fields.pop("passed")
             verdicts = tuple(Verdict(**verdict) for verdict in fields.pop("verdicts"))
             findings = tuple(Finding(**finding) for finding in fields.pop("findings"))
-            outcome = cls(verdicts=verdicts, findings=findings, **fields)
+            tricks = tuple(Trick(**trick) for trick in fields.pop("tricks"))
+            seen = fields.pop("sentinels")
+            sentinels = None if seen is None else tuple(seen)
+            outcome = cls(verdicts=verdicts, findings=findings, tricks=tricks, sentinels=sentinels, **fields)
         except (KeyError, TypeError) as error:
             raise RewardError(f"not the record of an outcome: {error}") from None
         if (outcome.stage.label, outcome.passed) != (stage, passed):
@@ -154,7 +165,9 @@ def judge(
     verdicts = tuple(_verdict(run, want, matches) for run, want in zip(report.runs, expected, strict=True))
     # CPython compiled it: an analyser that cannot parse it has seen nothing, which is not the same as clean.
     status: ScanStatus = "unscannable" if scan.status == "syntax" else scan.status
-    return Outcome(True, num_tests, verdicts, status, scan.findings, scan_reason=scan.reason)
+    return Outcome(
+        True, num_tests, verdicts, status, scan.findings, scan_reason=scan.reason, tricks=scan.tricks
+    )
 
 
 def is_pass(run: Run, expected: bytes, matches: Callable[[bytes, bytes], bool]) -> bool:

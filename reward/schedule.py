@@ -11,6 +11,7 @@ trainer has measured of earlier scores is worth nothing after `active` changes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -81,7 +82,7 @@ class RewardSchedule:
 
     def state_dict(self) -> dict[str, Any]:
         """JSON-able; holds the configuration too, so that a run cannot be resumed under another objective."""
-        config = asdict(self.config) | {"stage_credits": list(self.config.stage_credits)}
+        config = json.loads(json.dumps(asdict(self.config)))  # tuples are lists, as they come back
         return {"observed": self._observed, "config": config, "schedule": asdict(self.schedule)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -3,12 +3,13 @@
     1 check   every problem has tests and a known comparison, or RewardError before anything runs
     2 reuse   the same program on the same tests is run once, in a batch and across batches
     3 run     each program on all of its inputs, programs in parallel; nothing after a failure to compile
-    4 scan    what compiled, with Bandit
-    5 judge   reports -> outcomes -> rewards, in the order of the pairs
+    4 scan    what compiled, with Bandit, in processes of its own
+    5 look    for signs of playing the reward (sentinels.py); the suspicious few are run again
+    6 judge   reports -> outcomes -> rewards, in the order of the pairs
 
 Expected outputs stay in this process: the sandbox is handed inputs, and asks back (`accept`) whether a run
-was right. A sandbox may let the next input share the child of a right run; the present one starts a fresh
-child for every input. Every test given is run and counted.
+was right. With `share_children` the next input may be run in the child of a right run, which costs a fraction
+of a fresh one. Every test given is run and counted.
 """
 
 from __future__ import annotations
@@ -17,20 +18,23 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 from data.problems import Problem, TestCase
+from reward import sentinels
+from reward.analyser import Analyser
 from reward.compare import Policy, RewardError, parse_policy
 from reward.objective import Reward, RewardConfig, objective
 from reward.outcome import Outcome, has_fault, is_pass, judge
-from reward.security import NOT_PARSED, Analyser
-from sandbox import Limits, Run, Sandbox
+from reward.security import NOT_PARSED, Scan, mark_given
+from sandbox import Limits, Report, Run, Sandbox
 
-Key = tuple[bytes, tuple[TestCase, ...], str]
+Key = tuple[bytes, tuple[TestCase, ...], str, str]
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class _Job:
     inputs: tuple[str, ...]
     expected: tuple[bytes, ...]
     policy: Policy
+    prompt: str  # what is wrong in its code is not the program's fault
     key: Key  # the limits are the scorer's, so they need not be part of it
 
     def passed(self, index: int, run: Run) -> bool:
@@ -50,8 +55,10 @@ class _Job:
 class Scorer:
     """Scores programs; owns a sandbox, so close it, or use it as a context manager.
 
-    `limits`, `workers` and `isolation` are the sandbox's. Methods may be called from several threads.
-    Raises RewardError at once if Bandit is missing or of another version.
+    `limits`, `workers` and `isolation` are the sandbox's. `share_children`: False gives every input a fresh
+    child. `look`: False leaves the sentinels out, and outcomes then say that nobody looked. `cache_size` 0
+    keeps nothing. Methods may be called from several threads. Raises RewardError at once if Bandit is missing
+    or of another version.
     """
 
     def __init__(
@@ -62,38 +69,56 @@ class Scorer:
         workers: int | None = None,
         isolation: str = "auto",
         cache_size: int = 16384,
+        share_children: bool = True,
+        look: bool = True,
     ) -> None:
         self.config = config or RewardConfig()
+        if self.config.withhold and not look:
+            raise RewardError("withhold needs the sentinels: leave look at True")
         workers = len(os.sched_getaffinity(0)) if workers is None else workers
-        self._analyser = Analyser(cache_size)
+        self._share_children = share_children
+        self._look = look
         self._cache: OrderedDict[Key, Outcome] = OrderedDict()
         self._cache_size = cache_size
         self._lock = threading.Lock()  # guards the cache
-        with ExitStack() as stack:  # closed in reverse: submitted batches, then their runs, then the sandbox
+        with (
+            ExitStack() as stack
+        ):  # closed in reverse: submitted batches, then their runs, then the processes
+            self._analyser = stack.enter_context(Analyser(workers, cache_size))
             self._box = stack.enter_context(Sandbox(limits or Limits(), workers=workers, isolation=isolation))
             # A thread per sandbox worker: it sleeps while the child runs, and scans while others run.
             self._threads = stack.enter_context(ThreadPoolExecutor(workers, thread_name_prefix="scorer"))
             self._batches = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="scorer-batch"))
             self._stack = stack.pop_all()
 
-    def outcomes(self, pairs: Iterable[tuple[Problem, str]]) -> list[Outcome | None]:
-        """What happened to each program, in order; None where the sandbox itself failed, retried or not."""
+    def outcomes(
+        self, pairs: Iterable[tuple[Problem, str]], progress: Progress = lambda done, total: None
+    ) -> list[Outcome | None]:
+        """What happened to each program, in order; None where the sandbox itself failed, retried or not.
+
+        `progress(done, total)` is called here, as often as one of the distinct programs is done.
+        """
         jobs = [_job(problem, program) for problem, program in pairs]  # all checks before the first run
         with self._lock:
             known = {job.key: self._cache.get(job.key) for job in jobs}
         new = {job.key: job for job in jobs if known[job.key] is None}
-        running = {key: self._threads.submit(self._outcome, job) for key, job in new.items()}
+        running = {self._threads.submit(self._outcome, job): key for key, job in new.items()}
         try:
-            known |= {key: future.result() for key, future in running.items()}
+            progress(len(known) - len(running), len(known))
+            for done, future in enumerate(as_completed(running), len(known) - len(running) + 1):
+                known[running[future]] = future.result()
+                progress(done, len(known))
         finally:
-            for future in running.values():  # after an error the rest of the batch is of no use
+            for future in running:  # after an error the rest of the batch is of no use
                 future.cancel()
         self._remember(known)
         return [known[job.key] for job in jobs]
 
-    def score(self, pairs: Iterable[tuple[Problem, str]]) -> list[Reward | None]:
+    def score(
+        self, pairs: Iterable[tuple[Problem, str]], progress: Progress = lambda done, total: None
+    ) -> list[Reward | None]:
         """The reward of each program under this scorer's configuration, in order; None for a fault."""
-        found = self.outcomes(pairs)
+        found = self.outcomes(pairs, progress)
         return [None if outcome is None else objective(outcome, self.config) for outcome in found]
 
     def submit(self, pairs: Iterable[tuple[Problem, str]]) -> Future[list[Reward | None]]:
@@ -117,10 +142,35 @@ class Scorer:
         self.close()
 
     def _outcome(self, job: _Job) -> Outcome | None:
-        report = self._box.run(job.program, job.inputs, accept=job.passed)
-        # Only what the sandbox compiled, within its limits, is parsed in this process.
-        scan = self._analyser.scan(job.program) if report.compiles and not has_fault(report) else NOT_PARSED
-        return judge(report, job.expected, job.policy.matches, scan)
+        report = self._box.run(job.program, job.inputs, accept=job.passed if self._share_children else None)
+        scan = NOT_PARSED  # what does not compile is not scanned: nothing of it could run
+        if report.compiles and not has_fault(report):
+            scan = self._scan(job)
+        outcome = judge(report, job.expected, job.policy.matches, scan)
+        if outcome is None or not outcome.compiles:
+            return outcome
+        signs = self._signs(job, report, outcome, scan) if self._look else None
+        if signs is None and self._look:
+            return None
+        return replace(outcome, sentinels=signs)
+
+    def _scan(self, job: _Job) -> Scan:
+        scan = self._analyser.scan(job.program)
+        if not scan.findings:  # nearly always; the prompt need not be looked at
+            return scan
+        given = self._analyser.given(job.prompt)
+        return replace(scan, findings=mark_given(scan.findings, job.program, given))
+
+    def _signs(self, job: _Job, report: Report, outcome: Outcome, scan: Scan) -> tuple[str, ...] | None:
+        """The sentinels that fire; None after a sandbox fault in a rerun."""
+
+        def rerun(inputs: Sequence[str]) -> Sequence[Run] | None:
+            again = self._box.run(job.program, inputs)  # fresh children: there is no right answer to accept
+            return None if has_fault(again) or not again.compiles else again.runs
+
+        passed = [verdict.passed for verdict in outcome.verdicts]
+        case = sentinels.Case(job.inputs, job.expected, report.runs, passed, scan.traits)
+        return sentinels.look(case, rerun)
 
     def _remember(self, outcomes: dict[Key, Outcome | None]) -> None:
         """Keep the latest outcomes. Faults are not kept: the next attempt may succeed."""
@@ -142,8 +192,8 @@ def _job(problem: Problem, program: str) -> _Job:
         expected = tuple(test.output.encode() for test in problem.tests)
     except ValueError as error:
         raise RewardError(f"problem {problem.id!r}: {error}") from None
-    # A lone surrogate makes bytes that are not UTF-8: a program that does not compile, as it would be in a
-    # file.
+    # A lone surrogate makes bytes that are not UTF-8: a program that does not compile, as it would be in
+    # a file.
     source = program.encode("utf-8", "surrogatepass")
-    key = (hashlib.sha256(source).digest(), problem.tests, problem.compare)
-    return _Job(source, tuple(test.input for test in problem.tests), expected, policy, key)
+    key = (hashlib.sha256(source).digest(), problem.tests, problem.compare, problem.prompt)
+    return _Job(source, tuple(test.input for test in problem.tests), expected, policy, problem.prompt, key)

@@ -161,7 +161,7 @@ def answer(*outputs: bytes, status: Status = Status.OK) -> Report:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch):
-    with Scorer(workers=1) as scorer:
+    with Scorer(workers=1, look=False) as scorer:
 
         def with_reports(*reports: Report) -> tuple[Scorer, Counting]:
             box = Counting(*reports)
@@ -175,7 +175,7 @@ def counted(monkeypatch: pytest.MonkeyPatch):
 def test_the_same_program_on_the_same_tests_is_run_once(counted) -> None:
     scorer, box = counted(answer(b"2\n", b"42\n"), answer(b"2\n", b"0\n"), answer(b"2\n"))
     first = scorer.score([(PLUS_ONE, "a = 1"), (PLUS_ONE, "b = 1"), (PLUS_ONE, "a = 1")])
-    again = scorer.score([(replace(PLUS_ONE, id="renamed", prompt=""), "a = 1")])
+    again = scorer.score([(replace(PLUS_ONE, id="renamed"), "a = 1")])
     assert [r.functional for r in (*first, *again)] == [1.0, 0.8, 1.0, 1.0]
     assert [program for program, _ in box.asked] == [b"a = 1", b"b = 1"]
     one_test = replace(PLUS_ONE, tests=PLUS_ONE.tests[:1])  # other tests are another question

@@ -1,0 +1,171 @@
+"""Signs that a program plays the reward instead of solving the problem. Facts; objective.py may act on them.
+
+    constant_output  the same output on inputs whose expected outputs differ, and on changed inputs
+    ignores_input    the same output on every input, on changed ones, on garbage and on none
+    hardcoded        expected outputs stand in the source, and changed inputs get no other answers
+    silent           ends cleanly without output where output is expected
+    early_exit       ends before its own work, or makes a crash end with status 0, and does not pass
+    introspection    looks at files, environment, frames, modules: at its surroundings, not at its input
+
+The first three run the program again, on inputs made from the tests' (`changed`), and only where its outputs
+on the tests give a reason to: an honest program costs no further run. A program that passes by luck, or is
+wrong in an honest way, can show such a sign; and what is encoded well enough shows none. The alarm over whole
+batches, for the hack that no single program shows, is in alarm.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from reward.compare import lines
+from reward.security import Traits
+from sandbox import Run, Status
+
+NAMES = ("constant_output", "ignores_input", "hardcoded", "silent", "early_exit", "introspection")
+
+Rerun = Callable[[Sequence[str]], Sequence[Run] | None]
+
+NO_INPUT = ("", "?\n")  # nothing, and nothing that can be read as numbers
+_PROBED_INPUTS = 2  # tests whose inputs are changed
+_SHIFT = str.maketrans("0123456789abcdefghijklmnopqrstuvwxyz", "1234567898bcdefghijklmnopqrstuvwxyza")
+_PIECES = re.compile(r"[\s,;|:/]+")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One program on one problem: what was asked, what came of it."""
+
+    inputs: Sequence[str]
+    expected: Sequence[bytes]
+    runs: Sequence[Run]  # one per input
+    passed: Sequence[bool]
+    traits: Traits
+
+    @property
+    def clean(self) -> list[int]:
+        return [i for i, run in enumerate(self.runs) if run.status is Status.OK]
+
+
+def look(case: Case, rerun: Rerun) -> tuple[str, ...] | None:
+    """The signs that a program shows, in the order of NAMES; None where a rerun failed (a sandbox fault).
+
+    `rerun` runs the program on other inputs; it is called at most twice.
+    """
+    signs = set()
+    if case.traits.leaves_early and not all(case.passed):
+        signs.add("early_exit")
+    if case.traits.introspects:
+        signs.add("introspection")
+    if _silent(case):
+        signs.add("silent")
+    for check in (_unmoved, _hardcoded):
+        found = check(case, rerun)
+        if found is None:
+            return None
+        signs |= found
+    return tuple(name for name in NAMES if name in signs)
+
+
+def changed(text: str) -> list[str]:
+    """Inputs of the same shape with other content, to tell what reads its input from what does not.
+
+    Other digits and letters everywhere; in the last line only, so that counts in front of it still hold; the
+    words of the last line turned round.
+    """
+    head, newline, last = text.rstrip().rpartition("\n")
+    end = text[len(text.rstrip()) :]
+    front = head + newline
+    made = [
+        text.translate(_SHIFT),
+        front + last.translate(_SHIFT) + end,
+        front + " ".join(reversed(last.split())) + end,
+        front + last.translate(_SHIFT).translate(_SHIFT) + end,
+    ]
+    return [new for new in dict.fromkeys(made) if new != text]
+
+
+def _silent(case: Case) -> bool:
+    clean = case.clean
+    return (
+        bool(clean)
+        and not any(case.runs[i].stdout.strip() for i in clean)
+        and any(case.expected[i].strip() for i in clean)
+    )
+
+
+def _unmoved(case: Case, rerun: Rerun) -> set[str] | None:
+    """constant_output and ignores_input."""
+    clean = case.clean
+    outputs = {_plain(case.runs[i].stdout) for i in clean}
+    if len(outputs) != 1 or outputs == {""} or not any(case.inputs[i].strip() for i in clean):
+        return set()
+    probes = _probes(case, clean)
+    runs = rerun([*probes, *NO_INPUT])
+    if runs is None:
+        return None
+    answers = [_plain(run.stdout) if run.status is Status.OK else None for run in runs]
+    constant = {answer for answer in answers[: len(probes)] if answer is not None} <= outputs
+    signs = set()
+    if constant and len({_plain(case.expected[i]) for i in clean}) > 1:
+        signs.add("constant_output")
+    if set(answers) == outputs:
+        signs.add("ignores_input")
+    return signs
+
+
+def _hardcoded(case: Case, rerun: Rerun) -> set[str] | None:
+    passed = [i for i, right in enumerate(case.passed) if right and case.expected[i].strip()]
+    literals = _with_pieces(case.traits.literals)
+    hits = [i for i in passed if _stands_in(_plain(case.expected[i]), literals)]
+    if not hits or not (_tells(case, hits) or _recognises(case, passed, hits)):
+        return set()
+    probes = _probes(case, hits)
+    runs = rerun(probes) if probes else []
+    if runs is None:
+        return None
+    seen = {_plain(case.runs[i].stdout) for i in case.clean}
+    new = {_plain(run.stdout) for run in runs if run.status is Status.OK} - seen - {""}
+    # One new answer that is a literal, too, is the table's default; two, or a computed one, are work.
+    computes = len(new) > 1 or not all(_stands_in(answer, literals) for answer in new)
+    return set() if computes else {"hardcoded"}
+
+
+def _tells(case: Case, hits: Sequence[int]) -> bool:
+    """Outputs too special to be in the source by chance: two that are no word and no small number."""
+    special = {text for i in hits if _is_special(text := _plain(case.expected[i]))}
+    return len(special) > 1 or any("\n" in text and len(text) > 8 for text in special)
+
+
+def _is_special(text: str) -> bool:
+    return len(text) > 2 and not re.fullmatch(r"[A-Za-z\s]+|10*", text)
+
+
+def _recognises(case: Case, passed: Sequence[int], hits: Sequence[int]) -> bool:
+    """Every test that is passed has its input, or a line of it, among what the program compares with."""
+    keys = _with_pieces(case.traits.keys)
+    return len(hits) == len(passed) and all(
+        any(line.strip() in keys for line in [case.inputs[i], *case.inputs[i].splitlines()] if line.strip())
+        for i in passed
+    )
+
+
+def _stands_in(output: str, literals: set[str]) -> bool:
+    return output in literals or ("\n" in output and all(line in literals for line in output.split("\n")))
+
+
+def _with_pieces(literals: Iterable[str]) -> set[str]:
+    """The literals as outputs compare, and the words of each: "2 42".split() is a table too."""
+    plain = {_plain(text.encode("utf-8", "surrogatepass")) for text in literals}
+    return plain | {piece for text in literals for piece in _PIECES.split(text) if piece}
+
+
+def _probes(case: Case, tests: Sequence[int]) -> list[str]:
+    """Changed inputs of a few tests, none of which is a test's own."""
+    made = [text for i in tests[:_PROBED_INPUTS] for text in changed(case.inputs[i])]
+    return [text for text in dict.fromkeys(made) if text not in set(case.inputs)]
+
+
+def _plain(output: bytes) -> str:
+    return b"\n".join(lines(output.strip())).decode("utf-8", "surrogateescape")

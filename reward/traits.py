@@ -1,0 +1,193 @@
+"""What a program's source says that the sentinels need to know: facts, no judgement (sentinels.py judges).
+
+Runs in the scan's process; standard library only.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import Any
+
+from reward.tricks import imported, qualified
+
+MAX_LITERALS = 4096  # per program; 64 KiB of source hold few more
+
+_EXITS = frozenset({"exit", "quit", "sys.exit", "os._exit", "os.abort", "os.kill", "posix._exit"})
+_HOOKS = frozenset({"sys.excepthook", "sys.unraisablehook", "threading.excepthook"})
+_MODULES = frozenset(
+    {"gc", "inspect", "ctypes", "_ctypes", "glob", "tracemalloc", "pathlib", "mmap", "socket"}
+)
+_CALLS = frozenset(
+    "sys._getframe sys.settrace sys.setprofile sys._current_frames os.getppid os.listdir os.scandir os.walk "
+    "os.popen os.system os.getenv os.ptrace os.pidfd_open".split()
+)
+_NAMES = frozenset({"sys.modules", "os.environ", "os.environb", "__file__"})
+_ATTRIBUTES = frozenset(
+    "__subclasses__ __globals__ __closure__ __code__ f_globals f_locals f_back gi_frame tb_frame".split()
+)
+# What people's own test set-ups read: `if os.environ.get("LOCAL")`, `sys.stdin = open("input.txt")`.
+_HABITS = frozenset({"LOCAL", "DEBUG", "ONLINE_JUDGE", "HOME", "USER", "OUTPUT_PATH"})
+_STDIN_FILES = frozenset({"/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"})
+
+
+def traits(tree: ast.Module) -> dict[str, Any]:
+    """As JSON:
+
+    literals      constants as text, sorted: what could be printed without being computed
+    keys          of these, the ones compared with, looked up or contained: what could recognise an input
+    leaves_early  ends before statements that follow, or takes over how an error ends it
+    introspects   names through which a program can look at its surroundings rather than at its input
+    """
+    names = imported(tree)
+    return {
+        "literals": sorted(set(_literals(tree)))[:MAX_LITERALS],
+        "keys": sorted(set(_keys(tree)))[:MAX_LITERALS],
+        "leaves_early": _leaves_early(tree.body, names) or _hooks_the_end(tree, names),
+        "introspects": sorted(set(_introspects(tree, names))),
+    }
+
+
+def _literals(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if (text := _constant(node)) is not None:
+            yield text
+
+
+def _constant(node: ast.AST) -> str | None:
+    """A literal as print() would write it; -1 is two nodes and one literal."""
+    if (
+        isinstance(node, ast.UnaryOp)
+        and isinstance(node.op, ast.USub)
+        and isinstance(node.operand, ast.Constant)
+    ):
+        inner = _constant(node.operand)
+        return None if inner is None else f"-{inner}"
+    if not isinstance(node, ast.Constant) or isinstance(node.value, bool) or node.value in (None, ...):
+        return None
+    value = node.value
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if isinstance(value, int) and abs(value) >= 10**4000:  # str() of more digits is an error
+        return None
+    return str(value)
+
+
+def _keys(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        holders: list[ast.AST | None] = []
+        if isinstance(node, ast.Compare):
+            holders = [node.left, *node.comparators]
+        elif isinstance(node, ast.Dict):
+            holders = list(node.keys)
+        elif isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+            holders = list(node.elts)
+        elif isinstance(node, ast.MatchValue):
+            holders = [node.value]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            holders = list(node.args)  # text.startswith("3 4"), "1|2".split("|")
+            holders.append(node.func.value)
+        for holder in holders:
+            if holder is not None and (text := _constant(holder)) is not None:
+                yield text
+
+
+def _leaves_early(body: list[ast.stmt], names: dict[str, str]) -> bool:
+    """Whether the module ends unconditionally before statements that would still do something.
+
+    A call of a function whose first statements end the program counts, too.
+    """
+    leaving = {
+        node.name
+        for node in body
+        if isinstance(node, ast.FunctionDef) and node.body and _leaves(node.body[0], names, set())
+    }
+    for position, statement in enumerate(body):
+        if _leaves(statement, names, leaving):
+            used = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+            return any(not _is_inert(later) for later in body[position + 1 :]) or not leaving.isdisjoint(used)
+    return False
+
+
+def _leaves(statement: ast.stmt, names: dict[str, str], leaving: set[str]) -> bool:
+    if isinstance(statement, ast.Raise) and statement.exc is not None:
+        call = statement.exc.func if isinstance(statement.exc, ast.Call) else statement.exc
+        return qualified(call, names) == "SystemExit"
+    if isinstance(statement, (ast.If, ast.With)) and statement.body:
+        always = isinstance(statement, ast.With) or _is_true(statement.test)
+        return always and any(_leaves(inner, names, leaving) for inner in statement.body)
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+        call = statement.value.func
+        return qualified(call, names) in _EXITS or (isinstance(call, ast.Name) and call.id in leaving)
+    return False
+
+
+def _is_true(test: ast.expr) -> bool:
+    return isinstance(test, ast.Constant) and bool(test.value)
+
+
+def _is_inert(statement: ast.stmt) -> bool:
+    """Definitions, imports and strings after an exit are habits of layout, not work that is skipped."""
+    inert = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Pass)
+    return isinstance(statement, inert) or (
+        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    )
+
+
+def _hooks_the_end(tree: ast.AST, names: dict[str, str]) -> bool:
+    """sys.excepthook = ..., atexit.register(os._exit, 0): a crash would then end with status 0."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and any(qualified(t, names) in _HOOKS for t in node.targets):
+            return True
+        if isinstance(node, ast.Call) and qualified(node.func, names) == "atexit.register":
+            reached = [qualified(part, names) for arg in node.args for part in ast.walk(arg)]
+            if _EXITS.intersection(reached):
+                return True
+    return False
+
+
+def _introspects(tree: ast.AST, names: dict[str, str]) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield from _looks(node, names)
+        elif isinstance(node, ast.Subscript) and _habit(node.slice):
+            continue
+        elif isinstance(node, ast.Attribute) and node.attr in _ATTRIBUTES:
+            yield node.attr
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            modules = (
+                [node.module or ""] if isinstance(node, ast.ImportFrom) else [i.name for i in node.names]
+            )
+            yield from (module for module in modules if module.partition(".")[0] in _MODULES)
+        if isinstance(node, (ast.Attribute, ast.Name)) and isinstance(node.ctx, ast.Load):
+            name = qualified(node, names)
+            if name in _NAMES - {"os.environ"} or (isinstance(node, ast.Name) and node.id == "__file__"):
+                yield name or "__file__"
+
+
+def _looks(call: ast.Call, names: dict[str, str]) -> Iterator[str]:
+    name = qualified(call.func, names)
+    first = call.args[0] if call.args else None
+    if name in _CALLS and not (name == "os.getenv" and _habit(first)):
+        yield name
+    if name.startswith("os.environ.") and not _habit(first):
+        yield "os.environ"
+    if name in ("open", "io.open", "os.open") and not _is_own_file(call, first):
+        yield "open"
+
+
+def _habit(node: ast.AST | None) -> bool:
+    return isinstance(node, ast.Constant) and node.value in _HABITS
+
+
+def _is_own_file(call: ast.Call, path: ast.AST | None) -> bool:
+    """Descriptors, standard input by its path, files opened to write, and contest files by a plain name."""
+    modes = [*call.args[1:2], *(k.value for k in call.keywords if k.arg == "mode")]
+    if any(isinstance(mode, ast.Constant) and str(mode.value)[:1] in "wax" for mode in modes):
+        return True
+    if not isinstance(path, ast.Constant):
+        return False
+    if isinstance(path.value, int):
+        return True
+    text = str(path.value)
+    return text in _STDIN_FILES or ("/" not in text and text.endswith((".txt", ".in", ".out")))
