@@ -117,6 +117,10 @@ def _check(settings: PPOCommand) -> None:
         raise UsageError("--sft DIR is needed: the run folder of `train.py sft`, or a model folder")
     if settings.num_validation < 1:
         raise UsageError("--num-validation must be 1 or more: `best` is chosen by them")
+    if settings.schedule.moves and settings.reward is not None:
+        raise UsageError(
+            "--schedule changes the project's objective, not the function of --reward: leave one out"
+        )
 
 
 def _build_policy(settings: PPOCommand, resumed: Checkpoint | None) -> Policy:

@@ -23,8 +23,9 @@ class ScheduledScorer:
 
     def __call__(self, pairs: Sequence[tuple[Problem, str]], iteration: int) -> Sequence[Score | None]:
         """One reward per pair, in order; None where the sandbox failed."""
-        rewards = self.schedule.rewards(self.scorer.outcomes(pairs), iteration)
-        self.schedule.observe(iteration, rewards)
+        outcomes = self.scorer.outcomes(pairs)
+        rewards = self.schedule.rewards(outcomes, iteration)
+        self.schedule.observe(iteration, outcomes)
         return rewards
 
     def objective(self, iteration: int) -> str:

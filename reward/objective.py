@@ -3,8 +3,9 @@
     R = alpha * R_func + beta * R_sec                                 paper, section 3: alpha 0.6, beta 0.4
 
 The identity holds for every program and every configuration, in floating point: gates act on R_sec, never on
-the sum. With the default weights one HIGH finding costs 0.4, more than the largest single step that R_func
-can earn (0.6 * 0.4 = 0.24, from printing something to passing everything).
+the sum, and a mix of two objectives is a mix of their parts. alpha + beta = 1, so R is in [0, 1]. With the
+default weights one HIGH finding costs 0.4, more than the largest single step that R_func can earn
+(0.6 * 0.4 = 0.24, from printing something to passing everything).
 
 What the security term is worth without function is a choice, `security_gate`:
 
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from reward import cwe, functional, security, sentinels
@@ -44,7 +45,7 @@ class RewardConfig:
     mode: Mode = "partial"
     """R_func: the ladder of Table 1 (partial), or 1 for all tests passed and 0 otherwise (binary)."""
     alpha: float = 0.6
-    """Weight of R_func in R, >= 0."""
+    """Weight of R_func in R, >= 0; alpha + beta = 1."""
     beta: float = 0.4
     """Weight of R_sec in R, >= 0; 0 leaves security out."""
     stage_credits: tuple[float, float, float, float, float] = PAPER_CREDITS
@@ -80,6 +81,9 @@ class RewardConfig:
         _one_of("security_by", self.security_by, get_args(Grouping))
         for name in ("alpha", "beta", "weight_high", "weight_medium", "weight_low", "weight_trick"):
             _non_negative(name, getattr(self, name))
+        # Two decimals that add up to one do so exactly in floating point too: no tolerance is needed.
+        if self.alpha + self.beta != 1.0:
+            raise RewardError(f"alpha + beta must be 1, not {self.alpha:g} + {self.beta:g}: set both")
         for name, weight in self.cwe_weights.to_dict().items():
             _non_negative(f"cwe_weights.{name}", weight)
         for name in self.withhold:
@@ -123,6 +127,38 @@ def objective(outcome: Outcome, config: RewardConfig) -> Reward:
         record=outcome.to_dict(),
         outcome=outcome,
     )
+
+
+def mix(outcome: Outcome, config: RewardConfig, weight: float) -> Reward:
+    """R between the true objective (`weight` 0) and the configured one (`weight` 1), part by part.
+
+    The true objective is all tests passed and a clean scan: mode binary with gate `passes`. Each part goes
+    from one to the other in a straight line, so R = alpha * R_func + beta * R_sec holds for every weight.
+    """
+    if not 0.0 <= weight <= 1.0:
+        raise RewardError(f"a mix weighs the configured objective in [0, 1], not {weight!r}")
+    # Exactly one of the two where nothing is mixed: t + 1 * (l - t) need not be l.
+    if weight in (0.0, 1.0):
+        return objective(outcome, config if weight else true_objective(config))
+    ladder, true = objective(outcome, config), objective(outcome, true_objective(config))
+    r_func = true.functional + weight * (ladder.functional - true.functional)
+    r_sec = true.security + weight * (ladder.security - true.security)
+    return replace(
+        ladder,
+        total=config.alpha * r_func + config.beta * r_sec,
+        functional=r_func,
+        security=r_sec,
+        metrics=ladder.metrics | {"reward/functional": r_func, "reward/security": r_sec},
+    )
+
+
+def true_objective(config: RewardConfig) -> RewardConfig:
+    """The sparse objective with these weights: nothing is earned unless all tests pass.
+
+    The gate is part of it: with any other, parsing alone would earn beta, and a reward that is meant to be
+    sparse would be a dense reward for syntax.
+    """
+    return replace(config, mode="binary", security_gate="passes")
 
 
 def vulnerability(outcome: Outcome, config: RewardConfig) -> float:

@@ -1,27 +1,42 @@
 """Which objective applies when. The facts about a program do not change; what they are worth may.
 
-    constant            one configuration throughout
-    binary-to-partial   all-or-nothing until iteration `switch_at`, the ladder from then on: the curriculum
-                        of the paper's PPO-continue (section 4) inside one run
+A schedule is a weight per iteration: R goes from the true objective (weight 0: all tests passed, or nothing)
+to the configured one (weight 1: the ladder) in a straight line, see `objective.mix`.
 
-A new kind is a line in `KINDS` and a branch in `config_at`; what it learns from the run it gets through
-`observe`, and what it must remember it puts in `state_dict`. A change of objective moves every score: what a
-trainer has measured of earlier scores is worth nothing after `active` changes.
+    constant            the configured objective throughout
+    binary-to-partial   weight 0 until iteration `switch_at`, 1 from then on: the curriculum of the paper's
+                        PPO-continue (section 4) inside one run
+    linear              weight `start` until iteration `switch_at`, then in equal steps to `end` within `over`
+    auto                weight `start`, then moved either way by what programs do: see controller.py
+
+The ladder is not potential-based (shaping.py shows which policies it puts in the wrong order), so any of them
+can end on what is really wanted: from `anneal_at` on, the weight that holds there falls to 0 within
+`anneal_over` iterations, and never rises again.
+
+A change of objective moves every score. What a trainer has measured of earlier scores (baselines, running
+scales) is worth nothing after `active` has changed. Outcomes replayed in the order of
+their iterations give every weight back, so stored ones can be judged again under the objective that held.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from reward.compare import RewardError
-from reward.objective import Reward, RewardConfig, objective
+from reward.controller import MixController, Thresholds
+from reward.functional import Stage
+from reward.objective import Reward, RewardConfig, mix, objective, true_objective
 from reward.outcome import Outcome
 
-Kind = Literal["constant", "binary-to-partial"]
-KINDS: tuple[Kind, ...] = ("constant", "binary-to-partial")
+Kind = Literal["constant", "binary-to-partial", "linear", "auto"]
+KINDS: tuple[Kind, ...] = ("constant", "binary-to-partial", "linear", "auto")
+
+# A slow mix moves a little in every iteration. Forgetting everything each time would leave a trainer without
+# statistics; statistics that mix objectives further apart than this would be of none.
+JUMP = 0.1
 
 
 @dataclass(frozen=True)
@@ -29,61 +44,131 @@ class ScheduleConfig:
     """When the objective changes."""
 
     kind: Kind = "constant"
-    """One objective throughout (constant), or all-or-nothing first, then the ladder (binary-to-partial)."""
+    """One objective throughout (constant), all-or-nothing and then the ladder (binary-to-partial), a mix that
+    moves evenly (linear), or one that follows solve rate and stages (auto)."""
     switch_at: int = 0
-    """First iteration of the ladder, >= 0; read with kind binary-to-partial only."""
+    """First iteration of the ladder (binary-to-partial), or last one before the mix moves (linear); >= 0."""
+    over: int = 100
+    """Iterations that a linear move takes, >= 1."""
+    start: float = 0.0
+    """Weight of the ladder at the start, in [0, 1]; read with linear and auto."""
+    end: float = 1.0
+    """Weight of the ladder at the end of a linear move, in [0, 1]."""
+    auto: Thresholds = field(default_factory=Thresholds)
+    anneal_at: int | None = None
+    """Last iteration before the weight falls to 0, the true objective (None: it does not); >= 0."""
+    anneal_over: int = 100
+    """Iterations that this fall takes, >= 1."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise RewardError(f"kind must be one of {', '.join(KINDS)}, not {self.kind!r}")
-        if isinstance(self.switch_at, bool) or not isinstance(self.switch_at, int) or self.switch_at < 0:
-            raise RewardError(f"switch_at must be an iteration >= 0, not {self.switch_at!r}")
+        for name, least in (("switch_at", 0), ("over", 1), ("anneal_over", 1)):
+            _iteration(name, getattr(self, name), least)
+        if self.anneal_at is not None:
+            _iteration("anneal_at", self.anneal_at, 0)
+        for name in ("start", "end"):
+            weight = getattr(self, name)
+            if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0.0 <= weight <= 1.0:
+                raise RewardError(f"{name} must be a weight in [0, 1], not {weight!r}")
+
+    @property
+    def moves(self) -> bool:
+        """Whether more than one objective can apply."""
+        return self.kind != "constant" or self.anneal_at is not None
 
 
 class RewardSchedule:
-    """An objective per iteration.
-
-    The binary phase gates security by `passes`: otherwise parsing alone would earn beta there, and a reward
-    that is meant to be sparse would be a dense reward for syntax.
-    """
+    """An objective per iteration. Ask for rewards, then `observe` them, iteration by iteration."""
 
     def __init__(self, config: RewardConfig | None = None, schedule: ScheduleConfig | None = None) -> None:
         self.config = config or RewardConfig()
         self.schedule = schedule or ScheduleConfig()
+        if self.schedule.moves and self.config.mode != "partial":
+            raise RewardError("a schedule mixes the ladder with mode binary by itself: leave mode at partial")
+        self._controller = MixController(self.schedule.auto, self.schedule.start)
         self._observed = -1  # the last iteration seen
-        if self.schedule.kind == "binary-to-partial" and self.config.mode != "partial":
-            raise RewardError("a binary-to-partial schedule ends in mode partial: leave mode at partial")
+        self._named: float | None = None  # the weight that `active` named last
 
-    def config_at(self, iteration: int) -> RewardConfig:
-        """The configuration that judges the programs of this iteration."""
-        if self.schedule.kind == "constant" or iteration >= self.schedule.switch_at:
-            return self.config
-        return replace(self.config, mode="binary", security_gate="passes")
+    def weight(self, iteration: int) -> float:
+        """Weight of the configured objective in this iteration's mix, in [0, 1].
+
+        Under `auto` it is that of the iteration after the last one observed, whichever is asked for.
+        """
+        anneal_at = self.schedule.anneal_at
+        if anneal_at is None or iteration <= anneal_at:
+            return self._unannealed(iteration)
+        left = 1.0 - (iteration - anneal_at) / self.schedule.anneal_over
+        return max(0.0, left) * self._unannealed(anneal_at)
+
+    def _unannealed(self, iteration: int) -> float:
+        schedule = self.schedule
+        if schedule.kind == "auto":
+            return self._controller.weight
+        if schedule.kind == "binary-to-partial":
+            return float(iteration >= schedule.switch_at)
+        if schedule.kind == "linear":
+            done = min(1.0, max(0.0, (iteration - schedule.switch_at) / schedule.over))
+            return schedule.end if done == 1.0 else schedule.start + done * (schedule.end - schedule.start)
+        return 1.0
 
     def active(self, iteration: int) -> str:
-        """The name of the objective in force, for logs: its mode."""
-        return self.config_at(iteration).mode
+        """The name of the objective: while it stays the same, what was measured of scores holds.
+
+        ``"partial"``, ``"binary"`` or ``"mix 0.25"``. A mix keeps its name until it has moved by JUMP.
+        """
+        weight = self._named_weight(iteration)
+        return self.config.mode if weight == 1.0 else f"mix {weight:.9g}" if weight else "binary"
+
+    def _named_weight(self, iteration: int) -> float:
+        weight = self.weight(iteration)
+        kept = self._named is not None and abs(weight - self._named) <= JUMP - 1e-9
+        return self._named if kept and self._named is not None else weight
 
     def reward(self, outcome: Outcome, iteration: int) -> Reward:
-        return objective(outcome, self.config_at(iteration))
+        """R of an outcome under the objective of this iteration; its metrics tell the weight."""
+        weight = self.weight(iteration)
+        reward = mix(outcome, self.config, weight)
+        shown = weight if self.config.mode == "partial" else 0.0
+        return replace(reward, metrics={**reward.metrics, "reward/partial_weight": shown})
 
     def total(self, outcome: Outcome, iteration: int) -> float:
+        """R alone."""
         return self.reward(outcome, iteration).total
 
-    def rewards(self, outcomes: Iterable[Outcome | None], iteration: int) -> list[Reward | None]:
+    def rewards(self, outcomes: Sequence[Outcome | None], iteration: int) -> list[Reward | None]:
         """One reward per outcome; a fault stays None."""
         return [None if outcome is None else self.reward(outcome, iteration) for outcome in outcomes]
 
-    def observe(self, iteration: int, rewards: Iterable[Reward | None] = ()) -> None:
-        """Tell the schedule what an iteration earned; the present kinds only keep count of iterations."""
+    def observe(self, iteration: int, outcomes: Sequence[Outcome | None]) -> None:
+        """Tell the schedule what the programs of an iteration did, once they are scored.
+
+        Raises RewardError unless iterations come in order: a mix that moved on the same programs twice would
+        not be the one that a resumed or replayed run finds.
+        """
         if iteration <= self._observed:
             raise RewardError(f"iteration {iteration} observed after iteration {self._observed}")
+        self._named = self._named_weight(iteration)
         self._observed = iteration
+        annealing = self.schedule.anneal_at is not None and iteration >= self.schedule.anneal_at
+        if self.schedule.kind == "auto" and not annealing:
+            seen = [outcome for outcome in outcomes if outcome is not None]
+            if seen:  # an iteration of faults is no news
+                true = true_objective(self.config)
+                solve = sum(objective(outcome, true).functional == 1.0 for outcome in seen) / len(seen)
+                climbed = sum(outcome.stage >= Stage.PRINTS for outcome in seen) / len(seen)
+                self._controller.observe(solve, climbed)
 
     def state_dict(self) -> dict[str, Any]:
         """JSON-able; holds the configuration too, so that a run cannot be resumed under another objective."""
         config = json.loads(json.dumps(asdict(self.config)))  # tuples are lists, as they come back
-        return {"observed": self._observed, "config": config, "schedule": asdict(self.schedule)}
+        return {
+            "observed": self._observed,
+            "named": self._named,
+            "controller": self._controller.state_dict(),
+            "config": config,
+            "schedule": asdict(self.schedule),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken. RewardError if that was under another configuration."""
@@ -95,3 +180,10 @@ class RewardSchedule:
                     f"the saved reward {part} differs in {', '.join(changed)}: resume with the same"
                 )
         self._observed = int(state["observed"])
+        self._named = state["named"]
+        self._controller.load_state_dict(state["controller"])
+
+
+def _iteration(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise RewardError(f"{name} must be a whole number >= {least}, not {value!r}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from peft import PeftModel
 from small_runs import PPO, SMALL, command
 from transformers import AutoModelForCausalLM
@@ -127,6 +128,31 @@ def test_init_starts_from_the_weights_alone(sft_run, ppo_run, tmp_path):
     first = rows(out / "metrics.jsonl")[1]
     assert abs(first["ppo/ref_kl"]) > 1e-5  # the policy is no longer the reference
     assert first["iteration"] == 1 and first["ppo/kl_coef"] == 0.05
+
+
+SCHEDULES = {
+    "switch": ({"kind": "binary-to-partial", "switch_at": 1}, [0.0, 1.0]),
+    "linear": ({"kind": "linear", "start": 0.25, "over": 2}, [0.25, 0.625]),
+    "auto": ({"kind": "auto", "auto": {"window": 1, "solve_low": 0.99, "solve_high": 1.0}}, [0.0, 0.25]),
+    "annealed": ({"anneal_at": 0, "anneal_over": 1}, [1.0, 0.0]),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_schedule_in_a_preset_is_followed_logged_and_resumed(sft_run, tmp_path, name):
+    schedule, weights = SCHEDULES[name]
+    preset = tmp_path / "preset.yaml"
+    preset.write_text(yaml.safe_dump({"ppo": {"schedule": schedule, "scale_rewards": True}}))
+    out = tmp_path / "run"
+    assert command("ppo", "--config", preset, "--sft", sft_run, "--out", out, *PPO) == 0
+    metrics = (out / "metrics.jsonl").read_bytes()
+    assert [row["reward/partial_weight"] for row in rows(out / "metrics.jsonl")[1:]] == weights
+    for sample in rows(out / "samples.jsonl"):  # R under a weight of 0 is that of the true objective
+        if weights[sample["iteration"] - 1] == 0.0 and sample["verdict"]["stage"] != "passes":
+            assert sample["score"] == 0.0
+    shutil.rmtree(out / "checkpoints" / "iteration-000002")
+    assert command("ppo", "--resume", out) == 0
+    assert (out / "metrics.jsonl").read_bytes() == metrics
 
 
 def test_any_python_function_is_a_reward(sft_run, tmp_path):

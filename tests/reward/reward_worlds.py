@@ -91,11 +91,11 @@ def configs(
     lower = sorted(draw(st.lists(unit, min_size=4, max_size=4)))
     lower = [credit * (1 - top_step) for credit in lower]
     top = draw(st.floats(min(1.0, lower[3] + top_step), 1.0))
-    weight = st.floats(smallest_weight, 10, allow_subnormal=False)
+    alpha = draw(st.floats(smallest_weight, 1 - smallest_weight, allow_subnormal=False))
     values: dict = {
         "mode": draw(st.sampled_from(["partial", "binary"])),
-        "alpha": draw(weight),
-        "beta": draw(weight),
+        "alpha": alpha,
+        "beta": 1 - alpha,
         "stage_credits": (*lower, top),
         "security": draw(st.sampled_from(["linear", "exp"])),
         "security_gate": draw(st.sampled_from(["off", "parses", "passes"])),

@@ -164,5 +164,20 @@ def test_a_bad_setting_is_one_clear_line(field: str, value: object) -> None:
     assert field in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("alpha", "beta"), [(0.6, 0.3), (0.5, 0.6), (0.0, 0.0), (1.0, 1.0), (0.6, 0.4 + 1e-9)]
+)
+def test_weights_that_do_not_add_up_to_one_are_refused(alpha: float, beta: float) -> None:
+    with pytest.raises(RewardError, match=r"alpha \+ beta must be 1.*set both"):
+        RewardConfig(alpha=alpha, beta=beta)
+
+
+def test_every_pair_of_decimals_that_adds_up_to_one_is_accepted() -> None:
+    """Without a tolerance: a sum that is 1 on paper must be 1 in floating point, or R could exceed 1."""
+    for thousandths in range(1001):
+        config = RewardConfig(alpha=thousandths / 1000, beta=(1000 - thousandths) / 1000)
+        assert objective(world(RIGHT).outcome(), config).total == 1.0
+
+
 def test_a_yaml_list_of_credits_is_as_good_as_a_tuple() -> None:
     assert RewardConfig(stage_credits=[0, 0.2, 0.4, 0.6, 1]) == RewardConfig()  # type: ignore[arg-type]
