@@ -33,8 +33,8 @@ def dispatch(name: str, argv: list[str]) -> int:
     def command() -> None:
         if name == "ppo":
             run = settings.flag(argv, "resume")
-            for other in ("config", "out"):
-                if run and settings.flag(argv, other):
+            for other in ("config", "out", "init", "overwrite"):
+                if run and any(a == f"--{other}" or a.startswith(f"--{other}=") for a in argv):
                     raise UsageError(f"--resume {run} goes on under its own settings; leave --{other} out")
             start = resume_defaults(Path(run)) if run else None
             run_ppo(settings.parse("ppo", PPOCommand, argv, prog=prog, start=start))

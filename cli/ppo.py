@@ -1,7 +1,7 @@
 """`train.py ppo`: an SFT model and problems in, checkpoints out."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
@@ -12,20 +12,25 @@ from cli.console import Console
 from cli.errors import UsageError
 from cli.measure import measure
 from cli.problems import check_length, encode_problems, long_note, read_problems
+from cli.resume import check_changes, describe_run, version_note
 from cli.runs import PPO_FILES, create_run, write_settings
 from cli.scoring import FunctionScorer, ScheduledScorer
-from cli.settings import load_preset
+from cli.settings import load_preset, plain
+from cli.signals import StopRequest
 from data.tiny_corpus import TinyCorpusConfig
 from models.adapter import TuneConfig
+from models.errors import ModelError
 from models.policy import Policy, build_policy
 from models.precision import DeviceConfig, resolve_precision
-from ppo.checkpoint import Checkpoint, load_weights, newest_checkpoint, open_checkpoint, restore
+from ppo.checkpoint import load_weights, restore
+from ppo.checkpoint_folder import Checkpoint, newest_whole, numbered, open_checkpoint, tidy
 from ppo.config import PPOConfig
+from ppo.errors import TrainingError
 from ppo.loop import train
 from ppo.prompts import EncodedPrompt
 from ppo.rollout import Scorer as LoopScorer
-from ppo.runlog import RunLog
-from ppo.state import fresh_state
+from ppo.runlog import FILES, RunLog
+from ppo.state import TrainState, fresh_state
 from report import write_report
 from reward import RewardConfig, RewardSchedule, ScheduleConfig, Scorer
 from sandbox import Limits
@@ -54,7 +59,9 @@ class PPOCommand:
     overwrite: bool = False
     """Replace the run folder if it exists."""
     resume: Path | None = None
-    """Run folder to go on with, from its newest checkpoint and under its own settings; flags win."""
+    """Run folder to go on with, from its newest whole checkpoint and under its own settings."""
+    allow_changes: tuple[str, ...] = ()
+    """With --resume: keys that may differ from what the run was started with, such as iterations."""
     drop_long: bool = False
     """Leave problems out whose prompt is longer than max_prompt_tokens."""
     ppo: Annotated[PPOConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=PPOConfig)
@@ -70,31 +77,34 @@ def run_ppo(settings: PPOCommand) -> None:
     """Train to the last iteration. Raises one of cli.errors.USER_ERRORS."""
     _check(settings)
     out = settings.resume or settings.out
-    resumed = open_checkpoint(newest_checkpoint(out)) if settings.resume else None
+    resumed, damaged = newest_whole(out) if settings.resume else (None, [])
     policy = _build_policy(settings, resumed)
     # With --init the critic comes with the weights; in a resumed run too.
     config = replace(settings.ppo, init_value_bias=settings.ppo.init_value_bias and settings.init is None)
     prompts, note = _encode(settings.problems, settings, policy)
     validation = _encode(settings.validation, settings, policy)[0][: settings.num_validation]
-    state = fresh_state(policy, prompts, config)
+    setup = describe_run(plain(settings), policy, prompts, validation, settings.reward)
+    state = fresh_state(policy, prompts, config, setup)
     with ExitStack() as stack:
         judge = stack.enter_context(Scorer(settings.objective, limits=settings.limits))
         scorer = _loop_scorer(settings, judge)
-        if resumed is None:
-            _create_run(settings)
-        else:
-            restore(resumed, policy, state)
+        if resumed is not None:
+            check_changes(resumed.state["setup"], setup, settings.allow_changes)
+            restore(resumed, policy, state, any_base="sft" in settings.allow_changes)
             scorer.load_state_dict(state.scorer)
-            write_settings(out, replace(settings, resume=None), "ppo")  # flags given now go on to hold
+        if settings.resume is None:
+            _create_run(settings)
+        else:  # flags given now go on to hold
+            write_settings(out, replace(settings, resume=None, allow_changes=()), "ppo")
         console = stack.enter_context(Console("PPO", config.iterations))
         log = RunLog(out, console, config.iterations)
         stack.callback(log.close)
-        if resumed is not None:
-            log.truncate(resumed.state["logs"])
-            console.say(f"resuming from {resumed.path.name}")
+        for line in damaged:
+            console.say(line)
+        _rewind(out, resumed, state, config, log, console)
         console.say(f"PPO: {len(prompts)} problems, {config.batch_size} programs per iteration; {note}")
         console.say(f"best is chosen on {len(validation)} problems of {settings.validation}")
-        try:
+        with _told_where_to_go_on(out), StopRequest() as stop:
             train(
                 config,
                 policy,
@@ -103,18 +113,53 @@ def run_ppo(settings: PPOCommand) -> None:
                 evaluator=_evaluator(config, validation, judge, console),
                 log=log,
                 checkpoints=out / "checkpoints",
+                stop=stop,
             )
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"go on with: train.py ppo --resume {out}") from None
+            if state.iteration < config.iterations:
+                raise KeyboardInterrupt
         write_report(out / "report.html", runs=[out])
         best = state.best
         console.say(f"best: iteration {best['iteration']}, validation all-pass {best['all_pass']:.1%}")
 
 
+def _rewind(
+    out: Path,
+    resumed: Checkpoint | None,
+    state: TrainState,
+    config: PPOConfig,
+    log: RunLog,
+    console: Console,
+) -> None:
+    """Put the folder of a run back to where its checkpoint saw it; one without a checkpoint, to its start."""
+    if resumed is None:
+        log.truncate(dict.fromkeys(FILES, 0))
+        return
+    log.truncate(resumed.state["logs"])
+    tidy(out / "checkpoints", state.best.get("iteration"), config.keep_checkpoints)
+    console.say(f"resuming from {resumed.path.name}")
+    if note := version_note(resumed.state["versions"]):
+        console.say(note)
+
+
+@contextmanager
+def _told_where_to_go_on(out: Path) -> Iterator[None]:
+    """Name the last good checkpoint, or the way on, in whatever ends a run before its time."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"go on with: train.py ppo --resume {out}") from None
+    except (TrainingError, ModelError) as error:
+        saved = numbered(out / "checkpoints")
+        last = saved[-1] if saved else "none yet"
+        raise TrainingError(f"{error}; last good checkpoint: {last}") from error
+
+
 def _check(settings: PPOCommand) -> None:
     """Refuse settings that do not go together, before anything is loaded."""
-    if settings.sft is None and settings.resume is None:
+    if settings.sft is None:
         raise UsageError("--sft DIR is needed: the run folder of `train.py sft`, or a model folder")
+    if settings.allow_changes and settings.resume is None:
+        raise UsageError("--allow-changes goes with --resume: a new run has nothing to differ from")
     if settings.num_validation < 1:
         raise UsageError("--num-validation must be 1 or more: `best` is chosen by them")
     if settings.schedule.moves and settings.reward is not None:
@@ -126,14 +171,22 @@ def _check(settings: PPOCommand) -> None:
 def _build_policy(settings: PPOCommand, resumed: Checkpoint | None) -> Policy:
     """A fresh policy on the SFT model, with the weights of --init; those of a resumed run come later."""
     precision = resolve_precision(settings.compute)
-    # A checkpoint knows its SFT model by a relative path: a runs folder can be moved as a whole.
-    sft = resumed.sft_path if resumed else settings.sft
-    assert sft is not None  # see _check
+    sft = _sft_folder(settings, resumed)
     policy = build_policy(sft, settings.tune, precision, settings.ppo.seed)
     check_length(policy, settings.ppo.max_prompt_tokens, settings.ppo.max_new_tokens)
     if settings.init is not None and resumed is None:
         load_weights(open_checkpoint(settings.init), policy)
     return policy
+
+
+def _sft_folder(settings: PPOCommand, resumed: Checkpoint | None) -> Path:
+    """Where the SFT model is: a checkpoint knows it by a relative path, so a runs folder can be moved."""
+    assert settings.sft is not None  # see _check
+    if resumed is None or settings.sft != resume_defaults(resumed.path.parents[1]).sft:
+        return settings.sft
+    if "sft" not in settings.allow_changes:
+        resumed.check_sft()
+    return resumed.sft_path
 
 
 def _create_run(settings: PPOCommand) -> None:

@@ -69,11 +69,16 @@ def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
 
 def dump(settings: Any, section: str) -> str:
     """The settings as a preset that gives them back."""
+    return yaml.safe_dump({section: plain(settings)}, sort_keys=False)
+
+
+def plain(settings: Any) -> dict[str, Any]:
+    """The settings as plain values under the keys of a preset."""
     values = TypeAdapter(type(settings)).dump_python(settings, mode="json")
     flat: dict[str, Any] = {}
     for name, value in values.items():
         flat.update(value if _is_flat(type(settings), name) else {name: value})
-    return yaml.safe_dump({section: flat}, sort_keys=False)
+    return flat
 
 
 def _nest(kind: Any, values: Mapping[str, Any], where: str) -> dict[str, Any]:

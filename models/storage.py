@@ -94,10 +94,14 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         raise
     for path in [*partial.rglob("*"), partial]:
         _fsync(path)
+    old = target.with_name(target.name + ".old.partial")
     if target.exists():
-        shutil.rmtree(target)
+        # Moved away whole: removed file by file, it would be half a folder of the final name meanwhile.
+        shutil.rmtree(old, ignore_errors=True)
+        target.rename(old)
     partial.rename(target)
     _fsync(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -4,16 +4,15 @@ checkpoints/iteration-000100/
     adapter_model.safetensors, adapter_config.json     loads with peft on the SFT model
     model.safetensors, config.json, …                  instead, with full tuning
     value_head.safetensors    state.safetensors (optimizer)    tokenizer files
-    state.json                counters, and the sha256 of every other file
+    state.json                counters, controllers, settings, log lengths, versions
+    checksums.json            the sha256 of every other file
 checkpoints/best -> iteration-000080
 """
 
 import json
 import os
-import re
-import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,23 +25,9 @@ from models.adapter import TuneConfig
 from models.errors import ModelError
 from models.policy import Policy, build_policy, frozen_policy
 from models.precision import Precision
-from models.storage import atomic_folder, disk_errors, file_hash, load_tensors, save_tensors, weight_hash
+from models.storage import atomic_folder, disk_errors, load_tensors, save_tensors
+from ppo.checkpoint_folder import FORMAT, Checkpoint, checkpoint_name, open_checkpoint, seal, tidy
 from ppo.state import TrainState
-
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A checkpoint folder whose files were verified."""
-
-    path: Path
-    state: dict[str, Any]
-
-    @property
-    def sft_path(self) -> Path:
-        """The model folder it stands on."""
-        return (self.path / self.state["sft"]["path"]).resolve()
 
 
 def save_checkpoint(
@@ -53,83 +38,27 @@ def save_checkpoint(
     Raises:
         OSError: the disk is full or not writable; earlier checkpoints stay as they are.
     """
-    target = folder / f"iteration-{state.iteration:06d}"
+    target = folder / checkpoint_name(state.iteration)
     with atomic_folder(target) as partial:
         _save_weights(partial, policy)
         save_tensors(partial / "state.safetensors", _optimizer_tensors(policy, state.optimizer))
-        files = {file.name: file_hash(file) for file in sorted(partial.iterdir())}
         content = {
             "format": FORMAT,
             **state.to_json(),
             "logs": dict(logs),
             "sft": _sft_entry(policy, target),
             "tune": asdict(policy.tune),
-            "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
-            "files": files,
+            "versions": library_versions(),
         }
         (partial / "state.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    best = folder / f"iteration-{int(state.best.get('iteration', -1)):06d}"
-    if best.is_dir():
-        _point_best(folder, best.name)
-    _prune(folder, keep, best)
+        seal(partial)
+    tidy(folder, state.best.get("iteration"), keep)
     return target
 
 
-def open_checkpoint(path: Path) -> Checkpoint:
-    """Read and verify a checkpoint folder, or the best or else newest one of a run folder.
-
-    Raises:
-        ModelError: nothing there, a damaged or missing file, or its SFT model is missing or has changed.
-    """
-    folder = resolve_checkpoint(path)
-    try:
-        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        checkpoint, sha256 = Checkpoint(folder, state), state["sft"]["sha256"]
-        files, written_in = dict(state["files"]), state["format"]
-        sft = checkpoint.sft_path
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{folder}: damaged checkpoint (state.json); remove that folder, or use an earlier one"
-        ) from error
-    if written_in != FORMAT:
-        raise ModelError(f"{folder}: written in format {written_in}, this version reads {FORMAT}")
-    for name, digest in files.items():
-        if not (folder / name).is_file() or file_hash(folder / name) != digest:
-            raise ModelError(
-                f"{folder}: damaged checkpoint ({name}); remove that folder, or use an earlier one"
-            )
-    if not sft.is_dir():
-        raise ModelError(f"{folder}: its SFT model is missing: {sft}; put it back or train again")
-    if weight_hash(sft) != sha256:
-        raise ModelError(f"{folder}: trained on another SFT model than the one now in {sft} (hash differs)")
-    return checkpoint
-
-
-def resolve_checkpoint(path: Path) -> Path:
-    """The checkpoint folder itself, or that of a run: `best` where there is one, else the newest."""
-    if (path / "state.json").is_file():
-        return path.resolve()
-    best = path / "checkpoints" / "best"
-    if best.is_dir():
-        return best.resolve()
-    if found := numbered(path / "checkpoints"):
-        return found[-1].resolve()
-    raise ModelError(f"{path}: no checkpoint there")
-
-
-def newest_checkpoint(run: Path) -> Path:
-    """The newest checkpoint of a run folder, for going on. Raises ModelError where there is none."""
-    if found := numbered(run / "checkpoints"):
-        return found[-1]
-    raise ModelError(f"{run}: no checkpoint to resume from; start it again with --overwrite")
-
-
-def numbered(folder: Path) -> list[Path]:
-    """Complete checkpoints of a folder, oldest first."""
-    if not folder.is_dir():
-        return []
-    found = (p for p in folder.iterdir() if re.fullmatch(r"iteration-\d{6,}", p.name))
-    return sorted(found, key=lambda p: int(p.name.removeprefix("iteration-")))
+def library_versions() -> dict[str, str]:
+    """Of the libraries that decide the last digits of a result."""
+    return {name: version(name) for name in ("torch", "transformers", "peft")}
 
 
 def locate(path: Path) -> Checkpoint | Path:
@@ -156,14 +85,17 @@ def load_policy(path: Path | Checkpoint, precision: Precision) -> Policy:
     return policy
 
 
-def load_weights(checkpoint: Checkpoint, policy: Policy) -> None:
+def load_weights(checkpoint: Checkpoint, policy: Policy, *, any_base: bool = False) -> None:
     """Put the trained weights and the value head into a policy built on the same SFT model.
+
+    `any_base`: let it stand on another one, where adapters mean something else.
 
     Raises:
         ModelError: the checkpoint was tuned another way (LoRA or full, rank, alpha, layers) or on another
             SFT model.
     """
-    if policy.sft is None or policy.sft.sha256 != checkpoint.state["sft"]["sha256"]:
+    sha256 = None if policy.sft is None else policy.sft.sha256
+    if not any_base and sha256 != checkpoint.state["sft"]["sha256"]:
         raise ModelError(
             f"{checkpoint.path}: stands on another SFT model than this policy; pass its own to --sft"
         )
@@ -180,12 +112,12 @@ def load_weights(checkpoint: Checkpoint, policy: Policy) -> None:
         set_peft_model_state_dict(policy.model, tensors)
     else:
         _load_full(policy, tensors)
-    policy.value_head.linear.load_state_dict(load_tensors(checkpoint.path / "value_head.safetensors"))
+    policy.value_head.load_state_dict(load_tensors(checkpoint.path / "value_head.safetensors"))
 
 
-def restore(checkpoint: Checkpoint, policy: Policy, state: TrainState) -> None:
-    """Weights, optimizer and counters: the run goes on as if it had not stopped."""
-    load_weights(checkpoint, policy)
+def restore(checkpoint: Checkpoint, policy: Policy, state: TrainState, *, any_base: bool = False) -> None:
+    """Weights, optimizer and counters: the run goes on as if it had not stopped. As `load_weights`."""
+    load_weights(checkpoint, policy, any_base=any_base)
     tensors = load_tensors(checkpoint.path / "state.safetensors")
     slots: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
@@ -210,7 +142,7 @@ def _save_weights(folder: Path, policy: Policy) -> None:
         else:
             policy.network.save_pretrained(folder)
         policy.tokenizer.save_pretrained(folder)
-    save_tensors(folder / "value_head.safetensors", policy.value_head.linear.state_dict())
+    save_tensors(folder / "value_head.safetensors", policy.value_head.state_dict())
 
 
 def _name_base(config_file: Path, policy: Policy) -> None:
@@ -255,16 +187,3 @@ def _optimizer_tensors(policy: Policy, optimizer: torch.optim.Optimizer) -> dict
         for name, parameter in _named_parameters(policy).items()
         for slot, value in optimizer.state.get(parameter, {}).items()
     }
-
-
-def _point_best(folder: Path, name: str) -> None:
-    link = folder / "best.partial"
-    link.unlink(missing_ok=True)
-    link.symlink_to(name)
-    link.replace(folder / "best")
-
-
-def _prune(folder: Path, keep: int, best: Path) -> None:
-    for old in numbered(folder)[:-keep]:
-        if old != best:
-            shutil.rmtree(old)

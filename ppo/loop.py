@@ -46,8 +46,11 @@ def train(
     evaluator: Evaluator,
     log: RunLog,
     checkpoints: Path,
+    stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Run iterations `state.iteration` … `config.iterations`, with a checkpoint on disk throughout.
+
+    `stop` is asked after every iteration: True saves and returns early.
 
     Raises:
         TrainingError: no response could be scored, the weights do not move, or the update does not score
@@ -73,7 +76,8 @@ def train(
         state.scorer = scorer.state_dict()
         save()
 
-    while state.iteration < config.iterations:
+    stopping = stop()
+    while state.iteration < config.iterations and not stopping:
         # 1. Problems, each as often as it is to be sampled.
         drawn = state.sampler.take(config.prompts_per_iteration)
         prompts = [prompt for prompt in drawn for _ in range(config.samples_per_prompt)]
@@ -166,5 +170,7 @@ def train(
         if last or (config.eval_every and state.iteration % config.eval_every == 0):
             metrics |= validate()
         log.write(state.iteration, metrics, sample_rows(responses, verdicts, raw, stopped))
-        if last or state.iteration % config.save_every == 0 or state.best["iteration"] == state.iteration:
+        stopping = stop()
+        due = last or stopping or state.iteration % config.save_every == 0
+        if due or state.best["iteration"] == state.iteration:
             save()

@@ -33,8 +33,11 @@ class TrainState:
     """Responses sampled so far."""
     scorer: dict[str, Any] = field(default_factory=dict)
     """State of the scorer after the last completed iteration."""
-    best: dict[str, float] = field(default_factory=dict)
+    best: dict[str, Any] = field(default_factory=dict)
     """`iteration` and `all_pass` of the best validation so far."""
+    setup: dict[str, Any] = field(default_factory=dict)
+    """What the run is made of (settings, and hashes of what it reads), as flat JSON values. A checkpoint
+    keeps it for whoever resumes; it is not restored."""
 
     def follow(self, objective: str) -> None:
         """Forget what was measured of scores once they mean something else: running scale, prompt means."""
@@ -56,6 +59,7 @@ class TrainState:
             "grad_scaler": self.scaler.state_dict(),
             "scorer": self.scorer,
             "best": self.best,
+            "setup": self.setup,
         }
 
     def load_json(self, state: dict[str, Any]) -> None:
@@ -73,8 +77,10 @@ class TrainState:
         self.best = state["best"]
 
 
-def fresh_state(policy: Policy, prompts: list[EncodedPrompt], config: PPOConfig) -> TrainState:
-    """The state before the first iteration."""
+def fresh_state(
+    policy: Policy, prompts: list[EncodedPrompt], config: PPOConfig, setup: dict[str, Any] | None = None
+) -> TrainState:
+    """The state before the first iteration. `setup`: what a resume will compare itself with."""
     if config.kl_controller == "adaptive" and config.kl_coef > 0:
         kl: KLController = AdaptiveKL(config.kl_coef, config.kl_target, config.kl_horizon)
     else:
@@ -85,4 +91,5 @@ def fresh_state(policy: Policy, prompts: list[EncodedPrompt], config: PPOConfig)
         sampler=PromptSampler(prompts, config.seed),
         kl=kl,
         prompt_means=PromptMeans(config.baseline_memory),
+        setup=setup or {},
     )

@@ -12,11 +12,12 @@ from data import Problem
 from models.adapter import TuneConfig
 from models.policy import Policy, build_policy
 from models.precision import Precision
-from ppo.checkpoint import newest_checkpoint, open_checkpoint, restore
+from ppo.checkpoint import restore
+from ppo.checkpoint_folder import newest_whole, numbered
 from ppo.config import PPOConfig
 from ppo.loop import Evaluator, train
 from ppo.rollout import PlainScore
-from ppo.runlog import RunLog
+from ppo.runlog import FILES, RunLog
 from ppo.state import TrainState, fresh_state
 
 CPU = Precision(torch.device("cpu"), torch.float32)
@@ -91,6 +92,7 @@ def run(
     evaluator: Evaluator = lambda policy: {"validation/all_pass": 0.0},
     resume: bool = False,
     prepare: Callable[[Policy], None] = lambda policy: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Policy, TrainState]:
     """Train in `folder`, from the start or from its newest checkpoint, as the command line does."""
     folder.mkdir(exist_ok=True)
@@ -100,11 +102,11 @@ def run(
     state = fresh_state(policy, prompts, config)
     log = RunLog(folder, Quiet(), config.iterations)
     try:
-        if resume:
-            checkpoint = open_checkpoint(newest_checkpoint(folder))
+        checkpoint = newest_whole(folder)[0] if resume else None
+        if checkpoint is not None:
             restore(checkpoint, policy, state)
             scorer.load_state_dict(state.scorer)
-            log.truncate(checkpoint.state["logs"])
+        log.truncate(dict.fromkeys(FILES, 0) if checkpoint is None else checkpoint.state["logs"])
         train(
             config,
             policy,
@@ -113,10 +115,16 @@ def run(
             evaluator=evaluator,
             log=log,
             checkpoints=folder / "checkpoints",
+            stop=stop,
         )
     finally:
         log.close()
     return policy, state
+
+
+def newest_checkpoint(folder: Path) -> Path:
+    """Of a run, whole or not."""
+    return numbered(folder / "checkpoints")[-1]
 
 
 def metrics_of(folder: Path) -> list[dict[str, Any]]:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from loop_helpers import CPU, ToyScorer, run, toy_config
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from loop_helpers import CPU, ToyScorer, newest_checkpoint, run, toy_config
 from ppo_helpers import prompts_of, rollout, small_config
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -18,14 +20,15 @@ from models.adapter import TuneConfig
 from models.errors import ModelError
 from models.policy import Policy
 from models.storage import load_model, save_tensors
-from ppo.checkpoint import (
-    load_policy,
-    load_weights,
-    newest_checkpoint,
+from ppo.checkpoint import load_policy, load_weights, save_checkpoint
+from ppo.checkpoint_folder import (
+    CHECKSUMS,
+    DamagedCheckpoint,
+    newest_whole,
     numbered,
     open_checkpoint,
     resolve_checkpoint,
-    save_checkpoint,
+    seal,
 )
 from ppo.state import TrainState, fresh_state
 
@@ -114,12 +117,12 @@ def test_a_fully_trained_checkpoint_loads_with_plain_transformers(saved):
 
 
 def test_only_safe_files(saved):
-    """Nothing in a checkpoint needs unpickling, and state.json names and hashes every other file."""
+    """Nothing in a checkpoint needs unpickling, and checksums.json names and hashes every other file."""
     _, path = saved()
     names = {p.name for p in path.iterdir()}
     assert {p.suffix for p in path.iterdir()} <= {".safetensors", ".json", ".md", ".jinja", ".txt"}
     state = json.loads((path / "state.json").read_text())
-    assert set(state["files"]) == names - {"state.json"}
+    assert set(json.loads((path / CHECKSUMS).read_text())) == names - {CHECKSUMS}
     assert not Path(state["sft"]["path"]).is_absolute()
 
 
@@ -155,11 +158,78 @@ def test_a_damaged_file_is_named(saved, name, damage):
         open_checkpoint(path)
 
 
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), data=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+def test_no_flipped_bit_anywhere_goes_unnoticed(saved, tmp_path_factory, place, bit, data):
+    """Whatever file and place it is in, checksums.json itself included."""
+    path = saved()[1] if not hasattr(saved, "path") else saved.path
+    saved.path = path
+    file = data.draw(st.sampled_from(sorted(path.iterdir())))
+    content = file.read_bytes()
+    damaged = bytearray(content)
+    damaged[int(place * len(content))] ^= 1 << bit
+    file.write_bytes(damaged)
+    try:
+        with pytest.raises(DamagedCheckpoint):
+            open_checkpoint(path)
+    finally:
+        file.write_bytes(content)
+    open_checkpoint(path)
+
+
+def several(saved: Callable[..., tuple[Policy, Path]]) -> Path:
+    """The folder of a run with the checkpoints 1 to 4."""
+    policy, path = saved()
+    for iteration in (2, 3, 4):
+        save_checkpoint(path.parent, policy, state_of(policy, iteration), logs=LOGS, keep=9)
+    return path.parent.parent
+
+
+def test_a_damaged_newest_checkpoint_is_set_aside(saved):
+    """The one before is used; the damaged ones keep their content under another name, and are reported."""
+    run_folder = several(saved)
+    for number in (3, 4):
+        (run_folder / f"checkpoints/iteration-{number:06d}/value_head.safetensors").write_bytes(b"junk")
+    checkpoint, lines = newest_whole(run_folder)
+    assert checkpoint is not None and checkpoint.state["iteration"] == 2
+    assert ["iteration-000004" in lines[0], "iteration-000003" in lines[1], len(lines)] == [True, True, 2]
+    assert all("value_head.safetensors" in line for line in lines)
+    assert [p.name[-1] for p in numbered(run_folder / "checkpoints")] == ["1", "2"]
+    aside = run_folder / "checkpoints/iteration-000004.damaged"
+    assert (aside / "value_head.safetensors").read_bytes() == b"junk"
+    assert newest_whole(run_folder) == (checkpoint, [])
+
+
+def test_where_every_checkpoint_is_damaged_none_is_touched(saved):
+    """Nothing is set aside, nothing starts over."""
+    run_folder = several(saved)
+    for folder in numbered(run_folder / "checkpoints"):
+        (folder / "state.json").write_text("{}")
+    with pytest.raises(DamagedCheckpoint, match="iteration-000004"):
+        newest_whole(run_folder)
+    assert len(numbered(run_folder / "checkpoints")) == 4
+
+
+def test_another_format_is_no_damage(saved):
+    """A run of another version is refused whole: going on from an earlier checkpoint would lose work."""
+    run_folder = several(saved)
+    newest = run_folder / "checkpoints/iteration-000004"
+    state = json.loads((newest / "state.json").read_text())
+    (newest / "state.json").write_text(json.dumps({**state, "format": 99}))
+    seal(newest)
+    with pytest.raises(ModelError, match="format 99"):
+        newest_whole(run_folder)
+    assert newest.is_dir()
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": 1}', "\x00"])
 def test_a_damaged_state_file(saved, content):
-    """state.json that is empty, cut, or not what it should be."""
+    """state.json that is empty, cut, or not what it should be, and hashed like that."""
     _, path = saved()
     (path / "state.json").write_text(content)
+    with pytest.raises(ModelError, match=r"iteration-000001.*state\.json"):
+        open_checkpoint(path)
+    seal(path)
     with pytest.raises(ModelError, match=r"iteration-000001.*state\.json"):
         open_checkpoint(path)
 
@@ -169,7 +239,12 @@ def test_another_format_is_not_read(saved):
     _, path = saved()
     state = json.loads((path / "state.json").read_text())
     (path / "state.json").write_text(json.dumps({**state, "format": 99}))
+    seal(path)
     with pytest.raises(ModelError, match="format 99"):
+        open_checkpoint(path)
+    (path / "state.json").write_text(json.dumps({**state, "format": 1}))
+    (path / CHECKSUMS).unlink()  # earlier formats had none
+    with pytest.raises(ModelError, match="format 1,"):
         open_checkpoint(path)
 
 
@@ -181,8 +256,7 @@ def test_missing_checkpoints(tmp_path):
             load_policy(path, CPU)
         with pytest.raises(ModelError, match=path.name):
             open_checkpoint(path)
-        with pytest.raises(ModelError, match=path.name):
-            newest_checkpoint(path)
+        assert newest_whole(path) == (None, [])
 
 
 def test_a_missing_sft_model(saved, tmp_path):

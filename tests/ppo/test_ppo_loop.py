@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from loop_helpers import ToyScorer, metrics_of, run, share_of_a, toy_config
+from loop_helpers import ToyScorer, metrics_of, newest_checkpoint, run, share_of_a, toy_config
 
 import ppo.diagnostics
 import ppo.loop
 from models.precision import Precision
 from models.storage import load_tensors
-from ppo.checkpoint import newest_checkpoint, numbered, open_checkpoint
+from ppo.checkpoint_folder import numbered, open_checkpoint
 from ppo.errors import TrainingError
 
 LAST = "checkpoints/iteration-000005"

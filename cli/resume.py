@@ -1,0 +1,97 @@
+"""Going on with a run: from which checkpoint, and whether it is still the same run."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from cli.errors import UsageError
+from models.policy import Policy
+from ppo.checkpoint import library_versions
+from ppo.prompts import EncodedPrompt
+
+# Where things are, and how the command was called, say nothing of what the run is.
+_CALL = {"config", "sft", "init", "problems", "validation", "reward", "out", "overwrite", "resume"}
+_CALL |= {"allow_changes"}
+
+# Keys of what the run reads, besides its settings.
+CONTENT = ("sft", "tokenizer", "problems", "validation", "reward")
+
+
+def describe_run(
+    settings: Mapping[str, Any],
+    policy: Policy,
+    problems: Sequence[EncodedPrompt],
+    validation: Sequence[EncodedPrompt],
+    reward: str | None,
+) -> dict[str, Any]:
+    """What decides the course of a run, flat: its settings by flag name, and hashes of what it reads.
+
+    `settings`: those of the command, as plain values; `reward`: file.py:function in place of the project's.
+    """
+    described = {key: value for key, value in _flat(settings).items() if key not in _CALL}
+    return described | {
+        "sft": policy.sft.sha256 if policy.sft else None,
+        "tokenizer": _tokenizer_hash(policy.tokenizer),
+        "problems": _problems_hash(problems),
+        "validation": _problems_hash(validation),
+        "reward": _reward_hash(reward),
+    }
+
+
+def check_changes(then: Mapping[str, Any], now: Mapping[str, Any], allowed: Sequence[str]) -> None:
+    """Raise UsageError where a resumed run is not the one it was, but for the keys in `allowed`."""
+    if unknown := [key for key in allowed if key not in now]:
+        raise UsageError(
+            f"--allow-changes {unknown[0]}: no such key; keys are settings (learning_rate, "
+            f"objective.alpha, …) and {', '.join(CONTENT)}"
+        )
+    # A key that the checkpoint does not know is a setting that came later: it has its default there.
+    changed = [key for key in now if key in then and now[key] != then[key] and key not in allowed]
+    if changed:
+        key = changed[0]
+        what = (
+            f"{key}: not what it was when the run was saved"
+            if key in CONTENT
+            else f"{key} is {json.dumps(now[key])}, the run has {json.dumps(then[key])}"
+        )
+        more = f" (and {', '.join(changed[1:])})" if changed[1:] else ""
+        raise UsageError(f"{what}{more}; insist with --allow-changes {' '.join(changed)}")
+
+
+def version_note(then: Mapping[str, str]) -> str:
+    """A line for the reader where the libraries are others now; empty where they are the same."""
+    now = library_versions()
+    changed = [f"{name} {then.get(name)} -> {now[name]}" for name in now if now[name] != then.get(name)]
+    return f"libraries changed, last digits may differ: {', '.join(changed)}" if changed else ""
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return flat
+
+
+def _problems_hash(prompts: Sequence[EncodedPrompt]) -> str:
+    """Of everything that a problem is scored by, and of their order, which the sampler's place counts in."""
+    digest = hashlib.sha256()
+    for prompt in prompts:
+        digest.update(json.dumps(asdict(prompt.problem), sort_keys=True, default=str).encode())
+    return digest.hexdigest()
+
+
+def _tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
+    content = {"vocabulary": tokenizer.get_vocab(), "special": tokenizer.special_tokens_map}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _reward_hash(spec: str | None) -> str | None:
+    if spec is None:
+        return None
+    path, _, function = spec.rpartition(":")
+    return hashlib.sha256(Path(path).read_bytes() + function.encode()).hexdigest()

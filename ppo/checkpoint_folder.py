@@ -1,0 +1,173 @@
+"""Checkpoint folders on disk: found, verified, set aside when damaged, pruned.
+
+A folder has its name only once it is complete: it is filled under another one and renamed. A folder that is
+to go is renamed before it is emptied. So whatever kills the process, `iteration-N` is whole or not there.
+"""
+
+import contextlib
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.errors import ModelError
+from models.storage import file_hash, weight_hash
+
+FORMAT = 2
+CHECKSUMS = "checksums.json"
+
+
+class DamagedCheckpoint(ModelError):
+    """A file of a checkpoint is missing, or is not what was written."""
+
+    def __init__(self, folder: Path, file: str) -> None:
+        super().__init__(f"{folder}: damaged checkpoint ({file}); remove that folder, or use an earlier one")
+        self.folder, self.file = folder, file
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint folder whose files were verified."""
+
+    path: Path
+    state: dict[str, Any]
+
+    @property
+    def sft_path(self) -> Path:
+        """The model folder it stands on."""
+        return (self.path / self.state["sft"]["path"]).resolve()
+
+    def check_sft(self) -> None:
+        """Raise ModelError where the SFT model it stands on is missing, or has other weights by now."""
+        sft = self.sft_path
+        if not sft.is_dir():
+            raise ModelError(f"{self.path}: its SFT model is missing: {sft}; put it back or train again")
+        if weight_hash(sft) != self.state["sft"]["sha256"]:
+            raise ModelError(
+                f"{self.path}: trained on another SFT model than the one now in {sft} (hash differs)"
+            )
+
+
+def seal(folder: Path) -> None:
+    """Write the sha256 of every file of a checkpoint into it."""
+    hashes = {file.name: file_hash(file) for file in sorted(folder.iterdir()) if file.name != CHECKSUMS}
+    (folder / CHECKSUMS).write_text(json.dumps(hashes, indent=2) + "\n", encoding="utf-8")
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Read and verify a checkpoint folder, or the best or else newest one of a run folder.
+
+    Raises:
+        DamagedCheckpoint: a file is missing or differs from what was written, by a single byte even.
+        ModelError: nothing there, or another format; or its SFT model is missing or has changed.
+    """
+    checkpoint = read_checkpoint(resolve_checkpoint(path))
+    checkpoint.check_sft()
+    return checkpoint
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """A checkpoint folder with its own files verified; errors as for `open_checkpoint`."""
+    try:
+        hashes = dict(json.loads((folder / CHECKSUMS).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        _check_format(folder)  # earlier formats had no such file
+        raise DamagedCheckpoint(folder, CHECKSUMS) from error
+    # state.json first: nothing else means anything without it.
+    for name in sorted({"state.json", *hashes}, key=lambda name: (name != "state.json", name)):
+        if not (folder / name).is_file() or file_hash(folder / name) != hashes.get(name):
+            raise DamagedCheckpoint(folder, name)
+    return Checkpoint(folder, _check_format(folder))
+
+
+def resolve_checkpoint(path: Path) -> Path:
+    """The checkpoint folder itself, or that of a run: `best` where there is one, else the newest."""
+    if (path / "state.json").is_file():
+        return path.resolve()
+    best = path / "checkpoints" / "best"
+    if best.is_dir():
+        return best.resolve()
+    if found := numbered(path / "checkpoints"):
+        return found[-1].resolve()
+    raise ModelError(f"{path}: no checkpoint there")
+
+
+def newest_whole(run: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest checkpoint of a run that is whole, and a line for each newer one that is not.
+
+    Those are renamed `iteration-N.damaged`: the run will write their iterations again. None: no checkpoint
+    was written yet.
+
+    Raises:
+        ModelError: none is whole; or the newest whole one is in another format.
+    """
+    damaged: list[DamagedCheckpoint] = []
+    found = numbered(run / "checkpoints")
+    for folder in reversed(found):
+        try:
+            checkpoint = read_checkpoint(folder)
+        except DamagedCheckpoint as error:
+            damaged.append(error)
+            continue
+        for each in damaged:
+            _set_aside(each.folder)
+        return checkpoint, [f"{each.folder}: damaged ({each.file}); set aside" for each in damaged]
+    if damaged:
+        raise damaged[0]
+    return None, []
+
+
+def numbered(folder: Path) -> list[Path]:
+    """Checkpoints of a folder, oldest first."""
+    if not folder.is_dir():
+        return []
+    found = (p for p in folder.iterdir() if re.fullmatch(r"iteration-\d{6,}", p.name))
+    return sorted(found, key=lambda p: int(p.name.removeprefix("iteration-")))
+
+
+def tidy(folder: Path, best: int | None, keep: int) -> None:
+    """Point `best` at the checkpoint of that iteration, and remove all others but the newest `keep`."""
+    best_folder = None if best is None else folder / checkpoint_name(best)
+    if best_folder is not None and best_folder.is_dir():
+        _point_best(folder, best_folder.name)
+    for old in numbered(folder)[:-keep]:
+        if old != best_folder:
+            old.rename(old.with_name(old.name + ".partial"))
+    for leftover in folder.glob("*.partial"):
+        shutil.rmtree(leftover)
+
+
+def checkpoint_name(iteration: int) -> str:
+    """The folder name of an iteration's checkpoint."""
+    return f"iteration-{iteration:06d}"
+
+
+def _check_format(folder: Path) -> dict[str, Any]:
+    """The content of state.json. Raises ModelError where another version wrote it."""
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        written_in = state["format"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DamagedCheckpoint(folder, "state.json") from error
+    if written_in != FORMAT:
+        raise ModelError(
+            f"{folder}: written in format {written_in}, this version reads {FORMAT}; "
+            "use the version that wrote it, or train again"
+        )
+    return state
+
+
+def _point_best(folder: Path, name: str) -> None:
+    link = folder / "best.new"
+    link.unlink(missing_ok=True)
+    link.symlink_to(name)
+    link.replace(folder / "best")
+
+
+def _set_aside(folder: Path) -> None:
+    target = folder.with_name(folder.name + ".damaged")
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(target)
+    folder.rename(target)
