@@ -22,7 +22,7 @@ from models.adapter import TuneConfig
 from models.errors import ModelError
 from models.policy import Policy, build_policy
 from models.precision import DeviceConfig, resolve_precision
-from ppo.checkpoint import load_weights, restore
+from ppo.checkpoint import load_weights, restore, save_checkpoint
 from ppo.checkpoint_folder import Checkpoint, newest_whole, numbered, open_checkpoint, tidy
 from ppo.config import PPOConfig
 from ppo.errors import TrainingError
@@ -101,7 +101,10 @@ def run_ppo(settings: PPOCommand) -> None:
         stack.callback(log.close)
         for line in damaged:
             console.say(line)
-        _rewind(out, resumed, state, config, log, console)
+        if resumed is None:
+            log.truncate(dict.fromkeys(FILES, 0))  # of a run that ended before its first checkpoint
+        else:
+            _rewind(resumed, policy, state, config, log, console)
         console.say(f"PPO: {len(prompts)} problems, {config.batch_size} programs per iteration; {note}")
         console.say(f"best is chosen on {len(validation)} problems of {settings.validation}")
         with _told_where_to_go_on(out), StopRequest() as stop:
@@ -123,19 +126,19 @@ def run_ppo(settings: PPOCommand) -> None:
 
 
 def _rewind(
-    out: Path,
-    resumed: Checkpoint | None,
+    resumed: Checkpoint,
+    policy: Policy,
     state: TrainState,
     config: PPOConfig,
     log: RunLog,
     console: Console,
 ) -> None:
-    """Put the folder of a run back to where its checkpoint saw it; one without a checkpoint, to its start."""
-    if resumed is None:
-        log.truncate(dict.fromkeys(FILES, 0))
-        return
+    """Put the run folder back to where the checkpoint saw it."""
     log.truncate(resumed.state["logs"])
-    tidy(out / "checkpoints", state.best.get("iteration"), config.keep_checkpoints)
+    folder = resumed.path.parent
+    tidy(folder, state.best.get("iteration"), config.keep_checkpoints)
+    if state.setup != resumed.state["setup"]:  # changes were allowed: from now on they are the run's
+        save_checkpoint(folder, policy, state, logs=log.offsets(), keep=config.keep_checkpoints)
     console.say(f"resuming from {resumed.path.name}")
     if note := version_note(resumed.state["versions"]):
         console.say(note)

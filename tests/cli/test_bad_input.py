@@ -16,6 +16,7 @@ from small_runs import PPO, SFT, command
 from data import Problem, TestCase, write_problems
 from models import storage
 
+LONGER = ("--iterations", 4, "--allow-changes", "iterations")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -155,7 +156,8 @@ def test_overwrite_does_not_delete_what_the_run_reads(capsys, copied):
 
 def test_flags_that_do_not_fit_the_run_are_not_kept(capsys, copied):
     _, ppo = copied
-    assert "lora" in refused(capsys, "ppo", "--resume", ppo, "--lora-rank", 8, "--iterations", 3)
+    change = ["--lora-rank", 8, "--allow-changes", "lora_rank"]
+    assert "use the --tune and --lora flags" in refused(capsys, "ppo", "--resume", ppo, *change)
     assert command("ppo", "--resume", ppo) == 0
 
 
@@ -223,11 +225,11 @@ def test_a_full_disk_keeps_the_checkpoints_that_are_there(capsys, monkeypatch, c
         return real(tensors, path, *rest)
 
     monkeypatch.setattr(storage, "save_file", full)
-    assert "no space left on device" in refused(capsys, "ppo", "--resume", ppo, "--iterations", 4)
+    assert "no space left on device" in refused(capsys, "ppo", "--resume", ppo, *LONGER)
     names = sorted(path.name for path in (ppo / "checkpoints").iterdir())
     assert names == ["best", "iteration-000000", "iteration-000001", "iteration-000002"]
     monkeypatch.undo()
-    assert command("ppo", "--resume", ppo, "--iterations", 4) == 0
+    assert command("ppo", "--resume", ppo, *LONGER) == 0
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -278,9 +280,11 @@ def test_an_interrupt_leaves_a_usable_checkpoint_and_no_process(sft_run, tmp_pat
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in said and f"go on with: train.py ppo --resume {out}" in said
+    logged = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["iteration"]
+    assert (out / "checkpoints" / f"iteration-{logged:06d}").is_dir()  # the iteration under way was finished
     deadline = time.monotonic() + 10
     while any(Path(f"/proc/{pid}").exists() for pid in below) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not [pid for pid in below if Path(f"/proc/{pid}").exists()]
-    assert command("ppo", "--resume", out, "--iterations", 4) == 0
+    assert command("ppo", "--resume", out, *LONGER) == 0
     assert command("evaluate", out, "--num-problems", 2, "--max-new-tokens", 4, "--threads", 1) == 0

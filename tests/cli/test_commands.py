@@ -107,7 +107,7 @@ def test_resume_can_go_further(sft_run, ppo_run, tmp_path):
     out = tmp_path / "ppo"
     shutil.copytree(ppo_run, out, symlinks=True)
     shutil.copytree(sft_run, tmp_path / "sft")  # both were moved: the checkpoint knows the way by itself
-    assert command("ppo", "--resume", out, "--iterations", 3) == 0
+    assert command("ppo", "--resume", out, "--iterations", 3, "--allow-changes", "iterations") == 0
     assert command("ppo", "--resume", out) == 0  # and three iterations are what the run has now
     assert rows(out / "metrics.jsonl")[-1]["iteration"] == 3
     assert "iterations: 3" in (out / "config.yaml").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from models.adapter import TuneConfig
 from models.policy import Policy, build_policy
 from models.precision import Precision
 from ppo.checkpoint import restore
-from ppo.checkpoint_folder import newest_whole, numbered
+from ppo.checkpoint_folder import newest_whole, numbered, tidy
 from ppo.config import PPOConfig
 from ppo.loop import Evaluator, train
 from ppo.rollout import PlainScore
@@ -36,6 +36,17 @@ class Quiet:
 def share_of_a(program: str) -> float | None:
     """1 for a response of nothing but a."""
     return program.count("a") / max(1, len(program))
+
+
+def sometimes_faulty(program: str) -> float | None:
+    """The same, but some programs cannot be scored."""
+    return None if program.startswith("b") else share_of_a(program)
+
+
+def by_weights(policy: Policy) -> dict[str, float]:
+    """A validation that depends on the weights, and so tells one run from another."""
+    total = sum(p.detach().double().abs().sum() for p in policy.trainable().values())
+    return {"validation/all_pass": float(total % 1)}
 
 
 class ToyScorer:
@@ -106,6 +117,7 @@ def run(
         if checkpoint is not None:
             restore(checkpoint, policy, state)
             scorer.load_state_dict(state.scorer)
+            tidy(folder / "checkpoints", state.best.get("iteration"), config.keep_checkpoints)
         log.truncate(dict.fromkeys(FILES, 0) if checkpoint is None else checkpoint.state["logs"])
         train(
             config,

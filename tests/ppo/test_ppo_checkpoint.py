@@ -229,6 +229,13 @@ def test_a_damaged_state_file(saved, content):
     (path / "state.json").write_text(content)
     with pytest.raises(ModelError, match=r"iteration-000001.*state\.json"):
         open_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "\x00"])
+def test_a_state_file_of_nonsense_that_was_hashed_like_that(saved, content):
+    """Nor does a file that matches its checksum have to make sense."""
+    _, path = saved()
+    (path / "state.json").write_text(content)
     seal(path)
     with pytest.raises(ModelError, match=r"iteration-000001.*state\.json"):
         open_checkpoint(path)

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from loop_helpers import ToyScorer, metrics_of, newest_checkpoint, run, share_of_a, toy_config
+from loop_helpers import (
+    ToyScorer,
+    by_weights,
+    metrics_of,
+    newest_checkpoint,
+    run,
+    share_of_a,
+    sometimes_faulty,
+    toy_config,
+)
 
 import ppo.diagnostics
 import ppo.loop
@@ -67,16 +76,6 @@ FULL_STATE = {
     "lr_warmup": 2,
     "missing_eos_penalty": 0.1,
 }
-
-
-def sometimes_faulty(program: str) -> float | None:
-    return None if program.startswith("b") else share_of_a(program)
-
-
-def by_weights(policy):
-    """A validation that depends on the weights, and so tells one run from another."""
-    total = sum(p.detach().double().abs().sum() for p in policy.trainable().values())
-    return {"validation/all_pass": float(total % 1)}
 
 
 @pytest.mark.parametrize("tune", ["lora", "full"])

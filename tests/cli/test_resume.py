@@ -1,0 +1,206 @@
+"""`train.py ppo --resume`: the same run or an error that names the key; stopped, damaged and killed runs."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from small_runs import PPO, command
+
+from cli.errors import UsageError
+from cli.resume import check_changes
+from cli.signals import StopRequest
+from data import load_problems, write_problems
+
+ROOT = Path(__file__).resolve().parents[2]
+LAST = "checkpoints/iteration-000002"
+WEIGHTS = ("adapter_model.safetensors", "value_head.safetensors", "state.safetensors")
+
+
+@pytest.fixture
+def copied(sft_run, ppo_run, tmp_path) -> Path:
+    """A copy of a finished run of two iterations beside a copy of its SFT run."""
+    shutil.copytree(sft_run, tmp_path / "sft")
+    shutil.copytree(ppo_run, tmp_path / "ppo", symlinks=True)
+    return tmp_path / "ppo"
+
+
+def refused(capsys, run: Path, *arguments: object) -> str:
+    """Resume a run in a way that must fail cleanly; what was said."""
+    capsys.readouterr()
+    assert command("ppo", "--resume", run, *arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and said.count("\n") == 1, said
+    return said
+
+
+def same(run: Path, other: Path, *names: str) -> None:
+    for name in names:
+        assert (run / name).read_bytes() == (other / name).read_bytes(), name
+
+
+CHANGED = {
+    ("--learning-rate", "0.01"): "learning_rate is 0.01, the run has 0.001",
+    ("--iterations", "9"): "iterations is 9, the run has 2",
+    ("--objective.alpha", "0.7"): "objective.alpha is 0.7, the run has 0.6",
+    ("--limits.cpu-seconds", "1"): "limits.cpu_seconds",
+    ("--dtype", "bfloat16"): 'dtype is "bfloat16"',
+    ("--seed", "5", "--gamma", "0.9"): "(and seed); insist with --allow-changes gamma seed",
+    ("--problems", "tiny/validation"): "problems: not what it was",
+    ("--validation", "tiny/rl"): "validation: not what it was",
+}
+
+
+@pytest.mark.parametrize("flags", CHANGED, ids=lambda flags: flags[0])
+def test_what_changed_is_named(capsys, ppo_run, flags):
+    before = (ppo_run / "config.yaml").read_bytes()
+    said = refused(capsys, ppo_run, *flags)
+    assert CHANGED[flags] in said and "insist with --allow-changes" in said
+    assert (ppo_run / "config.yaml").read_bytes() == before
+
+
+def test_an_edited_config_file_is_a_change_too(capsys, copied):
+    text = (copied / "config.yaml").read_text()
+    (copied / "config.yaml").write_text(text.replace("temperature: 0.7", "temperature: 0.8"))
+    assert "temperature is 0.8, the run has 0.7" in refused(capsys, copied)
+
+
+def test_problems_sft_model_tokenizer_and_reward_are_compared_by_content(capsys, sft_run, tmp_path):
+    """The same names, another content."""
+    problems, reward, sft = tmp_path / "problems.jsonl", tmp_path / "mine.py", tmp_path / "sft"
+    shutil.copytree(sft_run, sft)
+    rows = [
+        {"id": str(n), "prompt": f"Print {n}.", "tests": [{"input": "", "output": f"{n}"}]} for n in "123"
+    ]
+    problems.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    reward.write_text("def score(pairs):\n    return [len(p) / 100 for _, p in pairs]\n")
+    out = tmp_path / "run"
+    made = ["--sft", sft, "--out", out, "--problems", problems, "--reward", f"{reward}:score", *PPO]
+    assert command("ppo", *made, "--iterations", 1) == 0
+
+    original = problems.read_bytes()
+    loaded = load_problems(problems)
+    write_problems(problems, [*loaded[1:], loaded[0]])  # another order: the sampler would draw others
+    assert "problems: not what it was" in refused(capsys, out)
+    problems.write_bytes(original)
+    reward.write_text("def score(pairs):\n    return [1.0 for _ in pairs]\n")
+    assert "reward: not what it was" in refused(capsys, out)
+    assert command("ppo", "--resume", out, "--allow-changes", "reward") == 0
+
+    config = sft / "model" / "tokenizer_config.json"
+    content = json.loads(config.read_text())
+    config.write_text(json.dumps({**content, "eos_token": "<|pad|>"}))
+    assert "tokenizer: not what it was" in refused(capsys, out)
+    config.write_text(json.dumps(content))
+
+    weights = sft / "model" / "model.safetensors"
+    damaged = bytearray(weights.read_bytes())
+    damaged[-3] ^= 1
+    weights.write_bytes(damaged)
+    assert "hash differs" in refused(capsys, out)
+    assert command("ppo", "--resume", out, "--allow-changes", "sft") == 0
+
+
+def test_insisting_names_keys_that_exist(capsys, ppo_run, tmp_path):
+    assert "no such key" in refused(capsys, ppo_run, "--allow-changes", "learning_speed")
+    assert command("ppo", "--sft", tmp_path, "--allow-changes", "seed") == 2
+    assert "goes with --resume" in capsys.readouterr().err
+
+
+def test_an_allowed_change_holds_from_then_on(capsys, copied):
+    """It is what the run is compared with later, and is in its config.yaml."""
+    allowed = ["--allow-changes", "iterations", "learning_rate"]
+    assert command("ppo", "--resume", copied, "--iterations", 3, "--learning-rate", 0.01, *allowed) == 0
+    assert "learning_rate: 0.01" in (copied / "config.yaml").read_text()
+    assert "allow_changes: []" in (copied / "config.yaml").read_text()
+    assert command("ppo", "--resume", copied) == 0
+    assert "the run has 0.01" in refused(capsys, copied, "--learning-rate", 0.001)
+
+
+def test_only_what_both_know_is_compared():
+    """A setting that came with a later version is no change; each changed key needs its own permission."""
+    check_changes({"a": 1}, {"a": 1, "new": 5}, [])
+    check_changes({"a": 1, "b": 2}, {"a": 3, "b": 4}, ["a", "b"])
+    with pytest.raises(UsageError, match=r"^b is 4, the run has 2; insist with --allow-changes b$"):
+        check_changes({"a": 1, "b": 2}, {"a": 3, "b": 4}, ["a"])
+
+
+def test_a_damaged_newest_checkpoint_costs_one_iteration(capsys, copied, ppo_run):
+    file = copied / LAST / "value_head.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    assert command("ppo", "--resume", copied) == 0
+    said = capsys.readouterr().out
+    assert "iteration-000002: damaged (value_head.safetensors)" in said
+    assert "resuming from iteration-000001" in said
+    same(copied, ppo_run, "metrics.jsonl", "samples.jsonl", *(f"{LAST}/{name}" for name in WEIGHTS))
+    assert (copied / f"{LAST}.damaged").is_dir()
+
+
+def test_a_run_without_a_checkpoint_starts_over(copied, ppo_run):
+    """It was killed before its first one: its settings are there, so nothing has to be typed again."""
+    shutil.rmtree(copied / "checkpoints")
+    (copied / "metrics.jsonl").write_text('{"iteration": 0, "half')
+    assert command("ppo", "--resume", copied) == 0
+    same(copied, ppo_run, "metrics.jsonl", *(f"{LAST}/{name}" for name in WEIGHTS))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_and_the_second_interrupts(capfd, number):
+    before = signal.getsignal(number)
+    with StopRequest() as stop:
+        assert not stop()
+        os.kill(os.getpid(), number)
+        assert stop()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+            time.sleep(1)
+    assert signal.getsignal(number) is before
+    assert capfd.readouterr().err.count("stopping after this iteration") == 1
+
+
+def start(*arguments: object) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "train.py", "ppo", *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_equals_straight_through(sft_run, tmp_path):
+    """SIGKILL at 20 random moments, every third during a save; each time resumed. The final weights,
+    optimizer state, metrics and samples are those of a run that nothing interrupted, to the byte."""
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    settings = [*PPO, "--iterations", 60, "--eval-every", 7, "--num-validation", 4]
+    assert command("ppo", "--sft", sft_run, "--out", straight, *settings) == 0
+    draw = random.Random(0)
+    kills, arguments = 0, ["--sft", sft_run, "--out", killed, *settings]
+    while kills < 20:
+        process = start(*arguments)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("PPO:"):
+                break
+        arguments = ["--resume", killed]
+        time.sleep(draw.uniform(0.0, 1.5))
+        if kills % 3 == 2:
+            while process.poll() is None and not list((killed / "checkpoints").glob("*.partial")):
+                time.sleep(0.0002)
+        assert process.poll() is None, "the run ended before it was killed 20 times"
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        kills += 1
+    assert command("ppo", "--resume", killed) == 0
+    names = [f"checkpoints/iteration-000060/{name}" for name in WEIGHTS]
+    same(killed, straight, "metrics.jsonl", "samples.jsonl", *names)
