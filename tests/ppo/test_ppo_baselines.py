@@ -6,12 +6,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from loop_helpers import ToyScorer, metrics_of, run, share_of_a, toy_config
+from loop_helpers import ToyScorer, metrics_of, newest_checkpoint, run, share_of_a, toy_config
 from ppo_helpers import normal, ragged, seeds
 
 from ppo.advantages import gae, whiten
 from ppo.baselines import PromptMeans, leave_one_out
-from ppo.checkpoint import newest_checkpoint, open_checkpoint
+from ppo.checkpoint_folder import open_checkpoint
 
 F64 = torch.float64
 
