@@ -3,7 +3,7 @@
 Three forms are recognised by their content, never by the file's name: this project's JSONL, the v2.0 JSON
 prompt file of SecureCodeRL, and APPS-shaped rows (question, inputs, outputs, solution or solutions) as
 JSONL or one JSON list. Anything a problem cannot be made from is a DataError of one line that names file and
-line. This module does not judge how outputs are compared (reward/compare.py does) and runs no program.
+line. This module compares no outputs (reward/compare.py does) and runs no program.
 """
 
 import json
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from data.comparison import parse_comparison
 from data.fields import RowError, check_encodable, identifier_at, kind, list_at, optional_at, text_at
 from data.rows import RowsError, rows
 
@@ -199,7 +200,7 @@ def _from_own(row: dict[str, Any]) -> Problem:
         difficulty=optional_at(row, "difficulty"),
         source=optional_at(row, "source"),
         split=optional_at(row, "split"),
-        compare=text_at(row, "compare") if "compare" in row else "lines",
+        compare=_compare(row),
     )
 
 
@@ -218,6 +219,7 @@ def _from_v2(row: dict[str, Any]) -> Problem:
         prompt=text_at(row, "prompt"),
         tests=tests,
         difficulty=optional_at(row, "difficulty"),
+        compare=_compare(row),
     )
 
 
@@ -233,7 +235,20 @@ def _from_apps(row: dict[str, Any]) -> Problem:
         difficulty=optional_at(row, "difficulty"),
         source=optional_at(row, "source"),
         split=optional_at(row, "split"),
+        compare=_compare(row),
     )
+
+
+def _compare(row: dict[str, Any]) -> str:
+    """How outputs are compared: `lines` where a row does not say."""
+    if "compare" not in row:
+        return "lines"
+    text = text_at(row, "compare")
+    try:
+        parse_comparison(text)
+    except ValueError as error:
+        raise RowError(f"'compare': {error}") from None
+    return text
 
 
 def _pairs(row: dict[str, Any]) -> list[tuple[Any, Any]]:

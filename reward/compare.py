@@ -5,8 +5,8 @@
                         output's end do not count; everything else does, a leading blank line and indentation
                         too
     tokens              the same words, however they are spaced and broken into lines
-    float[:ABS,REL]     as tokens, but two finite decimal numbers a, b are equal when
-                        |a - b| <= max(ABS, REL * max(|a|, |b|)); ABS = REL = 1e-6 unless given
+    float(ABS, REL)     as tokens, but two finite decimal numbers a, b are equal when
+                        |a - b| <= max(ABS, REL * max(|a|, |b|)); plain float is float(1e-6, 1e-6)
 
 Every policy is reflexive and symmetric. Three mistakes of published judges are impossible by construction:
 truncating to the shorter output (a prefix then passes), comparing sets (a permutation then passes), and a
@@ -19,11 +19,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
-NAMES = ("lines", "exact", "tokens", "float")
-DEFAULT_TOLERANCE = 1e-6  # absolute or relative, the usual tolerance of contest judges
+from data.comparison import Comparison, parse_comparison
 
 # What counts as a number under `float`. Narrower than Python's float(): no "nan", "inf", "1_000" or digits of
 # other scripts, so each of these equals only itself, byte for byte.
@@ -34,20 +32,8 @@ class RewardError(ValueError):
     """A problem or a setting that no program can be scored against; never a property of the program."""
 
 
-@dataclass(frozen=True)
-class Policy:
-    """One way to compare outputs. The tolerances are read by `float` only."""
-
-    name: str = "lines"
-    absolute: float = DEFAULT_TOLERANCE
-    relative: float = DEFAULT_TOLERANCE
-
-    def __post_init__(self) -> None:
-        if self.name not in NAMES:
-            raise RewardError(f"unknown comparison {self.name!r}: one of {', '.join(NAMES)}")
-        for tolerance in (self.absolute, self.relative):
-            if not (math.isfinite(tolerance) and tolerance >= 0):
-                raise RewardError(f"a tolerance must be a finite number >= 0, not {tolerance!r}")
+class Policy(Comparison):
+    """One way to compare outputs; made by `parse_policy`."""
 
     def matches(self, actual: bytes, expected: bytes) -> bool:
         """Whether the two outputs are equal under this policy; the order of the arguments does not matter."""
@@ -92,18 +78,8 @@ def lines(output: bytes) -> list[bytes]:
 
 @lru_cache(maxsize=1024)
 def parse_policy(text: str) -> Policy:
-    """``"lines"``, ``"float"``, ``"float:1e-9,0"``... -> Policy. Raises RewardError on anything else."""
-    if not isinstance(text, str):
-        raise RewardError(f"a comparison is named by a string, not {text!r}")
-    name, colon, tolerances = text.partition(":")
-    if not colon:
-        return Policy(name)
-    if name != "float":
-        raise RewardError(f"unknown comparison {text!r}: only float takes tolerances (float:ABS,REL)")
+    """``"lines"``, ``"float"``, ``"float(1e-9, 0)"``... -> Policy. Raises RewardError on anything else."""
     try:
-        absolute, relative = (float(part) for part in tolerances.split(","))
-    except ValueError:
-        raise RewardError(
-            f"unknown comparison {text!r}: write float:ABS,REL, for example float:1e-6,1e-6"
-        ) from None
-    return Policy(name, absolute, relative)
+        return Policy(*parse_comparison(text))
+    except ValueError as error:
+        raise RewardError(str(error)) from None

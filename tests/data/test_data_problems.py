@@ -55,6 +55,12 @@ def test_own_rows_load(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("row", [OWN, APPS, V2_ROW])
+def test_a_row_of_any_form_may_declare_its_comparison(tmp_path, row):
+    (problem,) = load_problems(write(tmp_path / "p.jsonl", {**row, "compare": "float(1e-9, 0)"}))
+    assert problem.compare == "float(1e-9, 0)"
+
+
 def test_the_v2_prompt_file_loads(tmp_path):
     path = tmp_path / "prompts.json"
     path.write_text(v2(V2_ROW, {**V2_ROW, "problem_id": "x"}), encoding="utf-8")
@@ -132,6 +138,10 @@ BAD_ROWS = {
     "v2 with fewer inputs": ({**V2_ROW, "test_cases": {"inputs": [], "outputs": ["1"]}}, "0 inputs but 1"),
     "v2 with cases as a list": ({**V2_ROW, "test_cases": []}, "'test_cases' is a list"),
     "v2 with another count": ({**V2_ROW, "num_tests": 5}, "num_tests is 5 but there are 1"),
+    "an unknown comparison": ({**OWN, "compare": "set"}, "'compare': unknown comparison 'set'"),
+    "a tolerance below 0": ({**OWN, "compare": "float(-1, 0)"}, "finite numbers >= 0"),
+    "apps with an unknown comparison": ({**APPS, "compare": "float:1,2"}, "unknown comparison"),
+    "v2 with a null comparison": ({**V2_ROW, "compare": None}, "'compare' is null"),
     "v2 without id": (without(V2_ROW, "problem_id"), "'problem_id' is missing"),
 }
 
@@ -245,7 +255,7 @@ problems = st.builds(
     difficulty=st.none() | filled,
     source=st.none() | filled,
     split=st.none() | filled,
-    compare=st.just("lines") | filled,
+    compare=st.sampled_from(["lines", "exact", "tokens", "float", "float(1e-9, 0)"]),
 )
 
 
@@ -269,6 +279,7 @@ UNWRITABLE = {
     "no tests": [Problem("p", "x", ())],
     "an id twice": [Problem("p", "x", (TestCase("", ""),))] * 2,
     "half a surrogate": [Problem("p", "\ud800", (TestCase("", ""),))],
+    "an unknown comparison": [Problem("p", "x", (TestCase("", ""),), compare="set")],
     "a list for a tuple": [Problem("p", "x", [TestCase("", "")])],
 }
 

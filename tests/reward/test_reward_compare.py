@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from reward import Policy, RewardError, parse_policy
 
-POLICIES = ("lines", "exact", "tokens", "float", "float:0,0", "float:0.5,0", "float:0,1e-3")
+POLICIES = ("lines", "exact", "tokens", "float", "float(0,0)", "float(0.5,0)", "float(0, 1e-3)")
 
 # output, expected, and the policies under which they are equal ("all" or names)
 TABLE = [
@@ -75,15 +75,15 @@ def test_table(output: bytes, expected: bytes, equal: str) -> None:
 @pytest.mark.parametrize(
     ("policy", "output", "equal"),
     [
-        ("float:0,0", b"100.0", True),
-        ("float:0,0", b"100.0000001", False),
-        ("float:0.5,0", b"100.5", True),
-        ("float:0.5,0", b"100.51", False),
-        ("float:0,1e-3", b"99.9", True),
-        ("float:0,1e-3", b"99.8", False),
+        ("float(0,0)", b"100.0", True),
+        ("float(0,0)", b"100.0000001", False),
+        ("float(0.5,0)", b"100.5", True),
+        ("float(0.5,0)", b"100.51", False),
+        ("float(0, 1e-3)", b"99.9", True),
+        ("float(0, 1e-3)", b"99.8", False),
         ("float", b"100.0001", True),  # relative 1e-6
         ("float", b"100.001", False),
-        ("float: 2e-3 , 0", b"100.001", True),
+        ("float( 2e-3 , 0 )", b"100.001", True),
     ],
 )
 def test_tolerances_are_absolute_then_relative(policy: str, output: bytes, equal: bool) -> None:
@@ -113,7 +113,7 @@ def test_comparison_is_symmetric(policy: str, one: bytes, other: bytes) -> None:
 @given(st.floats(1e-3, 1e3), st.floats(-2e-3, 2e-3))
 def test_float_tolerance_is_symmetric_near_its_edge(value: float, shift: float) -> None:
     one, other = repr(value).encode(), repr(value * (1 + shift)).encode()
-    matches = parse_policy("float:0,1e-3").matches
+    matches = parse_policy("float(0, 1e-3)").matches
     assert matches(one, other) == matches(other, one)
 
 
@@ -134,16 +134,18 @@ def test_no_prefix_and_no_extra_line_passes(lines: list[bytes], policy: str) -> 
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "line", "Lines", "lines:1,2", "tokens:", None, 3),
-        *("float:", "float:1", "float:1,2,3", "float:a,b", "float:-1,0", "float:nan,0", "float:inf,0"),
+        *("", "line", "Lines", "lines ", "lines(1,2)", "tokens()", None, 3),
+        *("float()", "float(1)", "float(1,2,3)", "float(a,b)", "float(-1,0)", "float(nan,0)", "float(inf,0)"),
+        *("float(1,2", "float:1,2", "float(1e-6,)", "float(1,2)\n"),
     ],
 )
 def test_an_unknown_policy_is_an_error(text: object) -> None:
-    with pytest.raises(RewardError):
+    with pytest.raises(RewardError, match=r"comparison|tolerances") as error:
         parse_policy(text)  # type: ignore[arg-type]
+    assert repr(text) in str(error.value)
 
 
 def test_policies_parse_to_their_fields() -> None:
     assert parse_policy("lines") == Policy("lines")
     assert parse_policy("float") == Policy("float", 1e-6, 1e-6)
-    assert parse_policy("float:1e-9,0") == Policy("float", 1e-9, 0.0)
+    assert parse_policy("float(1e-9, 0)") == Policy("float", 1e-9, 0.0)
