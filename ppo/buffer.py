@@ -35,6 +35,8 @@ class RolloutBuffer:
     """(B, T)"""
     returns: Tensor
     """(B, T) targets of the critic"""
+    weights: Tensor | None = None
+    """(B, T) credit per token in the policy loss; None: all weigh the same"""
 
     def __len__(self) -> int:
         return self.response_ids.shape[0]
@@ -46,16 +48,21 @@ class RolloutBuffer:
 
     def rows(self, index: Tensor) -> "RolloutBuffer":
         """The rows at `index`, in its order."""
-        return RolloutBuffer(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+        return RolloutBuffer(**{name: x[index] for name, x in self._tensors().items()})
 
     def trimmed(self) -> "RolloutBuffer":
         """The same rows without columns that are padding in all of them; work for nothing otherwise."""
         kept = int(self.prompt_mask.sum(dim=1).max())
         length = max(1, int(self.response_mask.sum(dim=1).max()))
         start = self.prompt_ids.shape[1] - kept
-        prompts = {name: getattr(self, name)[:, start:] for name in ("prompt_ids", "prompt_mask")}
-        others = {f.name: getattr(self, f.name)[:, :length] for f in fields(self) if f.name not in prompts}
-        return replace(self, **prompts, **others)
+        cut = {
+            name: x[:, start:] if name in ("prompt_ids", "prompt_mask") else x[:, :length]
+            for name, x in self._tensors().items()
+        }
+        return replace(self, **cut)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {f.name: x for f in fields(self) if (x := getattr(self, f.name)) is not None}
 
     def minibatches(self, size: int, generator: torch.Generator) -> Iterator["RolloutBuffer"]:
         """One epoch in random order; `size` divides the buffer."""

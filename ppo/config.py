@@ -68,6 +68,13 @@ class PPOConfig:
     whiten_advantages: bool = True
     """Shift and scale advantages to mean 0 and variance 1 over the whole rollout."""
 
+    error_line_weight: float = 1.0
+    """Weight of the tokens of the line that raised, in responses that did worse than expected; the others'
+    shrink so that the sum stays. 1: off. Raise it (2 to 5) when crashes are many and programs long."""
+    mask_unexecuted: bool = False
+    """Weight 0 for tokens of lines that a traceback proves were never reached: they did not change the score.
+    They stay in the response as GAE and the critic see it."""
+
     # --- update ---
     epochs: int = 2
     """Passes over the rollout."""
@@ -124,7 +131,7 @@ class PPOConfig:
         check_ranges(
             self,
             positive="temperature kl_target kl_horizon reward_clip clip_range clip_range_high "
-            "value_clip_range target_kl max_ratio adam_eps max_grad_norm",
+            "value_clip_range target_kl error_line_weight max_ratio adam_eps max_grad_norm",
             not_negative="kl_coef missing_eos_penalty value_coef entropy_coef learning_rate "
             "value_learning_rate lr_warmup critic_warmup weight_decay eval_every seed",
             at_least_one="iterations prompts_per_iteration samples_per_prompt max_prompt_tokens "
@@ -157,6 +164,11 @@ class PPOConfig:
     def uses_critic(self) -> bool:
         """Whether values come from the value head, which is trained then."""
         return self.baseline == "critic"
+
+    @property
+    def uses_credit(self) -> bool:
+        """Whether some tokens of a failed program may weigh more than others."""
+        return self.error_line_weight != 1.0 or self.mask_unexecuted
 
     @property
     def lam_advantage(self) -> float:

@@ -22,6 +22,7 @@ from ppo.baselines import baseline_values
 from ppo.buffer import RolloutBuffer
 from ppo.checkpoint import save_checkpoint
 from ppo.config import PPOConfig
+from ppo.credit import credit_weights
 from ppo.diagnostics import check_moved, check_rollout_gap, rollout_metrics, sample_rows
 from ppo.kl import kl_estimate
 from ppo.losses import explained_variance
@@ -129,12 +130,13 @@ def train(
         explained = explained_variance(values, returns, mask)
         if config.whiten_advantages:
             advantages = whiten(advantages, mask)
+        weights = credit_weights(config, responses, verdicts, advantages, mask, policy.tokenizer.decode)
 
         # 7. Update: critic and, once that is warm, policy.
         train_policy = state.iteration >= config.critic_warmup
         learning_rate = set_learning_rates(state.optimizer, config, state.iteration)
         buffer = RolloutBuffer(
-            *responses.tokens[:3], mask, old_logprobs, ref_logprobs, values, advantages, returns
+            *responses.tokens[:3], mask, old_logprobs, ref_logprobs, values, advantages, returns, weights
         )
         with log.phase("update"):
             trained = update(

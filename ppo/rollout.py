@@ -18,7 +18,7 @@ class Score(Protocol):
     """What a scorer says of one program. `reward.Reward` is one; `PlainScore` is another.
 
     A Score may also have a `record`: a mapping of JSON values, the same in every run with the same seed, that
-    samples.jsonl keeps.
+    samples.jsonl keeps; and `tracebacks`, from which `ppo.credit` learns where the program failed.
     """
 
     @property

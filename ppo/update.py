@@ -187,6 +187,7 @@ def minibatch_loss(
         mask,
         config.clip_range,
         clip_high=config.clip_range_high,
+        weights=batch.weights,
         denominator=denominator,
     )
     critic_loss, critic = value_loss(

@@ -109,6 +109,11 @@ class Reward:
     record: dict[str, Any]  # the outcome as JSON, to judge again later; nothing in it depends on the clock
     outcome: Outcome
 
+    @property
+    def tracebacks(self) -> tuple[tuple[int | None, int] | None, ...]:
+        """Where the program failed, run by run: what token-level credit reads."""
+        return self.outcome.tracebacks
+
 
 def objective(outcome: Outcome, config: RewardConfig) -> Reward:
     """R of one outcome under one configuration: R = alpha * R_func + beta * R_sec."""

@@ -20,6 +20,7 @@ from typing import Any
 from reward.compare import RewardError
 from reward.functional import Stage
 from reward.security import NOT_PARSED, SCAN_STATUSES, Finding, Scan, ScanStatus, Trick
+from reward.traceback import compiler_line, failed_lines
 from sandbox import Report, Run, Status
 
 VERSION = 2  # of the record that to_dict writes; raised when a fact is added or means something else
@@ -41,6 +42,8 @@ class Verdict:
     stdout_sha256: str  # of all of it, so that stored outputs can be told apart
     stdout: str = ""  # the first PREVIEW_BYTES, unreadable bytes escaped; for people, not for comparing
     error: str = ""  # last line of standard error, if the run was not clean
+    top_line: int | None = None  # of a traceback: the line of the module's own code, and ...
+    error_line: int | None = None  # ... the innermost line of the program
 
     def __post_init__(self) -> None:
         if self.status not in _STATUSES:
@@ -91,6 +94,20 @@ class Outcome:
     @property
     def all_passed(self) -> bool:
         return self.passed == self.num_tests
+
+    @property
+    def tracebacks(self) -> tuple[tuple[int | None, int] | None, ...]:
+        """(top line, innermost line) for every run, None for one that ended without a traceback.
+
+        Of a program that does not compile: the line that the compiler names, as the one entry.
+        """
+        if not self.compiles:
+            line = compiler_line(self.error)
+            return () if line is None else ((None, line),)
+        return tuple(
+            None if verdict.error_line is None else (verdict.top_line, verdict.error_line)
+            for verdict in self.verdicts
+        )
 
     @property
     def stage(self) -> Stage:
@@ -178,6 +195,7 @@ def is_pass(run: Run, expected: bytes, matches: Callable[[bytes, bytes], bool]) 
 def _verdict(run: Run, expected: bytes, matches: Callable[[bytes, bytes], bool]) -> Verdict:
     chance = run.status in _CHANCE
     stdout = b"" if chance else run.stdout
+    top_line, error_line = failed_lines(run.stderr) if run.status is Status.CRASH else (None, None)
     return Verdict(
         status=run.status.value,
         passed=is_pass(run, expected, matches),
@@ -185,6 +203,8 @@ def _verdict(run: Run, expected: bytes, matches: Callable[[bytes, bytes], bool])
         stdout_sha256=hashlib.sha256(stdout).hexdigest(),
         stdout=stdout[:PREVIEW_BYTES].decode("utf-8", "backslashreplace"),
         error="" if chance or run.status is Status.OK else _last_line(run.stderr),
+        top_line=top_line,
+        error_line=error_line,
     )
 
 

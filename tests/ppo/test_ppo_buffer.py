@@ -1,6 +1,6 @@
 """Minibatches and micro-batches read every row once and lose nothing but padding."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import torch
 from hypothesis import given
@@ -15,7 +15,7 @@ def random_buffer(prompt_lengths: list[int], response_lengths: list[int], seed: 
     prompt_mask = ragged(prompt_lengths, max(prompt_lengths) + 1).flip(1)
     response_mask = ragged(response_lengths, max(response_lengths) + 2)
     rows = torch.arange(len(prompt_lengths))[:, None] * 1000
-    numbers = [normal(response_mask.shape, seed + i) for i in range(5)]
+    numbers = [normal(response_mask.shape, seed + i) for i in range(6)]
     return RolloutBuffer(
         rows + torch.arange(prompt_mask.shape[1]),
         prompt_mask,
@@ -74,3 +74,5 @@ def test_rows_keep_every_field_together():
     picked = buffer.rows(torch.tensor([2, 0]))
     for f in fields(buffer):
         assert torch.equal(getattr(picked, f.name), getattr(buffer, f.name)[[2, 0]])
+    plain = replace(buffer, weights=None)
+    assert plain.rows(torch.tensor([2, 0])).trimmed().weights is None

@@ -97,6 +97,8 @@ def test_what_a_record_holds() -> None:
                 "stdout_sha256": hashlib.sha256(long).hexdigest(),
                 "stdout": "a" * 200,
                 "error": "",
+                "top_line": None,
+                "error_line": None,
             },
             {
                 "status": "crash",
@@ -105,6 +107,8 @@ def test_what_a_record_holds() -> None:
                 "stdout_sha256": hashlib.sha256(b"\xff").hexdigest(),
                 "stdout": "\\xff",
                 "error": "Error: x",
+                "top_line": None,
+                "error_line": None,
             },
         ],
     }
