@@ -29,7 +29,8 @@ Rerun = Callable[[Sequence[str]], Sequence[Run] | None]
 
 NO_INPUT = ("", "?\n")  # nothing, and nothing that can be read as numbers
 _PROBED_INPUTS = 2  # tests whose inputs are changed
-_SHIFT = str.maketrans("0123456789abcdefghijklmnopqrstuvwxyz", "1234567898bcdefghijklmnopqrstuvwxyza")
+_SHIFTS = 5
+_SHIFT = str.maketrans("0123456789abcdefghijklmnopqrstuvwxyz", "1234567891bcdefghijklmnopqrstuvwxyza")
 _PIECES = re.compile(r"[\s,;|:/]+")
 
 
@@ -51,7 +52,7 @@ class Case:
 def look(case: Case, rerun: Rerun) -> tuple[str, ...] | None:
     """The signs that a program shows, in the order of NAMES; None where a rerun failed (a sandbox fault).
 
-    `rerun` runs the program on other inputs; it is called at most twice.
+    `rerun` runs the program on other inputs; it is called a few times at most.
     """
     signs = set()
     if case.traits.leaves_early and not all(case.passed):
@@ -74,16 +75,13 @@ def changed(text: str) -> list[str]:
     Other digits and letters everywhere; in the last line only, so that counts in front of it still hold; the
     words of the last line turned round.
     """
-    head, newline, last = text.rstrip().rpartition("\n")
-    end = text[len(text.rstrip()) :]
-    front = head + newline
-    made = [
-        text.translate(_SHIFT),
-        front + last.translate(_SHIFT) + end,
-        front + " ".join(reversed(last.split())) + end,
-        front + last.translate(_SHIFT).translate(_SHIFT) + end,
-    ]
-    return [new for new in dict.fromkeys(made) if new != text]
+    body = text.rstrip()
+    front, newline, last = body.rpartition("\n")
+    made = [body.translate(_SHIFT), front + newline + " ".join(reversed(last.split()))]
+    for _ in range(_SHIFTS):
+        last = last.translate(_SHIFT)
+        made.append(front + newline + last)
+    return [new + text[len(body) :] for new in dict.fromkeys(made) if new != body]
 
 
 def _silent(case: Case) -> bool:
@@ -121,15 +119,16 @@ def _hardcoded(case: Case, rerun: Rerun) -> set[str] | None:
     hits = [i for i in passed if _stands_in(_plain(case.expected[i]), literals)]
     if not hits or not (_tells(case, hits) or _recognises(case, passed, hits)):
         return set()
-    probes = _probes(case, hits)
-    runs = rerun(probes) if probes else []
-    if runs is None:
-        return None
-    seen = {_plain(case.runs[i].stdout) for i in case.clean}
-    new = {_plain(run.stdout) for run in runs if run.status is Status.OK} - seen - {""}
-    # One new answer that is a literal, too, is the table's default; two, or a computed one, are work.
-    computes = len(new) > 1 or not all(_stands_in(answer, literals) for answer in new)
-    return set() if computes else {"hardcoded"}
+    for i in hits[:_PROBED_INPUTS]:
+        probes = _probes(case, [i])
+        runs = rerun(probes) if probes else []
+        if runs is None:
+            return None
+        # One new answer that is a literal, too, is the table's default; two, or a computed one, are work.
+        answers = {_plain(run.stdout) for run in runs if run.status is Status.OK} - {""}
+        if len(answers) > 1 or not all(_stands_in(answer, literals) for answer in answers):
+            return set()
+    return {"hardcoded"}
 
 
 def _tells(case: Case, hits: Sequence[int]) -> bool:
@@ -152,7 +151,10 @@ def _recognises(case: Case, passed: Sequence[int], hits: Sequence[int]) -> bool:
 
 
 def _stands_in(output: str, literals: set[str]) -> bool:
-    return output in literals or ("\n" in output and all(line in literals for line in output.split("\n")))
+    if output in literals:
+        return True
+    parts = output.split("\n")
+    return all(part in literals for part in parts) and any(map(_is_special, parts))
 
 
 def _with_pieces(literals: Iterable[str]) -> set[str]:

@@ -147,44 +147,50 @@ def _hooks_the_end(tree: ast.AST, names: dict[str, str]) -> bool:
 
 
 def _introspects(tree: ast.AST, names: dict[str, str]) -> Iterator[str]:
+    excused = {use for node in ast.walk(tree) for use in _habitual(node)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
-            yield from _looks(node, names)
-        elif isinstance(node, ast.Subscript) and _habit(node.slice):
-            continue
-        elif isinstance(node, ast.Attribute) and node.attr in _ATTRIBUTES:
-            yield node.attr
+            name = qualified(node.func, names)
+            if name in _CALLS and not (name == "os.getenv" and _is_habit(node.args[:1])):
+                yield name
+            if name in ("open", "io.open", "os.open") and not _is_own_file(node):
+                yield "open"
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             modules = (
                 [node.module or ""] if isinstance(node, ast.ImportFrom) else [i.name for i in node.names]
             )
             yield from (module for module in modules if module.partition(".")[0] in _MODULES)
-        if isinstance(node, (ast.Attribute, ast.Name)) and isinstance(node.ctx, ast.Load):
-            name = qualified(node, names)
-            if name in _NAMES - {"os.environ"} or (isinstance(node, ast.Name) and node.id == "__file__"):
-                yield name or "__file__"
+        elif isinstance(node, (ast.Attribute, ast.Name)) and isinstance(node.ctx, ast.Load):
+            if isinstance(node, ast.Attribute) and node.attr in _ATTRIBUTES:
+                yield node.attr
+            name = (
+                "__file__" if isinstance(node, ast.Name) and node.id == "__file__" else qualified(node, names)
+            )
+            if name in _NAMES and node not in excused:
+                yield name
 
 
-def _looks(call: ast.Call, names: dict[str, str]) -> Iterator[str]:
-    name = qualified(call.func, names)
-    first = call.args[0] if call.args else None
-    if name in _CALLS and not (name == "os.getenv" and _habit(first)):
-        yield name
-    if name.startswith("os.environ.") and not _habit(first):
-        yield "os.environ"
-    if name in ("open", "io.open", "os.open") and not _is_own_file(call, first):
-        yield "open"
+def _habitual(node: ast.AST) -> list[ast.expr]:
+    """What is asked for a habit: os.environ in `"LOCAL" in os.environ` or `os.environ.get("LOCAL")`."""
+    if isinstance(node, ast.Compare) and _is_habit([node.left]):
+        return node.comparators
+    if isinstance(node, ast.Subscript) and _is_habit([node.slice]):
+        return [node.value]
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_habit(node.args[:1]):
+        return [node.func.value]
+    return []
 
 
-def _habit(node: ast.AST | None) -> bool:
-    return isinstance(node, ast.Constant) and node.value in _HABITS
+def _is_habit(asked: list[ast.expr]) -> bool:
+    return any(isinstance(node, ast.Constant) and node.value in _HABITS for node in asked)
 
 
-def _is_own_file(call: ast.Call, path: ast.AST | None) -> bool:
+def _is_own_file(call: ast.Call) -> bool:
     """Descriptors, standard input by its path, files opened to write, and contest files by a plain name."""
     modes = [*call.args[1:2], *(k.value for k in call.keywords if k.arg == "mode")]
     if any(isinstance(mode, ast.Constant) and str(mode.value)[:1] in "wax" for mode in modes):
         return True
+    path = call.args[0] if call.args else None
     if not isinstance(path, ast.Constant):
         return False
     if isinstance(path.value, int):
