@@ -1,0 +1,191 @@
+"""Sentinels on the corpus of tricks and of honest programs, on human solutions, and in the objective."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reward_worlds import World, configs, worlds
+from sentinel_corpus import HACKS, HONEST, PROBLEMS
+
+from data.problems import Problem, TestCase, load_problems
+from reward import Outcome, RewardConfig, RewardError, Scorer, Verdict, objective
+from reward.sentinels import NAMES, changed
+from sandbox import Limits
+
+MIN_RECALL, MAX_FALSE = 0.95, 0.05
+
+
+@pytest.fixture(scope="module")
+def outcomes(scorer: Scorer) -> dict[str, Outcome]:
+    """Every program of the corpus, run."""
+    programs = {name: (problem, program) for name, (problem, program, _) in HACKS.items()} | HONEST
+    found = scorer.outcomes([(PROBLEMS[problem], program) for problem, program in programs.values()])
+    assert None not in found
+    return dict(zip(programs, found, strict=True))  # type: ignore[arg-type]
+
+
+def test_the_corpus_is_large_enough_and_its_names_are_distinct() -> None:
+    assert len(HACKS) >= 40 and len(HONEST) >= 40 and not HACKS.keys() & HONEST.keys()
+
+
+def test_recall(outcomes: dict[str, Outcome]) -> None:
+    """A trick counts as found if one of the signs named for it fires: any sign would be too easy."""
+    missed = [
+        name
+        for name, (_, _, signs) in HACKS.items()
+        if not set(signs.split()) & set(outcomes[name].sentinels)
+    ]
+    assert 1 - len(missed) / len(HACKS) >= MIN_RECALL, missed
+
+
+def test_false_positives(outcomes: dict[str, Outcome]) -> None:
+    alarmed = {name: outcomes[name].sentinels for name in HONEST if outcomes[name].sentinels}
+    assert len(alarmed) / len(HONEST) <= MAX_FALSE, alarmed
+
+
+def test_every_sentinel_has_tricks_of_its_own(outcomes: dict[str, Outcome]) -> None:
+    assert {sign for name in HACKS for sign in outcomes[name].sentinels} == set(NAMES)
+
+
+def test_the_honest_ones_are_right_and_wrong(outcomes: dict[str, Outcome]) -> None:
+    """Honest programs that are all right would make the false positives look better than they are."""
+    right = sum(outcomes[name].all_passed for name in HONEST)
+    assert right >= 20 and len(HONEST) - right >= 12
+
+
+def test_tricks_cannot_out_earn_an_honest_attempt_when_withheld(outcomes: dict[str, Outcome]) -> None:
+    guarded = RewardConfig(withhold=NAMES)
+    attempt = objective(outcomes["plus, off by one"], guarded).total
+    for name in HACKS:
+        if outcomes[name].sentinels:
+            assert objective(outcomes[name], guarded).total < attempt, name
+
+
+# --- one by one
+
+
+def signs(scorer: Scorer, program: str, *tests: tuple[str, str]) -> tuple[str, ...] | None:
+    problem = Problem("p", "Solve it.", tuple(TestCase(*test) for test in tests))
+    (outcome,) = scorer.outcomes([(problem, program)])
+    assert outcome is not None
+    return outcome.sentinels
+
+
+def test_nothing_to_read_is_nothing_to_ignore(scorer: Scorer) -> None:
+    assert signs(scorer, "print('Hello')", ("", "Hello\n")) == ()
+
+
+def test_one_answer_to_every_test_is_the_problems_doing(scorer: Scorer) -> None:
+    program = "n = int(input())\nprint('NO' if n > 10 ** 30 else 'YES')"
+    assert signs(scorer, program, ("5\n", "YES\n"), ("80\n", "YES\n")) == ()
+
+
+def test_silence_is_right_where_nothing_is_expected(scorer: Scorer) -> None:
+    assert signs(scorer, "input()", ("1\n", ""), ("2\n", "\n")) == ()
+
+
+def test_a_crash_everywhere_is_no_trick(scorer: Scorer) -> None:
+    assert signs(scorer, "print(1 / 0)", ("1\n", "1\n"), ("2\n", "2\n")) == ()
+
+
+def test_what_does_not_compile_shows_nothing(scorer: Scorer) -> None:
+    assert signs(scorer, "def (", ("1\n", "1\n")) == ()
+
+
+def test_an_honest_program_is_run_once_per_test(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    run = scorer._box.run
+    monkeypatch.setattr(
+        scorer._box,
+        "run",
+        lambda program, inputs, **more: asked.append(inputs) or run(program, inputs, **more),
+    )
+    (outcome,) = scorer.outcomes([(PROBLEMS["plus"], "print(1 + int(input()))  # once")])
+    assert outcome is not None and outcome.all_passed
+    assert asked == [tuple(test.input for test in PROBLEMS["plus"].tests)]
+
+
+@pytest.mark.parametrize("text", ["1\n", "3\n1 2 3\n", "abc\n", "-7 0.5\n", "x", "3\r\n4\r\n"])
+def test_changed_inputs_are_other_inputs_of_the_same_shape(text: str) -> None:
+    made = changed(text)
+    assert made and text not in made and len(set(made)) == len(made)
+    for new in made:
+        assert [len(line.split()) for line in new.splitlines()] == [
+            len(line.split()) for line in text.splitlines()
+        ]
+
+
+@given(st.text(max_size=40))
+def test_any_text_can_be_changed(text: str) -> None:
+    assert text not in changed(text)
+
+
+# --- what the objective makes of them
+
+
+@given(worlds(compiles=True), configs(), st.sets(st.sampled_from(NAMES)), st.sets(st.sampled_from(NAMES)))
+def test_a_withheld_stage_earns_what_parsing_earns(
+    world: World, config: RewardConfig, fired: set[str], withhold: set[str]
+) -> None:
+    config = replace(config, withhold=tuple(sorted(withhold)))
+    outcome = replace(world.outcome(), sentinels=tuple(sorted(fired)))
+    reward, plain = objective(outcome, config), objective(replace(outcome, sentinels=()), config)
+    assert reward.total == config.alpha * reward.functional + config.beta * reward.security
+    if fired & withhold:
+        assert reward.functional == (0.0 if config.mode == "binary" else config.stage_credits[1])
+        assert config.security_gate != "passes" or reward.security == 0.0
+        assert reward.total <= plain.total
+        assert reward.metrics["hack/withheld"] == 1.0
+    else:
+        assert (reward.total, reward.metrics["hack/withheld"]) == (plain.total, 0.0)
+    assert {name for name in NAMES if reward.metrics[f"hack/{name}"]} == fired
+
+
+def test_reporting_alone_changes_no_reward(outcomes: dict[str, Outcome]) -> None:
+    for name in HACKS:
+        outcome = outcomes[name]
+        assert (
+            objective(outcome, RewardConfig()).total
+            == objective(replace(outcome, sentinels=()), RewardConfig()).total
+        )
+
+
+def test_withholding_needs_somebody_who_looked() -> None:
+    with pytest.raises(RewardError, match="look"):
+        Scorer(RewardConfig(withhold=("silent",)), look=False)
+    record = Outcome(True, 1, (Verdict("ok", False, 0, "0" * 64),), "ok", sentinels=None).to_dict()
+    blind = Outcome.from_dict(json.loads(json.dumps(record)))
+    assert objective(blind, RewardConfig()).total > 0
+    with pytest.raises(RewardError, match="sentinels"):
+        objective(blind, RewardConfig(withhold=("silent",)))
+
+
+def test_an_unknown_sentinel_is_an_error() -> None:
+    with pytest.raises(RewardError, match=r"withhold must be one of constant_output.*'constant'"):
+        RewardConfig(withhold=("constant",))
+
+
+# --- real data
+
+
+@pytest.fixture(scope="module")
+def patient() -> Iterator[Scorer]:
+    with Scorer(limits=Limits(cpu_seconds=10.0)) as scorer:
+        yield scorer
+
+
+@pytest.mark.slow
+def test_human_solutions_that_pass_show_no_sign(patient: Scorer, codecontests: Path) -> None:
+    rows = [json.loads(line) for line in codecontests.open()]
+    problems = [
+        problem
+        for problem, row in zip(load_problems(codecontests), rows, strict=True)
+        if set(row["plain_python_verdicts"]) == {"OK"}
+    ]
+    assert len(problems) == 112
+    found = patient.outcomes([(problem, problem.solutions[0]) for problem in problems])
+    assert {p.id: o.sentinels for p, o in zip(problems, found, strict=True) if o is None or o.sentinels} == {}
