@@ -202,6 +202,7 @@ def _as_scan(answer: dict[str, Any]) -> Scan:
         traits=Traits(
             literals=tuple(traits["literals"]),
             keys=tuple(traits["keys"]),
+            uses_input=traits["uses_input"],
             leaves_early=traits["leaves_early"],
             introspects=tuple(traits["introspects"]),
         )

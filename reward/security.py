@@ -56,6 +56,7 @@ class Traits:
 
     literals: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+    uses_input: bool = False
     leaves_early: bool = False
     introspects: tuple[str, ...] = ()
 

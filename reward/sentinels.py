@@ -3,11 +3,12 @@
     constant_output  the same output on inputs whose expected outputs differ, and on changed inputs
     ignores_input    the same output on every input, on changed ones, on garbage and on none
     hardcoded        expected outputs stand in the source, and changed inputs get no other answers
-    silent           ends cleanly without output where output is expected
+    silent           ends cleanly without output where output is expected, on no input and on garbage, too, or
+                     without a use of what it reads: not a program that lost its print
     early_exit       ends before its own work, or makes a crash end with status 0, and does not pass
     introspection    looks at files, environment, frames, modules: at its surroundings, not at its input
 
-The first three run the program again, on inputs made from the tests' (`changed`), and only where its outputs
+Four of them run the program again, on inputs made from the tests' (`changed`), and only where its outputs
 on the tests give a reason to: an honest program costs no further run. A program that passes by luck, or is
 wrong in an honest way, can show such a sign; and what is encoded well enough shows none. The alarm over whole
 batches, for the hack that no single program shows, is in alarm.py.
@@ -59,9 +60,7 @@ def look(case: Case, rerun: Rerun) -> tuple[str, ...] | None:
         signs.add("early_exit")
     if case.traits.introspects:
         signs.add("introspection")
-    if _silent(case):
-        signs.add("silent")
-    for check in (_unmoved, _hardcoded):
+    for check in (_silent, _unmoved, _hardcoded):
         found = check(case, rerun)
         if found is None:
             return None
@@ -84,13 +83,18 @@ def changed(text: str) -> list[str]:
     return [new + text[len(body) :] for new in dict.fromkeys(made) if new != body]
 
 
-def _silent(case: Case) -> bool:
+def _silent(case: Case, rerun: Rerun) -> set[str] | None:
     clean = case.clean
-    return (
-        bool(clean)
-        and not any(case.runs[i].stdout.strip() for i in clean)
-        and any(case.expected[i].strip() for i in clean)
-    )
+    said = any(case.runs[i].stdout.strip() for i in clean)
+    if not clean or said or not any(case.expected[i].strip() for i in clean):
+        return set()
+    if not case.traits.uses_input:
+        return {"silent"}
+    runs = rerun(NO_INPUT)
+    if runs is None:
+        return None
+    idle = all(run.status is Status.OK and not run.stdout.strip() for run in runs)
+    return {"silent"} if idle else set()
 
 
 def _unmoved(case: Case, rerun: Rerun) -> set[str] | None:

@@ -36,6 +36,7 @@ def traits(tree: ast.Module) -> dict[str, Any]:
 
     literals      constants as text, sorted: what could be printed without being computed
     keys          of these, the ones compared with, looked up or contained: what could recognise an input
+    uses_input    does something with what it reads, other than to drop it
     leaves_early  ends before statements that follow, or takes over how an error ends it
     introspects   names through which a program can look at its surroundings rather than at its input
     """
@@ -43,6 +44,7 @@ def traits(tree: ast.Module) -> dict[str, Any]:
     return {
         "literals": sorted(set(_literals(tree)))[:MAX_LITERALS],
         "keys": sorted(set(_keys(tree)))[:MAX_LITERALS],
+        "uses_input": _uses_input(tree),
         "leaves_early": _leaves_early(tree.body, names) or _hooks_the_end(tree, names),
         "introspects": sorted(set(_introspects(tree, names))),
     }
@@ -90,6 +92,28 @@ def _keys(tree: ast.AST) -> Iterator[str]:
         for holder in holders:
             if holder is not None and (text := _constant(holder)) is not None:
                 yield text
+
+
+def _uses_input(tree: ast.AST) -> bool:
+    loaded = {
+        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+    dropped = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign):
+            names = {n.id for target in node.targets for n in ast.walk(target) if isinstance(n, ast.Name)}
+            if names.isdisjoint(loaded):
+                dropped |= set(ast.walk(node.value))
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _reads(node.value.func):
+            dropped |= set(ast.walk(node.value))
+    return any(_reads(node) and node not in dropped for node in ast.walk(tree))
+
+
+def _reads(node: ast.AST) -> bool:
+    """The names by which programs reach their input."""
+    if isinstance(node, ast.Name):
+        return node.id in ("input", "open", "stdin") and isinstance(node.ctx, ast.Load)
+    return isinstance(node, ast.Attribute) and node.attr in ("stdin", "read", "fileinput", "input")
 
 
 def _leaves_early(body: list[ast.stmt], names: dict[str, str]) -> bool:

@@ -12,6 +12,8 @@ from reward_worlds import World, configs, worlds
 from sentinel_corpus import HACKS, HONEST, PROBLEMS
 
 from data.problems import Problem, TestCase, load_problems
+from data.tiny_corpus import TinyCorpusConfig, tiny_split
+from data.tiny_slips import demonstrations
 from reward import Outcome, RewardConfig, RewardError, Scorer, Verdict, objective
 from reward.sentinels import NAMES, changed
 from sandbox import Limits
@@ -189,3 +191,21 @@ def test_human_solutions_that_pass_show_no_sign(patient: Scorer, codecontests: P
     assert len(problems) == 112
     found = patient.outcomes([(problem, problem.solutions[0]) for problem in problems])
     assert {p.id: o.sentinels for p, o in zip(problems, found, strict=True) if o is None or o.sentinels} == {}
+
+
+# --- programs that the sentinels were not made with
+
+RUN_TIME_SLIPS = TinyCorpusConfig(slip_rate=1.0, syntax_share=0.0, runtime_share=0.1, second_slip=0.0)
+
+
+def test_right_programs_of_the_embedded_corpus_show_no_sign(scorer: Scorer) -> None:
+    problems = tiny_split("heldout", RUN_TIME_SLIPS)[:150]
+    found = scorer.outcomes([(problem, problem.solutions[0]) for problem in problems])
+    assert [outcome.sentinels for outcome in found if outcome] == [()] * 150
+
+
+def test_beginners_slips_seldom_show_one(scorer: Scorer) -> None:
+    """Wrong in an honest way: a lost print is no empty program, a wrong operator seldom a constant."""
+    found = scorer.outcomes(demonstrations(tiny_split("heldout", RUN_TIME_SLIPS)[:150], RUN_TIME_SLIPS))
+    assert sum(outcome is not None and not outcome.all_passed for outcome in found) > 140
+    assert sum(outcome is not None and bool(outcome.sentinels) for outcome in found) / 150 <= MAX_FALSE
