@@ -87,7 +87,8 @@ def run_ppo(settings: PPOCommand) -> None:
     state = fresh_state(policy, prompts, config, setup)
     with ExitStack() as stack:
         judge = stack.enter_context(Scorer(settings.objective, limits=settings.limits))
-        scorer = _loop_scorer(settings, judge)
+        console = stack.enter_context(Console("PPO", config.iterations))
+        scorer = _loop_scorer(settings, judge, console)
         if resumed is not None:
             check_changes(resumed.state["setup"], setup, settings.allow_changes)
             restore(resumed, policy, state, any_base="sft" in settings.allow_changes)
@@ -96,7 +97,6 @@ def run_ppo(settings: PPOCommand) -> None:
             _create_run(settings)
         else:  # flags given now go on to hold
             write_settings(out, replace(settings, resume=None, allow_changes=()), "ppo")
-        console = stack.enter_context(Console("PPO", config.iterations))
         log = RunLog(out, console, config.iterations)
         stack.callback(log.close)
         for line in damaged:
@@ -212,10 +212,11 @@ def _encode(source: str, settings: PPOCommand, policy: Policy) -> tuple[list[Enc
     return prompts, long_note(long, len(problems), limit, drop_long=settings.drop_long)
 
 
-def _loop_scorer(settings: PPOCommand, judge: Scorer) -> LoopScorer:
+def _loop_scorer(settings: PPOCommand, judge: Scorer, console: Console) -> LoopScorer:
     if settings.reward is not None:
         return FunctionScorer(settings.reward)
-    return ScheduledScorer(judge, RewardSchedule(settings.objective, settings.schedule))
+    schedule = RewardSchedule(settings.objective, settings.schedule)
+    return ScheduledScorer(judge, schedule, progress=console.advance, say=console.say)
 
 
 def _evaluator(

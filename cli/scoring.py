@@ -2,8 +2,8 @@
 
 import importlib.util
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from cli.errors import UsageError
 from data import Problem
 from ppo.rollout import PlainScore, Score
-from reward import RewardSchedule, Scorer
+from reward import HackAlarm, RewardSchedule, Scorer, objective
 
 
 @dataclass
@@ -20,25 +20,37 @@ class ScheduledScorer:
 
     scorer: Scorer
     schedule: RewardSchedule
+    progress: Callable[[int], None] = lambda done: None
+    """Hears how many programs of a rollout are scored."""
+    say: Callable[[str], None] = lambda text: None
+    """Tells a person that the alarm went off."""
+    alarm: HackAlarm = field(default_factory=HackAlarm)
 
     def __call__(self, pairs: Sequence[tuple[Problem, str]], iteration: int) -> Sequence[Score | None]:
         """One reward per pair, in order; None where the sandbox failed."""
-        outcomes = self.scorer.outcomes(pairs)
+        outcomes = self.scorer.outcomes(pairs, self.progress)
         rewards = self.schedule.rewards(outcomes, iteration)
         self.schedule.observe(iteration, outcomes)
-        return rewards
+        # One yardstick over the whole run, whatever the schedule makes of it.
+        judged = [None if o is None else objective(o, self.schedule.config) for o in outcomes]
+        batch = self.alarm.observe(judged, [len(program) for _, program in pairs])
+        if batch.get("hack/alarm"):
+            self.say("alarm: R rises while programs get shorter and no more of them pass: read some samples")
+        # A number of the whole batch is the same for each of its programs, so its mean is itself.
+        return [None if r is None else replace(r, metrics=r.metrics | batch) for r in rewards]
 
     def objective(self, iteration: int) -> str:
         """What is rewarded in an iteration; see `reward.schedule`."""
         return self.schedule.active(iteration)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps of the schedule."""
-        return self.schedule.state_dict()
+        """What a checkpoint keeps of the schedule and of the alarm."""
+        return {"schedule": self.schedule.state_dict(), "alarm": self.alarm.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self.schedule.load_state_dict(state)
+        """Go on from a checkpoint. Raises RewardError if that was under another objective."""
+        self.schedule.load_state_dict(state["schedule"])
+        self.alarm.load_state_dict(state["alarm"])
 
 
 class FunctionScorer:

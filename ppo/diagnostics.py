@@ -51,13 +51,12 @@ def rollout_metrics(responses: Responses, verdicts: Sequence[Score | None]) -> d
 
 
 def sample_rows(
-    responses: Responses, verdicts: Sequence[Score | None], scores: Tensor, stopped: Tensor
+    responses: Responses, verdicts: Sequence[Score | None], stopped: Tensor
 ) -> list[dict[str, Any]]:
     """What samples.jsonl keeps of every response: text, program, verdict and reward."""
     rows = []
-    scored = zip(verdicts, scores.tolist(), stopped.tolist(), strict=True)
-    for prompt, text, (program, offset), (verdict, score, stop) in zip(
-        responses.prompts, responses.texts, responses.programs, scored, strict=True
+    for prompt, text, (program, offset), verdict, stop in zip(
+        responses.prompts, responses.texts, responses.programs, verdicts, stopped.tolist(), strict=True
     ):
         rows.append(
             {
@@ -66,7 +65,7 @@ def sample_rows(
                 "program": program,
                 "offset": offset,
                 "ended": stop,
-                "score": None if verdict is None else score,
+                "score": None if verdict is None else float(verdict.total),
                 "group": None if verdict is None else verdict.group,
                 "verdict": None if verdict is None else dict(getattr(verdict, "record", {})),
             }

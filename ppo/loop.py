@@ -97,7 +97,7 @@ def train(
 
         # 3. Scores. A missing one is a fault of the scorer's, not a bad program: its row is masked out.
         state.follow(scorer.objective(state.iteration))
-        with log.phase("score"):
+        with log.phase("score", len(prompts)):
             verdicts = scorer(responses.pairs(), state.iteration)
         metrics = rollout_metrics(responses, verdicts)
         scored = torch.tensor([v is not None for v in verdicts], device=policy.device)  # (B,)
@@ -171,7 +171,7 @@ def train(
         last = state.iteration == config.iterations
         if last or (config.eval_every and state.iteration % config.eval_every == 0):
             metrics |= validate()
-        log.write(state.iteration, metrics, sample_rows(responses, verdicts, raw, stopped))
+        log.write(state.iteration, metrics, sample_rows(responses, verdicts, stopped))
         stopping = stop()
         due = last or stopping or state.iteration % config.save_every == 0
         if due or state.best["iteration"] == state.iteration:

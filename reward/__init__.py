@@ -4,6 +4,7 @@ Facts first (`Outcome`), weights later (`objective`): see outcome.py and objecti
 part that runs anything; the others are functions of their arguments.
 """
 
+from reward.alarm import HackAlarm
 from reward.analyser import Analyser
 from reward.compare import Policy, RewardError, parse_policy
 from reward.cwe import CweWeights
@@ -18,6 +19,7 @@ __all__ = [
     "Analyser",
     "CweWeights",
     "Finding",
+    "HackAlarm",
     "Outcome",
     "Policy",
     "Reward",

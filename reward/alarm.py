@@ -1,8 +1,8 @@
 """The alarm for the hack that no single program shows: short, valid, wrong programs.
 
-A policy that cannot solve its problems can still raise its mean reward by writing less: what is shorter parses
-more often, and parsing is paid. It ends with the empty program, which runs cleanly and earns R = 0.64. Over
-iterations that looks like this: R rises, programs shrink, and the share that passes all tests does not rise.
+A policy that cannot solve its problems can still raise its mean reward by writing less: what is shorter
+parses more often, and parsing is paid. It ends with the empty program, which runs cleanly and earns R = 0.64.
+Over iterations: R rises, programs shrink, and the share that passes all tests does not rise.
 
 `HackAlarm` keeps the mean of R, length and All-P over a window of the last iterations, and two windows of the
 past to hold it against: the one with the longest programs, and the one with the highest All-P.
@@ -43,7 +43,7 @@ class HackAlarm:
         self._best: Level | None = None
 
     def observe(self, rewards: Sequence[Reward | None], lengths: Sequence[int]) -> dict[str, float]:
-        """Metrics of one iteration's batch: the alarm (0 or 1), and the share of short, valid, wrong programs.
+        """Metrics of an iteration: the alarm (0 or 1), and the share of short, valid, wrong programs.
 
         `lengths`: characters of each program. Programs that could not be scored are left out.
         """
@@ -82,7 +82,9 @@ class HackAlarm:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
         self._recent = [Level(**level) for level in state["recent"]]
-        self._longest, self._best = (Level(**state[key]) if state[key] else None for key in ("longest", "best"))
+        self._longest, self._best = (
+            Level(**state[key]) if state[key] else None for key in ("longest", "best")
+        )
 
 
 def _is_hack(then: Level, now: Level) -> bool:

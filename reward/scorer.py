@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
@@ -34,7 +34,7 @@ from reward.security import NOT_PARSED, Scan, mark_given
 from sandbox import Limits, Report, Run, Sandbox
 
 Key = tuple[bytes, tuple[TestCase, ...], str, str]
-Progress = Callable[[int, int], None]
+Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -92,22 +92,23 @@ class Scorer:
             self._stack = stack.pop_all()
 
     def outcomes(
-        self, pairs: Iterable[tuple[Problem, str]], progress: Progress = lambda done, total: None
+        self, pairs: Iterable[tuple[Problem, str]], progress: Progress = lambda done: None
     ) -> list[Outcome | None]:
         """What happened to each program, in order; None where the sandbox itself failed, retried or not.
 
-        `progress(done, total)` is called here, as often as one of the distinct programs is done.
+        `progress(done)` is called in this thread, with the number of pairs that are done.
         """
         jobs = [_job(problem, program) for problem, program in pairs]  # all checks before the first run
+        often = Counter(job.key for job in jobs)
         with self._lock:
             known = {job.key: self._cache.get(job.key) for job in jobs}
         new = {job.key: job for job in jobs if known[job.key] is None}
         running = {self._threads.submit(self._outcome, job): key for key, job in new.items()}
         try:
-            progress(len(known) - len(running), len(known))
-            for done, future in enumerate(as_completed(running), len(known) - len(running) + 1):
+            progress(done := sum(often[key] for key in known.keys() - new.keys()))
+            for future in as_completed(running):
                 known[running[future]] = future.result()
-                progress(done, len(known))
+                progress(done := done + often[running[future]])
         finally:
             for future in running:  # after an error the rest of the batch is of no use
                 future.cancel()
@@ -115,7 +116,7 @@ class Scorer:
         return [known[job.key] for job in jobs]
 
     def score(
-        self, pairs: Iterable[tuple[Problem, str]], progress: Progress = lambda done, total: None
+        self, pairs: Iterable[tuple[Problem, str]], progress: Progress = lambda done: None
     ) -> list[Reward | None]:
         """The reward of each program under this scorer's configuration, in order; None for a fault."""
         found = self.outcomes(pairs, progress)

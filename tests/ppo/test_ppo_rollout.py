@@ -169,8 +169,10 @@ def test_metrics_leave_faults_out_and_count_them(make_policy):
     with pytest.raises(TrainingError, match="could be scored"):
         rollout_metrics(responses, [None] * 8)
     stopped = torch.zeros(8, dtype=torch.bool)
-    rows = sample_rows(responses, verdicts, torch.arange(8.0), stopped)
-    assert [row["score"] for row in rows[:3]] == [0.0, None, 2.0] and rows[1]["verdict"] is None
+    verdicts[0] = PlainScore(0.1)
+    rows = sample_rows(responses, verdicts, stopped)
+    # The scorer's own number: rounded to 32 bits it could not be reproduced from the record.
+    assert [row["score"] for row in rows[:3]] == [0.1, None, 3.0] and rows[1]["verdict"] is None
     for row in rows:
         offset, program = row["offset"], row["program"]
         assert row["response"][offset : offset + len(program)] == program
