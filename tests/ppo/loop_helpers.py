@@ -20,6 +20,7 @@ from ppo.rollout import PlainScore
 from ppo.runlog import FILES, RunLog
 from ppo.state import TrainState, fresh_state
 
+DIGITS = [f"{i}:" for i in range(10)]
 CPU = Precision(torch.device("cpu"), torch.float32)
 
 
@@ -104,12 +105,13 @@ def run(
     resume: bool = False,
     prepare: Callable[[Policy], None] = lambda policy: None,
     stop: Callable[[], bool] = lambda: False,
+    texts: Sequence[str] = DIGITS,
 ) -> tuple[Policy, TrainState]:
     """Train in `folder`, from the start or from its newest checkpoint, as the command line does."""
     folder.mkdir(exist_ok=True)
     policy = build_policy(sft, TuneConfig(tune=tune, lora_rank=4, lora_alpha=8), precision, config.seed)  # type: ignore[arg-type]
     prepare(policy)
-    prompts = prompts_of(policy.tokenizer, [f"{i}:" for i in range(10)])
+    prompts = prompts_of(policy.tokenizer, texts)
     state = fresh_state(policy, prompts, config)
     log = RunLog(folder, Quiet(), config.iterations)
     try:

@@ -7,10 +7,13 @@ import torch
 from ppo_helpers import buffer_of, rollout, small_config
 from torch import Tensor
 
-from models.policy import Policy
+from models.policy import Policy, TokenBatch
+from ppo.advantages import gae, whiten
 from ppo.buffer import RolloutBuffer
 from ppo.config import PPOConfig
 from ppo.errors import TrainingError
+from ppo.kl import kl_estimate
+from ppo.rewards import token_rewards
 from ppo.update import build_optimizer, minibatch_loss, update
 
 RAGGED = [7, 1, 4, 2, 6, 3, 7, 5]
@@ -71,6 +74,72 @@ def test_micro_batches_change_no_gradient(make_policy, micro, settings):
     scale = max(g.abs().max().item() for g in whole)
     for a, b in zip(gradients(micro), whole, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("tune", ["lora", "full"])
+def test_sixteen_rows_one_by_one_or_four_by_four_are_one_step(make_policy, tune):
+    """Check 11: micro-batches of 1 x 16, 4 x 4 and 16 x 1 on ragged lengths make the same step of SGD.
+
+    Every change of a weight within 1e-5, relative to the largest; and the same statistics.
+    """
+
+    def step(size: int) -> tuple[list[Tensor], dict[str, float]]:
+        policy = make_policy(tune, trained=True)
+        buffer = buffer_of(
+            policy, rollout(policy, count=16), [7, 1, 4, 2, 6, 3, 7, 5, 1, 1, 7, 2, 3, 6, 4, 7]
+        )
+        before = trained_weights(policy)
+        config = small_config(
+            prompts_per_iteration=16, minibatch_size=16, micro_batch_size=size, max_grad_norm=1e9
+        )
+        stats = run_update(policy, buffer, config, optimizer=torch.optim.SGD(sgd_groups(policy), lr=1.0))
+        return [a - b for a, b in zip(trained_weights(policy), before, strict=True)], stats
+
+    whole, expected = step(16)
+    largest = max(change.abs().max().item() for change in whole)
+    for size in (1, 4):
+        pieces, stats = step(size)
+        for a, b in zip(pieces, whole, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * largest)
+        for name, value in expected.items():
+            assert stats[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+
+
+@pytest.mark.parametrize(("left", "right"), [(0, 0), (7, 2), (50, 5)])
+def test_padding_changes_neither_advantage_nor_gradient(make_policy, left, right):
+    """Check 3: from log-probabilities through KL, rewards, GAE and whitening to the gradient, within 1e-5.
+
+    Columns of junk ids in front of the prompts and behind the responses, under False masks.
+    """
+
+    def pad(x: Tensor, columns: tuple[int, int], value: float) -> Tensor:
+        return torch.nn.functional.pad(x, columns, value=value)
+
+    def chain(left: int, right: int) -> list[Tensor]:
+        policy = make_policy(trained=True)
+        prompt_ids, prompt_mask, ids, mask = buffer_of(policy, rollout(policy), RAGGED).tokens
+        tokens = TokenBatch(
+            pad(prompt_ids, (left, 0), 42),
+            pad(prompt_mask, (left, 0), False),
+            pad(ids, (0, right), 42),
+            pad(mask, (0, right), False),
+        )
+        with torch.no_grad():
+            stats, ref_logprobs = policy(tokens, 0.7), policy.ref_logprobs(tokens, 0.7)
+        kl = kl_estimate(stats.logprobs, ref_logprobs, "k1")
+        rewards = token_rewards(torch.linspace(0, 1, 8), kl, tokens.response_mask, 0.1)
+        advantages, returns = gae(rewards, stats.values, tokens.response_mask, 1.0, 0.95)
+        advantages = whiten(advantages, tokens.response_mask)
+        buffer = RolloutBuffer(*tokens, stats.logprobs, ref_logprobs, stats.values, advantages, returns)
+        loss, _ = minibatch_loss(policy, buffer, small_config(), 0.1, denominator=mask.sum())
+        loss.backward()
+        width = mask.shape[1]
+        numbers = (stats.logprobs, stats.values, rewards, advantages, returns)
+        assert all((x[:, width:] == 0).all() for x in numbers)
+        return [*(x[:, :width] for x in numbers), *(p.grad for p in policy.parameters() if p.requires_grad)]
+
+    for a, b in zip(chain(left, right), chain(0, 0), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
 def test_the_gradient_is_that_of_a_mean_over_all_tokens(case):
