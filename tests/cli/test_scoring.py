@@ -1,10 +1,14 @@
-"""A user's Python function as the reward."""
+"""What the loop is handed as a scorer: the project's reward with its alarm, a user's Python function."""
+
+import json
+from pathlib import Path
 
 import pytest
 
 from cli.errors import UsageError
-from cli.scoring import FunctionScorer
+from cli.scoring import FunctionScorer, ScheduledScorer
 from data import Problem, TestCase
+from reward import RewardConfig, RewardSchedule, ScheduleConfig, Scorer, rescore
 
 PAIRS = [(Problem(id=str(n), prompt="p", tests=(TestCase("", ""),)), "x" * n) for n in range(3)]
 
@@ -65,3 +69,52 @@ def test_an_error_in_the_function_keeps_its_traceback(tmp_path):
     """A bug in a user's reward must not look like a usage error of ours, nor become a score."""
     with pytest.raises(ZeroDivisionError):
         scorer(tmp_path, "def score(pairs): return [1 / 0]")(PAIRS, 0)
+
+
+# --- the project's reward
+
+PLUS_ONE = Problem("plus", "Read n, print n + 1.", (TestCase("1\n", "2\n"), TestCase("41\n", "42\n")))
+# The first tries crash, the last ones are empty: R rises to 0.64, and nothing is ever solved.
+TRIES = [f"n = int(input())\nprint(n + 1 + undefined_{i})" for i in range(130)]
+COLLAPSE = [TRIES] * 3 + [[""] * 130] * 4
+
+
+def scheduled(scorer: Scorer, said: list[str]) -> ScheduledScorer:
+    # The mix moves all the time; the alarm must not take that for a rise of R.
+    schedule = RewardSchedule(RewardConfig(), ScheduleConfig("linear", over=4))
+    return ScheduledScorer(scorer, schedule, say=said.append)
+
+
+def test_the_collapse_to_empty_programs_is_logged_and_told_also_after_a_resume() -> None:
+    said: list[str] = []
+    with Scorer(workers=1) as scorer:
+        straight, first, second = (scheduled(scorer, lines) for lines in (said, [], []))
+        logged = [straight([(PLUS_ONE, p) for p in tries], i) for i, tries in enumerate(COLLAPSE)]
+        for i in range(4):
+            first([(PLUS_ONE, p) for p in COLLAPSE[i]], i)
+        second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+        resumed = [second([(PLUS_ONE, p) for p in COLLAPSE[i]], i) for i in range(4, 7)]
+    alarms = [{score.metrics["hack/alarm"] for score in scores if score} for scores in logged]
+    assert alarms[:3] == [{0.0}] * 3 and alarms[-1] == {1.0}
+    assert len(said) == sum(alarm == {1.0} for alarm in alarms)
+    assert {score.metrics["hack/silent"] for score in logged[-1] if score} == {1.0}
+    assert [[s and s.metrics for s in scores] for scores in resumed] == [
+        [s and s.metrics for s in scores] for scores in logged[4:]
+    ]
+
+
+def test_progress_ends_at_the_number_of_programs() -> None:
+    heard: list[int] = []
+    with Scorer(workers=1) as scorer:
+        scheduled_scorer = ScheduledScorer(scorer, RewardSchedule(), progress=heard.append)
+        pairs = [(PLUS_ONE, program) for program in ("print(2)", "print(3)", "print(2)", "x =", "print(2)")]
+        scheduled_scorer(pairs, 0)
+        assert heard[0] == 0 and heard[-1] == 5 and heard == sorted(heard)
+        heard.clear()
+        scheduled_scorer([*pairs, (PLUS_ONE, "print(4)")], 1)
+        assert heard == [5, 6]
+
+
+def test_a_real_run_gives_back_every_logged_reward(ppo_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rescore.main([str(ppo_run / "samples.jsonl")]) == 0
+    assert "16 programs, 0 faults; every logged reward reproduced" in capsys.readouterr().out
