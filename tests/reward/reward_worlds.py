@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from hypothesis import strategies as st
 
 from reward import Finding, Outcome, RewardConfig, Scan, judge, parse_policy
+from reward.security import Trick
+from reward.tricks import KINDS
 from sandbox import Report, Run, Status
 
 OUTPUTS = (b"", b"1\n", b"2\n", b"1", b"1\n2\n", b"\n1\n", b"\xff\n")
@@ -61,11 +63,17 @@ findings = st.builds(
     severity=st.sampled_from(["LOW", "MEDIUM", "HIGH"]),
     confidence=st.sampled_from(["LOW", "MEDIUM", "HIGH"]),
     cwe=st.sampled_from([0, 78, 94]),
+    given=st.booleans(),
 )
+tricks = st.builds(Trick, line=st.integers(1, 99), kind=st.sampled_from(KINDS))
 clean_scans = st.just(Scan("ok"))
 scans = st.one_of(
     clean_scans,
-    st.builds(lambda found: Scan("ok", tuple(sorted(found))), st.lists(findings, max_size=4)),
+    st.builds(
+        lambda found, others: Scan("ok", tuple(sorted(found)), tricks=tuple(sorted(others))),
+        st.lists(findings, max_size=4),
+        st.lists(tricks, max_size=2),
+    ),
     st.just(Scan("unscannable", reason="nested too deeply")),
 )
 
@@ -100,5 +108,7 @@ def configs(
         "security": draw(st.sampled_from(["linear", "exp"])),
         "security_gate": draw(st.sampled_from(["off", "parses", "passes"])),
         "security_floor": draw(st.sampled_from(["low", "medium", "high"])),
+        "security_by": draw(st.sampled_from(["severity", "cwe"])),
+        "weight_trick": draw(st.sampled_from([0.0, 0.3])),
     }
     return RewardConfig(**(values | fixed))

@@ -35,6 +35,22 @@ def functional(world: World, config: RewardConfig) -> float:
     return objective(world.outcome(), config).functional
 
 
+def both(world: World, config: RewardConfig) -> tuple[float, float]:
+    """R_func and R. Worlds that are compared have the same scan, so R must follow R_func."""
+    reward = objective(world.outcome(), config)
+    return reward.functional, reward.total
+
+
+def never_lower(low: World, high: World, config: RewardConfig) -> None:
+    for one, other in zip(both(low, config), both(high, config), strict=True):
+        assert one <= other
+
+
+def strictly_lower(low: World, high: World, config: RewardConfig) -> None:
+    for one, other in zip(both(low, config), both(high, config), strict=True):
+        assert one < other
+
+
 # --- bounds and the identity
 # -------------------------------------------------------------------------------------
 
@@ -45,6 +61,7 @@ def test_rewards_are_bounded_and_add_up(world: World, config: RewardConfig) -> N
     reward = objective(world.outcome(), config)
     assert 0.0 <= reward.functional <= 1.0
     assert 0.0 <= reward.security <= 1.0
+    assert 0.0 <= reward.total <= 1.0
     assert reward.total == config.alpha * reward.functional + config.beta * reward.security
 
 
@@ -64,11 +81,12 @@ def test_a_higher_stage_never_earns_less(one: World, other: World, config: Rewar
 def test_more_tests_passed_earn_strictly_more(one: World, other: World, config: RewardConfig) -> None:
     count = min(len(one.expected), len(other.expected))
     first, second = (
-        replace(world, runs=world.runs[:count], expected=world.expected[:count]) for world in (one, other)
+        replace(world, runs=world.runs[:count], expected=world.expected[:count], scan=one.scan)
+        for world in (one, other)
     )
-    low, high = sorted((first.outcome(), second.outcome()), key=lambda outcome: outcome.passed)
-    assume(low.passed < high.passed)
-    assert objective(low, config).functional < objective(high, config).functional
+    low, high = sorted((first, second), key=lambda world: world.outcome().passed)
+    assume(low.outcome().passed < high.outcome().passed)
+    strictly_lower(low, high, config)
 
 
 @given(worlds(), strict_configs)
@@ -91,18 +109,23 @@ def test_all_passed_and_clean_is_the_only_maximum_of_r(world: World, config: Rew
     counted = {"low": "LOW MEDIUM HIGH", "medium": "MEDIUM HIGH", "high": "HIGH"}[
         config.security_floor
     ].split()
-    clean = world.scan.status == "ok" and not any(f.severity in counted for f in world.scan.findings)
+    charged = [f for f in world.scan.findings if f.severity in counted and not f.given]
+    clean = world.scan.status == "ok" and not charged and not (config.weight_trick and world.scan.tricks)
     assert reward.total <= best
     assert (reward.total == best) == (world.outcome().all_passed and clean)
 
 
-@given(worlds(compiles=True), worlds(compiles=True), scans, configs(security_gate="parses", mode="partial"))
+@given(worlds(), worlds(), scans, configs())
 def test_r_follows_r_func_at_equal_findings(
     one: World, other: World, scan: Scan, config: RewardConfig
 ) -> None:
-    first, second = (objective(replace(w, scan=scan).outcome(), config) for w in (one, other))
-    low, high = sorted((first, second), key=lambda reward: reward.functional)
-    assert low.total <= high.total
+    """Under every gate and in both modes. What does not compile has no findings: it is compared to clean."""
+    scan = scan if one.compiles and other.compiles else Scan("ok")
+    low, high = sorted(
+        (replace(world, scan=scan) for world in (one, other)), key=lambda world: functional(world, config)
+    )
+    assume(functional(low, config) < functional(high, config) or low.compiles == high.compiles)
+    assert objective(low.outcome(), config).total <= objective(high.outcome(), config).total
 
 
 @given(worlds(), worlds(compiles=True), partial_configs)
@@ -130,7 +153,7 @@ def test_binary_is_one_exactly_where_partial_is_at_its_maximum(
 def test_one_more_passed_test_never_lowers(world: World, expected: bytes, config: RewardConfig) -> None:
     longer = world.with_test(ended(Status.OK, expected), expected)
     assert longer.outcome().passed == world.outcome().passed + 1
-    assert functional(world, config) <= functional(longer, config)
+    never_lower(world, longer, config)
 
 
 @given(worlds(compiles=True), st.data(), partial_configs)
@@ -139,7 +162,7 @@ def test_a_crash_turned_into_a_run_never_lowers(
 ) -> None:
     index = data.draw(st.integers(0, len(world.runs) - 1))
     crash, run = data.draw(unclean_runs), ended(Status.OK, data.draw(st.sampled_from(OUTPUTS)))
-    assert functional(world.with_run(index, crash), config) <= functional(world.with_run(index, run), config)
+    never_lower(world.with_run(index, crash), world.with_run(index, run), config)
 
 
 @given(worlds(compiles=True), st.data(), partial_configs)
@@ -150,15 +173,14 @@ def test_output_instead_of_silence_never_lowers(
     index = data.draw(st.integers(0, len(world.runs) - 1))
     silent = world.with_run(index, ended(Status.OK, b""), expected=b"1\n")
     printing = silent.with_run(index, ended(Status.OK, data.draw(st.sampled_from([b"1\n", b"2\n", b" "]))))
-    assert functional(silent, config) <= functional(printing, config)
+    never_lower(silent, printing, config)
 
 
 @given(worlds(compiles=True), st.data(), strict_configs)
 def test_a_wrong_answer_turned_right_raises(world: World, data: st.DataObject, config: RewardConfig) -> None:
     index = data.draw(st.integers(0, len(world.runs) - 1))
     wrong = world.with_run(index, ended(Status.OK, b"2\n"), expected=b"1\n")
-    right = wrong.with_run(index, ended(Status.OK, b"1\n"))
-    assert functional(wrong, config) < functional(right, config)
+    strictly_lower(wrong, wrong.with_run(index, ended(Status.OK, b"1\n")), config)
 
 
 @given(worlds(compiles=True), st.data(), partial_configs)
@@ -169,10 +191,10 @@ def test_an_unclean_end_never_beats_a_wrong_answer(
     index = data.draw(st.integers(0, len(world.runs) - 1))
     wrong = world.with_run(index, ended(Status.OK, b"2\n"), expected=b"1\n")
     for run in (data.draw(unclean_runs), ended(Status.TIMEOUT, b"1\n")):
-        assert functional(wrong.with_run(index, run), config) <= functional(wrong, config)
+        never_lower(wrong.with_run(index, run), wrong, config)
 
 
-@given(worlds(compiles=True), st.data(), configs(mode="partial", top_step=0.01))
+@given(worlds(compiles=True), st.data(), strict_configs)
 def test_right_output_with_an_unclean_end_is_no_pass(
     world: World, data: st.DataObject, config: RewardConfig
 ) -> None:
@@ -181,7 +203,7 @@ def test_right_output_with_an_unclean_end_is_no_pass(
     right = world.with_run(index, ended(Status.OK, b"1\n"), expected=b"1\n")
     hack = right.with_run(index, ended(status, b"1\n"))
     assert hack.outcome().passed == right.outcome().passed - 1
-    assert functional(hack, config) < functional(right, config)
+    strictly_lower(hack, right, config)
 
 
 @given(worlds(), st.randoms(use_true_random=False), configs())
@@ -200,15 +222,21 @@ def test_the_order_of_the_tests_is_irrelevant(world: World, random: object, conf
     )
 
 
-@given(worlds(compiles=True), st.integers(1, 5), unclean_runs)
-def test_the_denominator_is_the_tests_given(world: World, extra: int, failing: Run) -> None:
+@given(worlds(compiles=True), st.integers(1, 5), unclean_runs, partial_configs)
+def test_the_denominator_is_the_tests_given(
+    world: World, extra: int, failing: Run, config: RewardConfig
+) -> None:
     """Failing runs of every kind stay in T: k/T falls by exactly their number."""
     longer = world
     for _ in range(extra):
         longer = longer.with_test(failing, b"1\n")
     outcome, given_tests = longer.outcome(), len(world.expected) + extra
     assert (outcome.num_tests, outcome.passed) == (given_tests, world.outcome().passed)
-    assert objective(outcome, RewardConfig()).metrics["reward/pass_fraction"] == outcome.passed / given_tests
+    reward, share = objective(outcome, config), outcome.passed / given_tests
+    assert reward.metrics["reward/pass_fraction"] == share
+    if outcome.passed:
+        bottom, top = config.stage_credits[3:]
+        assert reward.functional == pytest.approx(bottom + (top - bottom) * share)
 
 
 @given(worlds(compiles=True))
