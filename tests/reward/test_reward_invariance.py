@@ -32,7 +32,7 @@ BODIES = {
     "crash": "n = int(line())\nprint(1 // 0)\n",
     "flagged": "n = eval(line())\nprint(sum(int(line()) for _ in range(n)))\n",
     "broken": "print(int(line())\n",
-    "loop": "n = int(line())\nfor _ in range(n):\n    n += int(line())\n    if n > 99:\n        break\nprint(n)\n",
+    "loop": "n = int(line())\nfor _ in range(n):\n    n += int(line())\nprint(n)\n",
 }
 
 

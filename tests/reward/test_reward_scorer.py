@@ -2,15 +2,14 @@
 
 import json
 import threading
-from collections import Counter
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from data.problems import Problem, TestCase, load_problems
-from reward import Outcome, RewardConfig, RewardError, Scorer, Stage
+from data.problems import Problem, TestCase
+from reward import Outcome, RewardError, Scorer, Stage
 from sandbox import Limits, Report, Run, Status
 
 PLUS_ONE = Problem("plus-one", "Read n, print n + 1.", (TestCase("1\n", "2\n"), TestCase("41\n", "42\n")))
@@ -249,30 +248,3 @@ def test_threads_and_servers_end_with_the_scorer() -> None:
     assert len(servers) == 2 and not any(Path(f"/proc/{pid}").exists() for pid in servers)
     with pytest.raises(RuntimeError):
         scorer.score([(PLUS_ONE, "print(0)")])
-
-
-# --- real programs
-
-
-def assert_human_solutions_pass(path: Path, take: slice) -> None:
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    solved = {row["id"] for row in rows if set(row["plain_python_verdicts"]) == {"OK"}}
-    problems = [p for p in load_problems(path) if p.id in solved][take]
-    assert problems
-    with Scorer(RewardConfig(), limits=Limits(cpu_seconds=10.0)) as scorer:
-        outcomes = scorer.outcomes([(problem, problem.solutions[0]) for problem in problems])
-    short = {
-        problem.id: outcome and Counter((v.status, v.passed) for v in outcome.verdicts)
-        for problem, outcome in zip(problems, outcomes, strict=True)
-        if outcome is None or not outcome.all_passed
-    }
-    assert short == {}
-
-
-def test_a_sample_of_human_solutions_pass_everything(codecontests: Path) -> None:
-    assert_human_solutions_pass(codecontests, slice(0, 100, 4))
-
-
-@pytest.mark.slow
-def test_all_human_solutions_pass_everything(codecontests: Path) -> None:
-    assert_human_solutions_pass(codecontests, slice(None))
