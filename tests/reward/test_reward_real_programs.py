@@ -17,8 +17,8 @@ STDIN_STYLE = ("0001", "0111", "2287")  # the other two are function-call tasks
 # To CPython it is a syntax error, and so it is here.
 RETURNS_OUTSIDE_A_FUNCTION = {("2287", "solutions", i) for i in (2, 4, 9)} | {("2287", "gen_solutions", 2)}
 
-# These ask for the size of their input, which a pipe does not have and a file does: under plain CPython, given
-# a pipe, they crash; here standard input is a file, and they are right.
+# These ask for the size of their input, which a file has and a pipe has not. The labels were made with a pipe,
+# where they crash; here standard input is a file, and they are right.
 READS_BY_SIZE = {"1342_e_placing_rooks_855", "61_e_enemy_is_weak_2240"}
 
 
@@ -61,19 +61,17 @@ def test_the_human_solutions_of_apps_pass(patient: Scorer, name: str) -> None:
     assert short == {i for p, kind, i in RETURNS_OUTSIDE_A_FUNCTION if (p, kind) == (name, "solutions")}
 
 
-@pytest.mark.parametrize("name", STDIN_STYLE)
+# Some of those of 2287 recurse until their time is up.
+@pytest.mark.parametrize("name", ["0001", "0111", pytest.param("2287", marks=pytest.mark.slow)])
 def test_labelled_generations_agree_with_their_labels(patient: Scorer, name: str) -> None:
     problem, rows = apps(name, "gen_solutions")
     outcomes = judged(patient, problem, [row["code"] for row in rows])
-    differences = {
-        (name, "gen_solutions", i): (row["result"], outcome.error)
-        for i, (row, outcome) in enumerate(zip(rows, outcomes, strict=True))
-        if result(outcome) is not row["result"] and result(outcome) != row["result"]
+    pairs = list(enumerate(zip(rows, outcomes, strict=True)))
+    differ = {i: outcome.error for i, (row, outcome) in pairs if result(outcome) != row["result"]}
+    assert set(differ) == {
+        i for p, kind, i in RETURNS_OUTSIDE_A_FUNCTION if (p, kind) == (name, "gen_solutions")
     }
-    assert set(differences) == {
-        key for key in RETURNS_OUTSIDE_A_FUNCTION if key[:2] == (name, "gen_solutions")
-    }
-    assert all("'return' outside function" in error for _, error in differences.values())
+    assert all("'return' outside function" in error for error in differ.values())
 
 
 def label(verdict: Verdict) -> str:
@@ -99,7 +97,7 @@ def differences(scorer: Scorer, path: Path, take: slice) -> list[tuple[str, list
 
 
 def test_a_sample_of_human_solutions_scores_as_labelled(patient: Scorer, codecontests: Path) -> None:
-    assert differences(patient, codecontests, slice(0, 100, 5)) == []
+    assert {name for name, _, _ in differences(patient, codecontests, slice(0, 100, 5))} <= READS_BY_SIZE
 
 
 @pytest.mark.slow
