@@ -17,7 +17,7 @@ STDIN_STYLE = ("0001", "0111", "2287")  # the other two are function-call tasks
 # To CPython it is a syntax error, and so it is here.
 RETURNS_OUTSIDE_A_FUNCTION = {("2287", "solutions", i) for i in (2, 4, 9)} | {("2287", "gen_solutions", 2)}
 
-# These ask for the size of their input, which a file has and a pipe has not. The labels were made with a pipe,
+# These ask for the size of their input, which a file has and a pipe has not. Labels were made with a pipe,
 # where they crash; here standard input is a file, and they are right.
 READS_BY_SIZE = {"1342_e_placing_rooks_855", "61_e_enemy_is_weak_2240"}
 
