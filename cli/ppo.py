@@ -175,7 +175,10 @@ def _build_policy(settings: PPOCommand, resumed: Checkpoint | None) -> Policy:
     """A fresh policy on the SFT model, with the weights of --init; those of a resumed run come later."""
     precision = resolve_precision(settings.compute)
     sft = _sft_folder(settings, resumed)
-    policy = build_policy(sft, settings.tune, precision, settings.ppo.seed)
+    checkpointing = settings.ppo.gradient_checkpointing
+    policy = build_policy(
+        sft, settings.tune, precision, settings.ppo.seed, gradient_checkpointing=checkpointing
+    )
     check_length(policy, settings.ppo.max_prompt_tokens, settings.ppo.max_new_tokens)
     if settings.init is not None and resumed is None:
         load_weights(open_checkpoint(settings.init), policy)

@@ -19,7 +19,7 @@ from data.tiny_slips import demonstrations
 from models.adapter import TuneConfig
 from models.precision import DeviceConfig, Precision, resolve_precision
 from models.sft import Demonstration, SFTConfig, optimizer_steps, save_model, short_enough, train_sft
-from models.storage import load_model, load_tokenizer, weight_hash, write_json
+from models.storage import check_vocabulary, load_model, load_tokenizer, weight_hash, write_json
 from models.tiny import TinyConfig, build_model, build_tokenizer
 
 
@@ -103,7 +103,9 @@ def _load_or_build(
         tokenizer = build_tokenizer(texts, settings.tiny.vocab_size)
         return build_model(tokenizer, settings.tiny, settings.sft.seed), tokenizer
     path = Path(settings.model) if Path(settings.model).exists() else settings.model
-    return load_model(path, precision.dtype), load_tokenizer(path)
+    model, tokenizer = load_model(path, precision.dtype), load_tokenizer(path)
+    check_vocabulary(model, tokenizer, path)
+    return model, tokenizer
 
 
 def _encode(

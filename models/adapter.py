@@ -1,4 +1,5 @@
-"""LoRA through peft: put on, folded in for rollouts, taken off for the reference."""
+"""LoRA through peft: put on, folded in for rollouts, taken off for the reference. Dropout off, activations
+recomputed."""
 
 import warnings
 from collections.abc import Iterator
@@ -102,3 +103,20 @@ def disable_dropout(model: nn.Module) -> None:
         for name, value in list(getattr(holder, "__dict__", {}).items()):
             if isinstance(value, float) and "drop" in name:
                 setattr(holder, name, 0.0)
+
+
+def checkpoint_layers(model: Any) -> None:
+    """Recompute the activations of every block in the backward pass instead of keeping them.
+
+    In training mode alone: a model in eval mode, as for decoding, keeps nothing anyway and has its KV cache.
+    Non-reentrant, because the reentrant kind gives a frozen base under adapters no gradient at all.
+
+    Raises:
+        ModelError: this model cannot.
+    """
+    try:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    except ValueError as error:
+        raise ModelError(
+            f"{type(model).__name__} cannot recompute activations: leave --gradient-checkpointing out"
+        ) from error

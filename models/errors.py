@@ -3,3 +3,12 @@
 
 class ModelError(ValueError):
     """A model, tokenizer or checkpoint cannot be used as it is."""
+
+
+class LogitsNotFinite(ModelError):
+    """A model gives no numbers."""
+
+    def __init__(self, rows: list[int]) -> None:
+        """`rows`: of the batch that was decoded."""
+        super().__init__("the model's logits are not numbers: its weights are damaged, or overflow")
+        self.rows = rows

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from models.errors import ModelError
+from models.errors import LogitsNotFinite
 from models.logprobs import position_ids
 
 
@@ -46,7 +46,7 @@ def generate(
         prompt_ids, prompt_mask: (B, P), padded on the left.
 
     Raises:
-        ModelError: the logits are not numbers.
+        LogitsNotFinite: the logits of a row are not numbers.
     """
     batch, device = prompt_ids.shape[0], prompt_ids.device
     draws = torch.rand((batch, max_new_tokens), generator=generator, dtype=torch.float64).to(device)
@@ -70,7 +70,7 @@ def generate(
         ).logits[:, -1]  # (b, V)
         tokens, token_logprobs = sample_tokens(logits, temperature, draws[live, t])
         if token_logprobs.isnan().any():
-            raise ModelError("the model's logits are not numbers: its weights are damaged, or overflow")
+            raise LogitsNotFinite(live[token_logprobs.isnan()].tolist())
         response_ids[live, t], logprobs[live, t], mask[live, t] = tokens, token_logprobs, True
 
         going_on = ~torch.isin(tokens, stops)

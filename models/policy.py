@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from models.adapter import TuneConfig, add_lora, disable_dropout, disabled, merged
+from models.adapter import TuneConfig, add_lora, checkpoint_layers, disable_dropout, disabled, merged
 from models.errors import ModelError
 from models.generation import Generation, generate
 from models.logprobs import position_ids, token_logprobs
 from models.precision import Precision
-from models.storage import load_model, load_tokenizer, stop_ids, weight_hash
+from models.storage import check_vocabulary, load_model, load_tokenizer, stop_ids, weight_hash
 
 
 class TokenBatch(NamedTuple):
@@ -29,6 +29,14 @@ class TokenBatch(NamedTuple):
     """(B, T)"""
     response_mask: Tensor
     """(B, T) bool"""
+
+
+def trim(batch: TokenBatch) -> TokenBatch:
+    """The same rows without columns that are padding in all of them: those cost time and memory."""
+    start = batch.prompt_ids.shape[1] - int(batch.prompt_mask.sum(dim=1).max())
+    length = max(1, int(batch.response_mask.sum(dim=1).max()))
+    prompts = (x[:, start:] for x in batch[:2])
+    return TokenBatch(*prompts, *(x[:, :length] for x in batch[2:]))
 
 
 class TokenStats(NamedTuple):
@@ -81,10 +89,12 @@ class Policy(nn.Module):
         reference: PreTrainedModel | None = None,
         sft: SFTModel | None = None,
         tune: TuneConfig | None = None,
+        gradient_checkpointing: bool = False,
     ) -> None:
         """`reference` None: `model` is a peft model and its adapters are switched off instead.
 
         `sft` and `tune` say how the policy was built, so that a checkpoint of it can be opened again.
+        `gradient_checkpointing`: see `checkpoint_layers`.
         """
         super().__init__()
         self.model: Any = model
@@ -102,6 +112,8 @@ class Policy(nn.Module):
         self.pad_id: int = tokenizer.eos_token_id if pad is None else pad  # masks decide, never this id
         for each in (self.network, *self._reference):
             disable_dropout(each)
+        if gradient_checkpointing:
+            checkpoint_layers(self.network)
         self.to(precision.device)
         for each in self._reference:
             each.to(precision.device)
@@ -202,22 +214,30 @@ class Policy(nn.Module):
         )
 
 
-def build_policy(sft_dir: Path, tune: TuneConfig, precision: Precision, seed: int) -> Policy:
+def build_policy(
+    sft_dir: Path, tune: TuneConfig, precision: Precision, seed: int, *, gradient_checkpointing: bool = False
+) -> Policy:
     """A policy that starts as the SFT model in `sft_dir` (a run of `train.py sft`, or a model folder).
 
     Raises:
-        ModelError: the model or its tokenizer is missing, damaged, or has no EOS token.
+        ModelError: the model or its tokenizer is missing or damaged, they do not go together, there is no
+            EOS token, or the model cannot recompute activations.
     """
     folder, sft = _sft_model(sft_dir)
     tokenizer = load_tokenizer(folder)
-    if tune.tune == "lora":
-        model = add_lora(load_model(folder, precision.dtype), tune, seed)
-        policy = Policy(model, tokenizer, precision, sft=sft, tune=tune)
-    else:
-        # Trained weights stay float32 whatever the activations are in.
-        model = load_model(folder, torch.float32)
-        reference = load_model(folder, precision.dtype)
-        policy = Policy(model, tokenizer, precision, reference=reference, sft=sft, tune=tune)
+    # Trained weights stay float32 whatever the activations are in.
+    model = load_model(folder, precision.dtype if tune.tune == "lora" else torch.float32)
+    check_vocabulary(model, tokenizer, folder)
+    reference = None if tune.tune == "lora" else load_model(folder, precision.dtype)
+    policy = Policy(
+        add_lora(model, tune, seed) if tune.tune == "lora" else model,
+        tokenizer,
+        precision,
+        reference=reference,
+        sft=sft,
+        tune=tune,
+        gradient_checkpointing=gradient_checkpointing,
+    )
     if not policy.trainable():
         raise ModelError("no parameter of the policy is trainable; check --tune and --lora-targets")
     return policy
@@ -230,8 +250,9 @@ def frozen_policy(sft_dir: Path, precision: Precision) -> Policy:
         ModelError: as `build_policy`.
     """
     folder, sft = _sft_model(sft_dir)
-    model = load_model(folder, precision.dtype)
-    return Policy(model, load_tokenizer(folder), precision, reference=model, sft=sft)
+    model, tokenizer = load_model(folder, precision.dtype), load_tokenizer(folder)
+    check_vocabulary(model, tokenizer, folder)
+    return Policy(model, tokenizer, precision, reference=model, sft=sft)
 
 
 def _sft_model(sft_dir: Path) -> tuple[Path, SFTModel]:

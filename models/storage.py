@@ -51,6 +51,20 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: str | Path) -> None:
+    """Raise ModelError where the tokenizer has ids for which the model has no embedding.
+
+    Fewer ids than embeddings are usual: tables are padded to a round number.
+    """
+    rows = model.get_input_embeddings().weight.shape[0]
+    highest = max(tokenizer.get_vocab().values())
+    if highest >= rows:
+        raise ModelError(
+            f"{path}: the tokenizer has ids up to {highest}, the model embeddings for {rows}: they do not "
+            "belong together; put the model's own tokenizer files there"
+        )
+
+
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Every id that ends a response: the tokenizer's EOS and those of the model's generation settings."""
     configured = getattr(model.generation_config, "eos_token_id", None)

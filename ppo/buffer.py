@@ -1,7 +1,8 @@
 """What one rollout collected, tensor by tensor, and the order in which the update reads it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,8 +36,16 @@ class RolloutBuffer:
     """(B, T)"""
     returns: Tensor
     """(B, T) targets of the critic"""
+    problem_ids: Sequence[str] = ()
+    """Of the whole rollout, by `row`; for messages"""
     weights: Tensor | None = None
     """(B, T) credit per token in the policy loss; None: all weigh the same"""
+    row: Tensor | None = None
+    """(B,) place in the rollout, from which minibatches are cut; left out, these rows are the rollout"""
+
+    def __post_init__(self) -> None:
+        if self.row is None:
+            object.__setattr__(self, "row", torch.arange(len(self), device=self.response_ids.device))
 
     def __len__(self) -> int:
         return self.response_ids.shape[0]
@@ -48,21 +57,21 @@ class RolloutBuffer:
 
     def rows(self, index: Tensor) -> "RolloutBuffer":
         """The rows at `index`, in its order."""
-        return RolloutBuffer(**{name: x[index] for name, x in self._tensors().items()})
+        return replace(self, **{name: x[index] for name, x in self._tensors().items()})
 
     def trimmed(self) -> "RolloutBuffer":
         """The same rows without columns that are padding in all of them; work for nothing otherwise."""
         kept = int(self.prompt_mask.sum(dim=1).max())
         length = max(1, int(self.response_mask.sum(dim=1).max()))
         start = self.prompt_ids.shape[1] - kept
-        cut = {
-            name: x[:, start:] if name in ("prompt_ids", "prompt_mask") else x[:, :length]
-            for name, x in self._tensors().items()
-        }
-        return replace(self, **cut)
+        prompts = {name: getattr(self, name)[:, start:] for name in ("prompt_ids", "prompt_mask")}
+        tokens = {name: x[:, :length] for name, x in self._tensors().items() if name not in (*prompts, "row")}
+        return replace(self, **prompts, **tokens)
 
-    def _tensors(self) -> dict[str, Tensor]:
-        return {f.name: x for f in fields(self) if (x := getattr(self, f.name)) is not None}
+    def problems(self) -> list[str]:
+        """The problem of every row here; the row's number where problems were not given."""
+        assert self.row is not None  # see __post_init__
+        return [self.problem_ids[row] if self.problem_ids else f"row {row}" for row in self.row.tolist()]
 
     def minibatches(self, size: int, generator: torch.Generator) -> Iterator["RolloutBuffer"]:
         """One epoch in random order; `size` divides the buffer."""
@@ -75,3 +84,8 @@ class RolloutBuffer:
         index = torch.arange(len(self), device=self.response_ids.device)
         for piece in index.split(size):
             yield self.rows(piece).trimmed()
+
+    def _tensors(self) -> dict[str, Any]:
+        """The fields that have a row for each response, where they are given."""
+        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "problem_ids"}
+        return {name: x for name, x in found.items() if x is not None}

@@ -1,4 +1,4 @@
-"""What an iteration says of itself, and the checks that stop a run which trains on something wrong."""
+"""What an iteration says of itself."""
 
 import math
 from collections import defaultdict
@@ -8,14 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.policy import Policy
 from ppo.errors import TrainingError
-from ppo.masked import keep, masked_mean
 from ppo.rollout import Responses, Score
-
-# Rounding to 16 bits moves a log-probability by about 0.001 on average. A mean beyond
-# this is another distribution (scored without a temperature of 0.7, it is about 0.4).
-MAX_ROLLOUT_GAP = 0.05
 
 
 def rollout_metrics(responses: Responses, verdicts: Sequence[Score | None]) -> dict[str, float]:
@@ -71,30 +65,3 @@ def sample_rows(
             }
         )
     return rows
-
-
-def check_rollout_gap(policy: Policy, sampled: Tensor, scored: Tensor, mask: Tensor) -> float:
-    """Mean absolute difference between decoding's log-probabilities and the forward pass's, in nats.
-
-    The mean, not the largest: with bfloat16 single tokens are off by 0.1 through rounding alone.
-
-    Raises:
-        TrainingError: it is more than rounding can explain.
-    """
-    gap = masked_mean((sampled - scored).abs(), mask).item()
-    if not gap <= MAX_ROLLOUT_GAP:  # not "gap >": a NaN must stop the run too
-        raise TrainingError(
-            f"decoding and the forward pass disagree by {gap:.3g} nats per sampled token (limit "
-            f"{MAX_ROLLOUT_GAP}): they run different distributions, or {policy.precision.dtype} overflows"
-        )
-    return gap
-
-
-def check_moved(trained: dict[str, float], advantages: Tensor, mask: Tensor) -> None:
-    """Raise TrainingError when there was something to learn and the weights stayed where they were."""
-    stepped = trained["ppo/optimizer_steps"] > trained["ppo/skipped_steps"]
-    if stepped and trained["ppo/update_norm"] == 0.0 and keep(advantages, mask).abs().max() > 0:
-        raise TrainingError(
-            "the weights did not move although there are advantages: the trained parameters are not the "
-            "ones the forward pass uses, or the learning rate is 0"
-        )

@@ -21,9 +21,10 @@ from ppo.advantages import gae, whiten
 from ppo.baselines import baseline_values
 from ppo.buffer import RolloutBuffer
 from ppo.checkpoint import save_checkpoint
+from ppo.checks import check_finite, check_moved, check_rollout_gap
 from ppo.config import PPOConfig
 from ppo.credit import credit_weights
-from ppo.diagnostics import check_moved, check_rollout_gap, rollout_metrics, sample_rows
+from ppo.diagnostics import rollout_metrics, sample_rows
 from ppo.kl import kl_estimate
 from ppo.losses import explained_variance
 from ppo.masked import keep, masked_mean
@@ -113,6 +114,8 @@ def train(
             logprobs, ref_logprobs, values = forward_responses(
                 policy, responses, config.temperature, config.micro_batch_size
             )
+        ids = [prompt.problem.id for prompt in prompts]
+        check_finite(ids, mask, logprobs=logprobs, ref_logprobs=ref_logprobs, values=values)
         gap = check_rollout_gap(policy, responses.logprobs, logprobs, mask)
         # In reduced precision decoding rounds differently: the update's own forward is the old policy.
         old_logprobs = responses.logprobs if policy.precision.exact else logprobs
@@ -136,7 +139,7 @@ def train(
         train_policy = state.iteration >= config.critic_warmup
         learning_rate = set_learning_rates(state.optimizer, config, state.iteration)
         buffer = RolloutBuffer(
-            *responses.tokens[:3], mask, old_logprobs, ref_logprobs, values, advantages, returns, weights
+            *responses.tokens[:3], mask, old_logprobs, ref_logprobs, values, advantages, returns, ids, weights
         )
         with log.phase("update"):
             trained = update(
@@ -148,12 +151,14 @@ def train(
                 kl_coef=kl_coef,
                 generator=generator("minibatches"),
                 train_policy=train_policy,
+                skipped_in_a_row=state.skipped_in_a_row,
             )
         ref_kl = kl.sum(dim=1)[scored].mean().item()
         if train_policy:
             check_moved(trained, advantages, mask)
             state.kl.update(ref_kl, int(scored.sum()))
         state.samples += len(prompts)
+        state.skipped_in_a_row = int(trained["ppo/skipped_in_a_row"])
         state.scorer = scorer.state_dict()
         state.iteration += 1
 

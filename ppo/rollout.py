@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from data import Problem, extract
-from models.policy import Policy, TokenBatch
+from models.errors import LogitsNotFinite
+from models.policy import Policy, TokenBatch, trim
+from ppo.errors import TrainingError
 from ppo.prompts import EncodedPrompt, pad_left
 from ppo.rewards import ended
 
@@ -100,22 +102,27 @@ def sample_responses(
     """Sample one response per prompt, `batch_size` at a time; `progress` hears how many are done.
 
     The order of the generator's draws is that of the prompts, so `batch_size` changes no response.
+
+    Raises:
+        TrainingError: the logits are not numbers, with the problems where they are not.
     """
     device, pad = policy.device, policy.pad_id
-    prompt_ids, prompt_mask = pad_left([p.ids for p in prompts], pad)
     parts = []
     for start in range(0, len(prompts), batch_size):
-        rows = slice(start, start + batch_size)
-        parts.append(
-            policy.generate(
-                prompt_ids[rows],
-                prompt_mask[rows],
+        batch = prompts[start : start + batch_size]
+        try:
+            part = policy.generate(
+                *pad_left([p.ids for p in batch], pad),
                 max_new_tokens=max_new_tokens,
                 temperature=temperature,
                 generator=generator,
             )
-        )
-        progress(min(start + batch_size, len(prompts)))
+        except LogitsNotFinite as error:
+            named = ", ".join(dict.fromkeys(batch[row].problem.id for row in error.rows[:3]))
+            raise TrainingError(f"{error} (at problems {named})") from error
+        parts.append(part)
+        progress(start + len(batch))
+    prompt_ids, prompt_mask = pad_left([p.ids for p in prompts], pad)  # (B, P)
     response_ids = _stack([part.response_ids for part in parts], pad)  # (B, T)
     response_mask = _stack([part.response_mask for part in parts], False)  # (B, T)
     texts = [policy.text(ids[mask].tolist()) for ids, mask in zip(response_ids, response_mask, strict=True)]
@@ -137,10 +144,11 @@ def forward_responses(
     ref_logprobs, values = torch.zeros_like(logprobs), torch.zeros_like(logprobs)
     index = torch.arange(len(logprobs), device=policy.device)
     for rows in index.split(micro_batch_size):
-        batch = TokenBatch(*(x[rows] for x in tokens))
+        batch = trim(TokenBatch(*(x[rows] for x in tokens)))
         stats = policy(batch, temperature)
-        logprobs[rows], values[rows] = stats.logprobs, stats.values
-        ref_logprobs[rows] = policy.ref_logprobs(batch, temperature)
+        width = batch.response_ids.shape[1]
+        logprobs[rows, :width], values[rows, :width] = stats.logprobs, stats.values
+        ref_logprobs[rows, :width] = policy.ref_logprobs(batch, temperature)
     return logprobs, ref_logprobs, values
 
 

@@ -31,6 +31,8 @@ class TrainState:
     """Completed iterations."""
     samples: int = 0
     """Responses sampled so far."""
+    skipped_in_a_row: int = 0
+    """Optimizer steps that the loss scaler skipped since the last that was taken."""
     scorer: dict[str, Any] = field(default_factory=dict)
     """State of the scorer after the last completed iteration."""
     best: dict[str, Any] = field(default_factory=dict)
@@ -51,6 +53,7 @@ class TrainState:
         return {
             "iteration": self.iteration,
             "samples": self.samples,
+            "skipped_in_a_row": self.skipped_in_a_row,
             "prompts_drawn": self.sampler.drawn,
             "kl_coef": self.kl.coefficient,
             "running_scale": self.scale.state_dict(),
@@ -66,6 +69,7 @@ class TrainState:
         """Go on from what `to_json` gave."""
         self.iteration = state["iteration"]
         self.samples = state["samples"]
+        self.skipped_in_a_row = state["skipped_in_a_row"]
         self.sampler.drawn = state["prompts_drawn"]
         self.kl.coefficient = state["kl_coef"]
         self.scale.load_state_dict(state["running_scale"])

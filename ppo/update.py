@@ -8,8 +8,9 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from models.policy import Policy
+from models.policy import Policy, TokenStats
 from ppo.buffer import RolloutBuffer
+from ppo.checks import check_finite, check_skipped
 from ppo.config import PPOConfig
 from ppo.errors import TrainingError
 from ppo.kl import kl_estimate
@@ -76,18 +77,20 @@ def update(
     kl_coef: float,
     generator: torch.Generator,
     train_policy: bool = True,
+    skipped_in_a_row: int = 0,
 ) -> dict[str, float]:
     """Train policy and critic on one rollout; means over all tokens (or steps) seen, by metric name.
 
-    `train_policy` False: the critic alone, for its warm-up.
+    `train_policy` False: the critic alone, for its warm-up. `skipped_in_a_row`: optimizer steps that
+    overflowed at the end of the last update.
 
     Raises:
-        TrainingError: the first ratio is not 1, or a loss is not finite.
+        TrainingError: the first ratio is not 1, a number is not finite, or too many steps in a row overflow.
     """
     policy.train()
     before = [p.detach().clone() for p in policy.trainable().values()]
     with nullcontext() if train_policy else _frozen(policy.trainable().values()):
-        totals = _epochs(policy, optimizer, scaler, buffer, config, kl_coef, generator)
+        totals = _epochs(policy, optimizer, scaler, buffer, config, kl_coef, generator, skipped_in_a_row)
     return _means(totals, policy, before)
 
 
@@ -99,9 +102,10 @@ def _epochs(
     config: PPOConfig,
     kl_coef: float,
     generator: torch.Generator,
+    skipped_in_a_row: int,
 ) -> Sums:
     """All optimizer steps on one rollout, or those before the KL stop; sums over them."""
-    totals: Sums = defaultdict(float)
+    totals: Sums = defaultdict(float, skipped_in_a_row=skipped_in_a_row)
     for _ in range(config.epochs):
         for minibatch in buffer.minibatches(config.minibatch_size, generator):
             if not minibatch.response_mask.any():
@@ -113,6 +117,9 @@ def _epochs(
             _add(totals, step)
             if step["stopped_early"]:
                 return totals
+            if step["optimizer_steps"]:
+                totals["skipped_in_a_row"] = totals["skipped_in_a_row"] + 1 if step["skipped_steps"] else 0
+                check_skipped(int(totals["skipped_in_a_row"]))
     return totals
 
 
@@ -150,8 +157,6 @@ def _optimizer_step(
     for micro in minibatch.micro_batches(config.micro_batch_size):
         if micro.response_mask.any():
             loss, stats = minibatch_loss(policy, micro, config, kl_coef, denominator=tokens)
-            if not torch.isfinite(loss):
-                raise TrainingError(f"the loss is {loss.item()}: lower the learning rate or the KL weight")
             scaler.scale(loss).backward()
             _add(sums, stats)
     if config.target_kl is not None and sums["approx_kl"] / sums["tokens"] > config.target_kl:
@@ -163,7 +168,8 @@ def _optimizer_step(
     if all(map(math.isfinite, norms.values())):
         _add(sums, norms)  # an overflow has none
     elif not scaler.is_enabled():
-        raise TrainingError("a gradient is not finite: lower the learning rate")
+        names = ", ".join(name for name, norm in norms.items() if not math.isfinite(norm))
+        raise TrainingError(f"a gradient is not finite ({names}): lower the learning rate")
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
     scale = scaler.get_scale()
@@ -203,6 +209,8 @@ def minibatch_loss(
         kl = kl_estimate(stats.logprobs, batch.ref_logprobs, config.kl_kind)
         loss = loss + kl_coef * mean_over_tokens(kl, mask, denominator=denominator)
     with torch.no_grad():
+        if not torch.isfinite(loss):
+            _name_what_is_not_finite(batch, stats)
         sums = {
             name: actor[name].item()
             for name in ("approx_kl", "clipped", "ratio", "logratio_squared", "tokens")
@@ -213,6 +221,16 @@ def minibatch_loss(
         sums["policy_loss"] = actor_loss.item()
         sums["value_loss"] = critic_loss.item()
     return loss, sums
+
+
+def _name_what_is_not_finite(batch: RolloutBuffer, stats: TokenStats) -> None:
+    check_finite(
+        batch.problems(),
+        batch.response_mask,
+        **stats._asdict(),
+        **{name: getattr(batch, name) for name in ("old_logprobs", "ref_logprobs", "advantages", "returns")},
+    )
+    raise TrainingError("the loss is not finite: lower the learning rate or the KL weight")
 
 
 def _check_first_ratio(policy: Policy, logratio: float) -> None:
@@ -254,6 +272,7 @@ def _means(totals: Sums, policy: Policy, before: list[Tensor]) -> dict[str, floa
         "ppo/update_norm": torch.stack(moved).norm().item(),
         "ppo/optimizer_steps": int(totals["optimizer_steps"]),
         "ppo/skipped_steps": int(totals["skipped_steps"]),
+        "ppo/skipped_in_a_row": int(totals["skipped_in_a_row"]),
         "ppo/guarded_steps": int(totals["guarded_steps"]),
         "ppo/stopped_early": int(totals["stopped_early"]),
     }

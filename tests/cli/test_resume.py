@@ -48,7 +48,7 @@ def same(run: Path, other: Path, *names: str) -> None:
 CHANGED = {
     ("--learning-rate", "0.01"): "learning_rate is 0.01, the run has 0.001",
     ("--iterations", "9"): "iterations is 9, the run has 2",
-    ("--objective.alpha", "0.7"): "objective.alpha is 0.7, the run has 0.6",
+    ("--objective.alpha", "0.7", "--objective.beta", "0.3"): "objective.alpha is 0.7, the run has 0.6",
     ("--limits.cpu-seconds", "1"): "limits.cpu_seconds",
     ("--dtype", "bfloat16"): 'dtype is "bfloat16"',
     ("--seed", "5", "--gamma", "0.9"): "(and seed); insist with --allow-changes gamma seed",
@@ -204,3 +204,16 @@ def test_killed_twenty_times_equals_straight_through(sft_run, tmp_path):
     assert command("ppo", "--resume", killed) == 0
     names = [f"checkpoints/iteration-000060/{name}" for name in WEIGHTS]
     same(killed, straight, "metrics.jsonl", "samples.jsonl", *names)
+
+
+def test_an_error_on_the_way_names_the_last_good_checkpoint(capsys, copied):
+    """Numbers that are none, an iteration of faults: status 2, one line, and nothing is lost."""
+    reward = copied.parent / "mine.py"
+    reward.write_text("def score(pairs):\n    return [None for _ in pairs]\n")
+    changes = ["--iterations", 3, "--reward", f"{reward}:score", "--allow-changes", "iterations", "reward"]
+    said = refused(capsys, copied, *changes)
+    assert "no response of this iteration could be scored" in said
+    assert f"last good checkpoint: {copied}/checkpoints/iteration-000002" in said
+    reward.write_text("def score(pairs):\n    return [float('nan') for _ in pairs]\n")
+    said = refused(capsys, copied, "--allow-changes", "reward")
+    assert "the scorer gave nan for problem" in said and "iteration-000002" in said

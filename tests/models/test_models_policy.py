@@ -1,5 +1,7 @@
 """The actor-critic: what it scores, what it trains, and what its reference is."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,8 +9,11 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from models.adapter import TuneConfig, merged
 from models.errors import ModelError
-from models.policy import Policy, TokenBatch, build_policy, frozen_policy
+from models.policy import Policy, TokenBatch, build_policy, frozen_policy, trim
+from models.precision import Precision
+from models.sft import save_model
 from models.storage import load_model
+from models.tiny import build_tokenizer
 
 TUNES = ["lora", "full"]
 PROMPTS = [[9, 40, 77], [5], [30, 31, 32, 33, 34, 35], [100, 200, 17, 3]]
@@ -191,20 +196,85 @@ def test_gradients_reach_every_trained_parameter(make_policy, tune):
         assert (p.grad is not None and p.grad.abs().max() > 0) == p.requires_grad, name
 
 
-def test_gradient_checkpointing_changes_no_gradient(make_policy):
+@pytest.mark.parametrize("tune", TUNES)
+def test_gradient_checkpointing_changes_no_gradient(sft_dir, cpu, tune):
     """Check 26: recomputed activations of a frozen base with adapters give the same gradients (1e-6)."""
 
     def gradients(checkpointing: bool) -> list[Tensor]:
-        policy = make_policy(trained=True).train()
-        if checkpointing:
-            policy.network.gradient_checkpointing_enable(
-                gradient_checkpointing_kwargs={"use_reentrant": False}
-            )
+        policy = recomputing(sft_dir, cpu, tune, checkpointing)
         policy(batch(), 0.7).logprobs.sum().backward()
         return [p.grad for p in policy.trainable().values()]
 
     for a, b in zip(gradients(False), gradients(True), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
+
+
+def recomputing(sft_dir: Path, cpu: Precision, tune: str, checkpointing: bool) -> Policy:
+    """In training mode, with adapters that already do something."""
+    policy = build_policy(sft_dir, TuneConfig(tune=tune), cpu, seed=3, gradient_checkpointing=checkpointing)
+    for p in policy.trainable().values():
+        p.data += 0.01
+    return policy.train()
+
+
+@pytest.mark.parametrize("tune", TUNES)
+def test_gradient_checkpointing_recomputes(sft_dir, cpu, tune):
+    """Check 26: on, each block runs again in the backward pass, and the forward pass keeps far less."""
+    kept = {}
+    for checkpointing in (False, True):
+        policy = recomputing(sft_dir, cpu, tune, checkpointing)
+        runs, saved = [], []
+        policy.network.model.layers[0].self_attn.register_forward_hook(
+            lambda *args, runs=runs: runs.append(1)
+        )
+
+        def pack(tensor: Tensor, saved: list = saved) -> Tensor:
+            saved.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            loss = policy(batch(), 0.7).logprobs.sum()
+        assert len(runs) == 1
+        loss.backward()
+        assert len(runs) == (2 if checkpointing else 1)
+        kept[checkpointing] = sum(saved)
+    assert kept[True] < 0.6 * kept[False]
+
+
+def test_decoding_has_its_cache_under_gradient_checkpointing(sft_dir, cpu):
+    """After the prompt one token at a time; checkpointing in training mode would switch the cache off."""
+    policy, widths = recomputing(sft_dir, cpu, "lora", True), []
+    policy.network.model.embed_tokens.register_forward_hook(lambda *args: widths.append(args[1][0].shape[1]))
+    draws = torch.Generator().manual_seed(2)
+    policy.generate(*batch()[:2], max_new_tokens=5, temperature=0.7, generator=draws)
+    assert widths == [6, 1, 1, 1, 1] and policy.training
+
+
+def test_dropout_is_off_in_training_mode_too(make_model, tokenizer, cpu, tmp_path):
+    """Check 16: a model whose configuration asks for dropout gives the same bits twice."""
+    model = make_model()
+    model.config.attention_dropout = 0.5
+    save_model(tmp_path / "model", model, tokenizer)
+    policy = build_policy(tmp_path, TuneConfig(), cpu, seed=3, gradient_checkpointing=True).train()
+    first, second = policy(batch(), 0.7), policy(batch(), 0.7)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_a_tokenizer_with_more_ids_than_the_model_has_embeddings(sft_dir, make_model, tmp_path, cpu):
+    """It was made for another model; fewer ids than embeddings are usual."""
+    other = build_tokenizer(["print(input())\n" * 5, "for i in range(n):\n" * 5], 290)
+    save_model(tmp_path / "model", make_model(), other)
+    for build in (frozen_policy, lambda path, cpu: build_policy(path, TuneConfig(), cpu, seed=1)):
+        with pytest.raises(ModelError, match=r"ids up to \d+, the model embeddings for 262: .*not belong"):
+            build(tmp_path, cpu)
+
+
+@pytest.mark.parametrize("left", [0, 9])
+def test_trimming_leaves_what_is_real(left):
+    """Columns of padding go, tokens and masks stay together."""
+    trimmed = trim(batch(left=left, right=3, junk=42))
+    for ours, plain in zip(trimmed, batch(junk=42), strict=True):
+        assert torch.equal(ours, plain)
 
 
 @pytest.mark.parametrize("tune", TUNES)
@@ -239,8 +309,6 @@ def test_text_leaves_out_the_stop_token_at_the_end_only(make_policy, tokenizer):
 
 def test_stop_ids_are_those_of_tokenizer_and_model(make_model, tokenizer, tmp_path, make_policy):
     """Check 20: a model whose generation settings name further ends stops at all of them."""
-    from models.sft import save_model
-
     model = make_model()
     model.generation_config.eos_token_id = [7, 1, 9]
     save_model(tmp_path / "model", model, tokenizer)

@@ -60,7 +60,14 @@ def buffer_of(
     advantages = torch.where(mask, normal(mask.shape, seed, torch.float32), 0.0)
     returns = torch.where(mask, normal(mask.shape, seed + 1, torch.float32), 0.0)
     return RolloutBuffer(
-        *responses.tokens[:3], mask, responses.logprobs, ref_logprobs, values, advantages, returns
+        *responses.tokens[:3],
+        mask,
+        responses.logprobs,
+        ref_logprobs,
+        values,
+        advantages,
+        returns,
+        [prompt.problem.id for prompt in responses.prompts],
     )
 
 

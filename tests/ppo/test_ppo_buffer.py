@@ -21,7 +21,9 @@ def random_buffer(prompt_lengths: list[int], response_lengths: list[int], seed: 
         prompt_mask,
         rows + torch.arange(response_mask.shape[1]),
         response_mask,
-        *numbers,
+        *numbers[:5],
+        [f"p{row}" for row in range(len(prompt_lengths))],
+        *numbers[5:],
     )
 
 
@@ -30,8 +32,10 @@ shapes = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 6)), min_size=1, m
 
 def flat(buffer: RolloutBuffer) -> dict[str, list]:
     """What is inside the masks, row by row."""
-    found: dict[str, list] = {}
+    found: dict[str, list] = {"row": buffer.row.tolist(), "problem": buffer.problems()}
     for f in fields(buffer):
+        if f.name in ("problem_ids", "row"):
+            continue
         mask = buffer.prompt_mask if f.name.startswith("prompt") else buffer.response_mask
         x = getattr(buffer, f.name)
         found[f.name] = [row[m].tolist() for row, m in zip(x, mask, strict=True)]
@@ -72,7 +76,10 @@ def test_rows_keep_every_field_together():
     """Row i of every tensor belongs to response i."""
     buffer = random_buffer([1, 2, 3], [3, 2, 1], 0)
     picked = buffer.rows(torch.tensor([2, 0]))
-    for f in fields(buffer):
-        assert torch.equal(getattr(picked, f.name), getattr(buffer, f.name)[[2, 0]])
+    tensors = [f.name for f in fields(buffer) if f.name != "problem_ids"]
+    assert len(tensors) >= 10
+    for name in tensors:
+        assert torch.equal(getattr(picked, name), getattr(buffer, name)[[2, 0]]), name
+    assert picked.problems() == ["p2", "p0"] and picked.rows(torch.tensor([1])).problems() == ["p0"]
     plain = replace(buffer, weights=None)
     assert plain.rows(torch.tensor([2, 0])).trimmed().weights is None

@@ -16,7 +16,7 @@ from loop_helpers import (
     toy_config,
 )
 
-import ppo.diagnostics
+import ppo.checks
 import ppo.loop
 from models.precision import Precision
 from models.storage import load_tensors
@@ -189,6 +189,44 @@ def test_log_probabilities_of_another_distribution_stop_the_run(
         run(tmp_path, letters_sft, toy_config(), ToyScorer())
 
 
+def test_overflows_are_counted_over_iterations_and_in_the_checkpoint(tmp_path, letters_sft):
+    """Check 24: four steps an iteration, all of them overflow: after five iterations the run stops."""
+
+    def overflow(policy):
+        next(iter(policy.trainable().values())).register_hook(lambda grad: grad * float("inf"))
+
+    half = Precision(torch.device("cpu"), torch.float16)
+    config = toy_config(iterations=9)
+    with pytest.raises(TrainingError, match="20 optimizer steps in a row"):
+        run(tmp_path, letters_sft, config, ToyScorer(), precision=half, prepare=overflow)
+    assert [row["ppo/skipped_in_a_row"] for row in metrics_of(tmp_path)[1:]] == [4, 8, 12, 16]
+    state = open_checkpoint(newest_checkpoint(tmp_path)).state
+    assert state["skipped_in_a_row"] == 16 and state["grad_scaler"]["scale"] == 65536.0 / 2**16
+    with pytest.raises(TrainingError, match="20 optimizer steps in a row"):  # at once, not after five more
+        run(tmp_path, letters_sft, config, ToyScorer(), precision=half, prepare=overflow, resume=True)
+    assert len(metrics_of(tmp_path)) == 5
+
+
+def test_weights_of_nan_are_named_with_their_problem(tmp_path, letters_sft, monkeypatch):
+    """Trap A13: in the rollout already, or in what a forward pass says of valid positions."""
+
+    def poison(policy):
+        policy.network.model.norm.weight.data.fill_(float("nan"))
+
+    with pytest.raises(TrainingError, match=r"logits are not numbers.*\(at problems p\d"):
+        run(tmp_path / "a", letters_sft, toy_config(), ToyScorer(), prepare=poison)
+
+    def poison_reference(policy):
+        reference = policy.ref_logprobs
+        policy.ref_logprobs = lambda *args: reference(*args).index_fill(0, torch.tensor([1]), float("nan"))
+
+    with pytest.raises(
+        TrainingError, match=r"^ref_logprobs are not finite in 2 of 16 responses \(problems p"
+    ):
+        run(tmp_path / "b", letters_sft, toy_config(), ToyScorer(), prepare=poison_reference)
+    assert newest_checkpoint(tmp_path / "b").name == "iteration-000000"
+
+
 def test_weights_that_do_not_move_stop_the_run(tmp_path, letters_sft):
     """With learning rate 0, or a forward pass that is cut off from the trained parameters."""
     config = toy_config(learning_rate=0.0)
@@ -250,7 +288,7 @@ def test_half_precision(tmp_path, letters_sft, monkeypatch, tune, dtype):
     The toy's logits are coarse in bfloat16, so decoding may differ from the forward pass by more than a
     real model's.
     """
-    monkeypatch.setattr(ppo.diagnostics, "MAX_ROLLOUT_GAP", 0.5)
+    monkeypatch.setattr(ppo.checks, "MAX_ROLLOUT_GAP", 0.5)
     precision = Precision(torch.device("cpu"), dtype)
     config = toy_config(iterations=12, learning_rate=1e-2, save_every=12)
     policy, state = run(tmp_path, letters_sft, config, ToyScorer(), tune=tune, precision=precision)
@@ -259,6 +297,8 @@ def test_half_precision(tmp_path, letters_sft, monkeypatch, tune, dtype):
     if tune == "lora":  # folded adapters round differently: it was half precision
         assert any(row["ppo/rollout_gap"] > 1e-4 for row in rows)
     trained = [*policy.trainable().values(), *policy.value_head.parameters()]
+    frozen = {p.dtype for p in policy.parameters() if not p.requires_grad}
+    assert frozen == ({dtype} if tune == "lora" else set())
     assert {p.dtype for p in trained} == {torch.float32}
     assert {v.dtype for slots in state.optimizer.state.values() for v in slots.values()} == {torch.float32}
     assert state.scaler.is_enabled() == (dtype == torch.float16)

@@ -225,11 +225,32 @@ def test_without_a_scaler_a_gradient_that_is_not_finite_stops_the_run(case, junk
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(case):
-    """Trap A13: no constant takes the place of a NaN."""
+    """Trap A13: no constant takes the place of a NaN; tensor and problem are named, in any minibatch."""
     policy, buffer = case
-    buffer.advantages[0, 0] = float("nan")
-    with pytest.raises(TrainingError, match="loss is nan"):
+    buffer.advantages[6, 0] = float("nan")
+    with pytest.raises(TrainingError, match=r"^advantages are not finite in 1 of 2 .*problems p6\)"):
+        run_update(policy, buffer, small_config(micro_batch_size=2))
+    buffer.advantages[6, 0] = 0.0
+    for p in policy.value_head.parameters():
+        p.data.fill_(float("inf"))
+    with pytest.raises(TrainingError, match=r"^values are not finite"):
         run_update(policy, buffer, small_config())
+
+
+def test_too_many_overflows_in_a_row_stop_the_run(case):
+    """Check 24: counted from one update into the next, forgotten after a step that was taken."""
+    policy, buffer = case
+    config = small_config(epochs=6)  # 12 steps
+    scaler = torch.amp.GradScaler("cpu")
+    first = next(iter(policy.trainable().values()))
+    handle = first.register_hook(lambda grad: grad * float("inf"))
+    stats = run_update(policy, buffer, config, scaler=scaler)
+    assert (stats["ppo/skipped_steps"], stats["ppo/skipped_in_a_row"]) == (12, 12)
+    with pytest.raises(TrainingError, match="20 optimizer steps in a row overflowed"):
+        run_update(policy, buffer, config, scaler=scaler, skipped_in_a_row=12)
+    handle.remove()
+    stats = run_update(policy, buffer, config, scaler=torch.amp.GradScaler("cpu"), skipped_in_a_row=19)
+    assert (stats["ppo/skipped_steps"], stats["ppo/skipped_in_a_row"]) == (0, 0)
 
 
 def test_log_probabilities_that_are_not_the_rollouts_stop_the_run(case):

@@ -1,0 +1,70 @@
+"""What stops a run that trains on something wrong, or on numbers that are none."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from models.policy import Policy
+from ppo.errors import TrainingError
+from ppo.masked import keep, masked_mean
+
+# Rounding to 16 bits moves a log-probability by about 0.001 on average. A mean beyond
+# this is another distribution (scored without a temperature of 0.7, it is about 0.4).
+MAX_ROLLOUT_GAP = 0.05
+
+# The loss scale halves with every overflow: from 65536 it is below 1 after 17, and what overflows at any
+# scale is no matter of the scale.
+MAX_SKIPPED_IN_A_ROW = 20
+
+
+def check_finite(problem_ids: Sequence[str], mask: Tensor, **tensors: Tensor) -> None:
+    """Raise TrainingError, naming tensor and problems, where a (B, T) tensor is not finite within the mask.
+
+    Nothing is put in the place of a NaN: whatever number that were, the run would train on it.
+    """
+    for name, tensor in tensors.items():
+        rows = (mask & ~torch.isfinite(tensor)).any(dim=1).nonzero(as_tuple=True)[0].tolist()
+        if rows:
+            named = ", ".join(dict.fromkeys(problem_ids[row] for row in rows[:3]))
+            more = ", …" if len(rows) > 3 else ""
+            raise TrainingError(
+                f"{name} are not finite in {len(rows)} of {len(mask)} responses (problems {named}{more}): "
+                "lower the learning rate; with float16, use bfloat16 or float32"
+            )
+
+
+def check_skipped(in_a_row: int) -> None:
+    """Raise TrainingError where too many optimizer steps in a row were skipped by the loss scaler."""
+    if in_a_row >= MAX_SKIPPED_IN_A_ROW:
+        raise TrainingError(
+            f"{in_a_row} optimizer steps in a row overflowed, whatever the loss scale: use --dtype bfloat16 "
+            "or float32, or lower the learning rate"
+        )
+
+
+def check_rollout_gap(policy: Policy, sampled: Tensor, scored: Tensor, mask: Tensor) -> float:
+    """Mean absolute difference between decoding's log-probabilities and the forward pass's, in nats.
+
+    The mean, not the largest: with bfloat16 single tokens are off by 0.1 through rounding alone.
+
+    Raises:
+        TrainingError: it is more than rounding can explain.
+    """
+    gap = masked_mean((sampled - scored).abs(), mask).item()
+    if not gap <= MAX_ROLLOUT_GAP:  # not "gap >": a NaN must stop the run too
+        raise TrainingError(
+            f"decoding and the forward pass disagree by {gap:.3g} nats per sampled token (limit "
+            f"{MAX_ROLLOUT_GAP}): they run different distributions, or {policy.precision.dtype} overflows"
+        )
+    return gap
+
+
+def check_moved(trained: dict[str, float], advantages: Tensor, mask: Tensor) -> None:
+    """Raise TrainingError when there was something to learn and the weights stayed where they were."""
+    stepped = trained["ppo/optimizer_steps"] > trained["ppo/skipped_steps"]
+    if stepped and trained["ppo/update_norm"] == 0.0 and keep(advantages, mask).abs().max() > 0:
+        raise TrainingError(
+            "the weights did not move although there are advantages: the trained parameters are not the "
+            "ones the forward pass uses, or the learning rate is 0"
+        )
