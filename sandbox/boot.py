@@ -1,4 +1,4 @@
-"""The script a server process is started on: `python -S -s -P -X utf8 boot.py <socket> <directory> <parent>`.
+"""The script of a server process: `python -S -s -P -X utf8 boot.py <arguments of server.Settings>`.
 
 `serve` returns only in a forked child, with a program to run. The child therefore runs its program here, at
 the bottom of the stack: the recursion limit counts as under `python prog.py`, and no frame of the server is
@@ -16,10 +16,12 @@ sys.modules["sandbox"] = _package
 
 from sandbox.server import serve  # noqa: E402
 
-program = serve(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
-code, namespace = program.start()
-try:
-    exec(code, namespace)
-except BaseException as error:
-    program.failed(error)
-program.finish()
+program = serve(sys.argv[1:])
+while True:
+    code, namespace = program.start()
+    try:
+        exec(code, namespace)
+    except BaseException as error:
+        program.failed(error)
+    del code, namespace
+    program.finish()  # returns only with another input for the same program

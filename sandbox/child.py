@@ -3,9 +3,9 @@
 The aim is that a program cannot tell the child from `python prog.py < input`, as far as contest programs
 look: real descriptors, `__main__`, `exit()`, atexit, threads, the exit status. Differences kept on purpose:
 the hash seed is 0 and `random` is seeded, so that verdicts repeat (`random.Random()` without a seed,
-`os.urandom` and `id()` do not); the environment is empty; no site-packages; `__file__` names no file, so
-tracebacks show no source lines. Differences not covered: the recursion limit is reached two frames early, and
-an uncaught KeyboardInterrupt gives exit status 130 instead of a signal.
+`os.urandom` and `id()` do not); the environment and the file system are empty; no site-packages; `__file__`
+names no file, so tracebacks show no source lines. Differences not covered: the recursion limit is reached two
+frames early, and an uncaught KeyboardInterrupt gives exit status 130 instead of a signal.
 """
 
 from __future__ import annotations
@@ -16,43 +16,62 @@ import builtins
 import gc
 import io
 import os
-import random
+import resource
 import signal
+import socket
 import sys
 import threading
+from dataclasses import dataclass
 from types import CodeType, ModuleType
 from typing import Any, NoReturn
 
-from sandbox import lockdown
-from sandbox.wire import Request
+from sandbox import adapt, lockdown, preload
+from sandbox.reuse import Interpreter
+from sandbox.supervise import DONE
+from sandbox.wire import Note, Request, Want
 
 FILE_NAME = "program.py"
-RANDOM_SEED = 0
-COMPILED = b"c"  # what a child writes to its note descriptor once compile() has returned ...
-BROKEN = b"!"  # ... or when it could not even be set up; nothing written: the program does not compile
+_CHANNEL = lockdown.OPEN_FILES - 1  # the highest number, so that the program's own files begin at 3
 
 _exit = os._exit  # bound before any program can replace it
 _boot = sys.modules["__main__"]  # kept: to free it in a child would touch, and so copy, the server's pages
 
 
-class Program:
-    """A compiled program in the process that is about to run it."""
+@dataclass(frozen=True)
+class Surroundings:
+    """What all children of a server have in common."""
 
-    def __init__(self, code: CodeType) -> None:
+    note: int  # descriptor to write a Note to
+    server: int  # process id
+    filter: lockdown.Filter | None
+    elsewhere: frozenset[str]  # modules that another server holds
+    interpreter: Interpreter
+
+
+class Program:
+    """A compiled program in the process that is about to run it, on one input or on several in turn."""
+
+    def __init__(
+        self, code: CodeType, memory_bytes: int, interpreter: Interpreter, channel: socket.socket | None
+    ) -> None:
         self._code = code
-        self._status = 0
-        self._module = ModuleType("__main__")
-        self._streams = (sys.stdout, sys.stderr)  # ours, in case the program replaces sys.stdout
-        vars(self._module).update(
-            __file__=FILE_NAME, __cached__=None, __builtins__=builtins, __annotations__={}
-        )
+        self._memory_bytes = memory_bytes
+        self._interpreter = interpreter
+        self._channel = channel
+        # What compile() itself printed, a SyntaxWarning say: each input's stderr begins with it.
+        self._remarks = os.pread(2, os.lseek(2, 0, os.SEEK_CUR), 0)
 
     def start(self) -> tuple[CodeType, dict[str, Any]]:
         """The code and the namespace to exec it in; installs `__main__`."""
+        self._status = 0
+        self._streams = (sys.stdout, sys.stderr)  # ours, in case the program replaces sys.stdout
+        self._module = ModuleType("__main__")
+        vars(self._module).update(
+            __file__=FILE_NAME, __cached__=None, __builtins__=builtins, __annotations__={}
+        )
         sys.modules["__main__"] = self._module
         sys.argv[:] = [FILE_NAME]
-        random.seed(RANDOM_SEED)
-        gc.enable()
+        self._interpreter.restore(self._memory_bytes)
         return self._code, vars(self._module)
 
     def failed(self, error: BaseException) -> None:
@@ -68,8 +87,35 @@ class Program:
         except BaseException:  # a broken hook of the program's: the exit status already tells
             sys.__excepthook__(type(error), error, error.__traceback__)
 
-    def finish(self) -> NoReturn:
-        """End the process in the order of the interpreter's own end, which itself would cost milliseconds."""
+    def finish(self) -> None:
+        """Wait for the next input and return with it, if that was asked for and can be; else end here."""
+        if self._channel is not None and self._status == 0 and self._is_as_new():
+            self._receive_input(self._channel)
+        else:
+            self._end()
+
+    def _is_as_new(self) -> bool:
+        try:
+            if not self._interpreter.untouched() or not _flush(sys.stdout) & _flush(sys.stderr):
+                return False
+            self._drop_objects()
+            return all([_flush(stream) for stream in self._streams]) and self._interpreter.untouched()
+        except BaseException:  # from the program's objects: the ordinary end will meet it again
+            return False
+
+    def _receive_input(self, channel: socket.socket) -> None:
+        os.closerange(3, _CHANNEL)  # what the program left open
+        os.write(_CHANNEL, DONE.pack(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+        _, fds, _, _ = socket.recv_fds(channel, DONE.size, 3)
+        for target, fd in enumerate(fds):
+            os.dup2(fd, target)
+            os.close(fd)
+        _open_stdio()
+        if self._remarks:
+            os.write(2, self._remarks)
+
+    def _end(self) -> NoReturn:
+        """In the order of the interpreter's own end, which itself would cost milliseconds."""
         try:
             threading._shutdown()  # type: ignore[attr-defined]  # waits for non-daemon threads
             atexit._run_exitfuncs()
@@ -93,17 +139,22 @@ class Program:
 
 
 def prepare(
-    request: Request, fds: list[int], note: int, directory: str, server: int, max_tasks: int
+    request: Request,
+    limits: list[tuple[int, int]],
+    fds: list[int],
+    channel: socket.socket | None,
+    surroundings: Surroundings,
 ) -> Program:
     """Turn a fresh fork of the server into a process that holds one compiled program and nothing else.
 
     Never raises and never returns without a program: whatever goes wrong ends the process.
     """
+    note = surroundings.note
     try:
-        source = _set_up(request, fds, note, directory, server, max_tasks)
+        source, channel = _set_up(request, limits, fds, channel, surroundings)
     except BaseException as error:
         os.write(2, _message(error))
-        os.write(note, BROKEN)
+        os.write(note, bytes([Note.BROKEN]))
         _exit(1)
     try:
         text: str | bytes = source.decode("utf-8-sig", "surrogatepass") if request.is_text else source
@@ -111,27 +162,42 @@ def prepare(
     except BaseException as error:  # SyntaxError, ValueError, RecursionError, MemoryError, OverflowError, ...
         os.write(2, _message(error))
         _exit(1)
-    os.write(note, COMPILED)
-    os.close(note)
-    if request.compile_only:
+    names = set(preload.names(code))
+    elsewhere = not names.isdisjoint(surroundings.elsewhere) and preload.imports(
+        code, names, surroundings.elsewhere
+    )
+    os.write(note, bytes([Note.ELSEWHERE if elsewhere else Note.COMPILED]))
+    if elsewhere or request.want == Want.COMPILE:
         _exit(0)
-    return Program(code)
+    os.close(note)
+    if not names.isdisjoint(adapt.STANDARD_STREAMS):
+        adapt.open_standard_streams()
+    return Program(code, request.memory_bytes, surroundings.interpreter, channel)
 
 
 def _set_up(
-    request: Request, fds: list[int], note: int, directory: str, server: int, max_tasks: int
-) -> bytes:
+    request: Request,
+    limits: list[tuple[int, int]],
+    fds: list[int],
+    channel: socket.socket | None,
+    surroundings: Surroundings,
+) -> tuple[bytes, socket.socket | None]:
     _signal.pthread_sigmask(signal.SIG_SETMASK, ())  # without the enums of `signal`: a tenth of a run's cost
-    lockdown.enter_child(request, max_tasks, server)
+    lockdown.enter_child(limits, surroundings.server)
+    lockdown.limit_private_memory(request.memory_bytes)  # compile() is under it too
     program, *stdio = fds
     for target, fd in enumerate(stdio):
         os.dup2(fd, target)
     source = os.pread(program, os.fstat(program).st_size, 0)
-    os.closerange(3, note)
-    os.closerange(note + 1, lockdown.OPEN_FILES)
-    os.chdir(directory)
+    if channel is not None:
+        os.dup2(channel.detach(), _CHANNEL)
+        channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, _CHANNEL)
+    os.closerange(3, surroundings.note)
+    os.closerange(surroundings.note + 1, lockdown.OPEN_FILES - (channel is not None))
     _open_stdio()
-    return source
+    if surroundings.filter is not None:
+        surroundings.filter.install(os.getpid())
+    return source, channel
 
 
 def _message(error: BaseException) -> bytes:
@@ -146,7 +212,7 @@ def _open_stdio() -> None:
 
 
 def _stream(fd: int, mode: str, errors: str, name: str) -> io.TextIOWrapper:
-    buffer = open(fd, mode, closefd=False)
+    buffer = open(fd, mode, io.DEFAULT_BUFFER_SIZE, closefd=False)
     buffer.raw.name = name  # type: ignore[attr-defined]
     stream = io.TextIOWrapper(buffer, "utf-8", errors, newline="\n", line_buffering=fd == 2)
     stream.mode = mode[0]  # type: ignore[misc]

@@ -1,15 +1,9 @@
-"""The layers around a program, from the kernel's primitives. What is in force is named by `TIER`.
+"""The layers around a program that hold on every machine; together with `seccomp` they are tier "base".
 
-Covered by "base": CPU, memory and output limits; core files; the number of open files; no gain of
-privileges through set-uid files; an empty environment and working directory; descriptors of the caller;
-death of the child with its server, and of every process it started.
-
-NOT covered by "base": a program may open any path that the user may, use the network, start processes, and
-signal or trace other processes of the same user, the server included. Run only programs that you would run
-by hand, or run inside a container. RLIMIT_NPROC does not bind user 0.
-
-A further layer belongs here: `enter_server()` for what is applied once per server (namespaces, Landlock),
-`enter_child()` for what is applied per run before the program is compiled (a system call filter).
+Once per server (`enter_server`): no gain of privileges through set-uid files, no capabilities, no core files,
+few descriptors. Per run (`enter_child`): death with the server, hard limits of CPU, address space, output and
+tasks. Last, before the program is even compiled (`Filter.install`): the system call filter, which carries the
+guarantees. The further tiers, `landlock` and `namespaces`, only add depth: no verdict depends on them.
 """
 
 from __future__ import annotations
@@ -18,62 +12,141 @@ import ctypes
 import os
 import resource
 import signal
+from collections import Counter
 
+from sandbox import seccomp
 from sandbox.wire import Request
 
-TIER = "base"
-
-# Thread stacks and malloc arenas reserve address space that they never touch: a contest idiom asks for stacks
-# of 128 to 512 MB. So resident memory is what memory_mb limits; the address space gets this much on top.
-ADDRESS_HEADROOM = 1 << 30
+# What memory_mb limits is resident memory. A limit on private memory just below it makes an allocation fail,
+# as a program may expect, before the server has to kill; this much of the resident memory is mapped files.
+FILE_PAGES = 16 << 20
+# Thread stacks are reserved and mostly never touched; a contest idiom asks for 128 to 512 MB. A program
+# that sets its stack size gets this much on top (`allow_stacks`), and the address space has it from the
+# start, for arenas.
+HEADROOM = 1 << 30
 OPEN_FILES = 64
 SPARE_TASKS = 1024  # RLIMIT_NPROC counts every task of the user, on the whole machine
 
-_PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+_PR_SET_SECCOMP = 22
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
+_SECCOMP_MODE_FILTER = 2
+_CAPABILITY_VERSION_3 = 0x20080522
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
+libc = ctypes.CDLL(None, use_errno=True)
+libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
+_libc_fork = ctypes.PyDLL(None, use_errno=True).fork  # PyDLL: with the interpreter's lock held
 
 
-def _prctl(option: int, argument: int) -> None:
-    if _libc.prctl(option, argument, 0, 0, 0) != 0:
+def check(result: int, what: str) -> int:
+    """The result of a call into the C library; OSError with `what` and its errno if that is -1."""
+    if result == -1:
         error = ctypes.get_errno()
-        raise OSError(error, f"prctl({option}): {os.strerror(error)}")
+        raise OSError(error, f"{what}: {os.strerror(error)}")
+    return result
 
 
-def enter_server() -> int:
-    """Layers that hold for a server and all its children. Returns the RLIMIT_NPROC for `enter_child`."""
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    # Orphans of a program (double fork, setsid) become the server's children, where it finds and kills them.
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+def prctl(option: int, argument: int) -> None:
+    """Raises OSError."""
+    check(libc.prctl(option, argument, 0, 0, 0), f"prctl({option})")
+
+
+def fork() -> int:
+    """`os.fork` without the interpreter's own hooks, a tenth of a run's cost: they repair the locks of other
+    threads, of which a server has none, and seed `random`, which `reuse` does. Raises OSError.
+    """
+    return check(_libc_fork(), "fork")
+
+
+class _FilterProgram(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
+
+
+class Filter:
+    """The system call filter, laid out once per server so that a child only fills in its own number."""
+
+    def __init__(self) -> None:
+        code, self._pid_at = seccomp.build()
+        self._code = ctypes.create_string_buffer(code, len(code))
+        self._program = _FilterProgram(len(code) // seccomp.INSTRUCTION_BYTES, ctypes.addressof(self._code))
+
+    def install(self, pid: int) -> None:
+        """From here on it holds for this process, `pid`, and can never be lifted. Raises OSError."""
+        ctypes.c_uint32.from_buffer(self._code, self._pid_at).value = pid
+        prctl_filter = libc.prctl(
+            _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(self._program), 0, 0
+        )
+        check(prctl_filter, "seccomp filter")
+
+
+def enter_server() -> None:
+    """Layers that hold for a server and all its children. Raises OSError."""
+    prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    # With a filter no program has children. Without one (unsafe=True) its orphans must be found and killed.
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_NOFILE, OPEN_FILES)
     _prefer_for_oom_kill()
-    return _tasks_of_user() + SPARE_TASKS
 
 
-def enter_child(request: Request, max_tasks: int, server_pid: int) -> None:
+def drop_capabilities() -> None:
+    """No privilege of root's but its uid: hard limits then hold for root too. Raises OSError."""
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    check(libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
+
+
+def max_tasks() -> int:
+    """RLIMIT_NPROC for programs: what any one user runs now, and a margin. It does not bind uid 0."""
+    return max(_tasks_by_user().values()) + SPARE_TASKS
+
+
+def enter_child(limits: list[tuple[int, int]], server_pid: int) -> None:
     """Layers of one run; called in the fresh child, before it reads the program. Raises OSError."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != server_pid:  # the server died before the line above
         os._exit(1)
     os.setsid()
-    # Whole seconds only: the server's own clock is the exact limit, this one holds if the server is stopped.
-    _lower(resource.RLIMIT_CPU, int(request.cpu_seconds) + 2)
-    _lower(resource.RLIMIT_AS, request.memory_bytes + ADDRESS_HEADROOM)
-    # One byte more than the limit, so that an output of exactly the limit is told from one that was cut.
-    _lower(resource.RLIMIT_FSIZE, request.output_bytes + 1)
-    _lower(resource.RLIMIT_NPROC, max_tasks)
+    for kind, value in limits:
+        resource.setrlimit(kind, (value, value))
+
+
+def child_limits(request: Request, max_tasks: int) -> list[tuple[int, int]]:
+    """Hard limits of a run, as kinds and values; lower where the server's own are (containers set some)."""
+    limits = (
+        # Whole seconds only: the server's own clock is the exact limit, this one holds if the server is
+        # stopped.
+        (resource.RLIMIT_CPU, int(request.cpu_seconds) + 2),
+        (resource.RLIMIT_AS, request.memory_bytes + HEADROOM),
+        (resource.RLIMIT_DATA, request.memory_bytes + HEADROOM),
+        # One byte more than the limit, so that an output of exactly the limit is told from one that was cut.
+        (resource.RLIMIT_FSIZE, request.output_bytes + 1),
+        (resource.RLIMIT_NPROC, max_tasks),
+    )
+    return [(kind, _at_most_hard(kind, value)) for kind, value in limits]
+
+
+def limit_private_memory(memory_bytes: int) -> None:
+    """Below what memory_mb allows; `allow_stacks` undoes it."""
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes - FILE_PAGES, hard))
+
+
+def allow_stacks() -> None:
+    """Let large stacks be reserved: from now on only the server's look at resident memory limits it."""
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
 
 
 def _lower(kind: int, value: int) -> None:
-    """Set both limits to `value`, or to the hard limit in force if that is lower (containers set some)."""
-    hard = resource.getrlimit(kind)[1]
-    if hard != resource.RLIM_INFINITY:
-        value = min(value, hard)
+    value = _at_most_hard(kind, value)
     resource.setrlimit(kind, (value, value))
+
+
+def _at_most_hard(kind: int, value: int) -> int:
+    hard = resource.getrlimit(kind)[1]
+    return value if hard == resource.RLIM_INFINITY else min(value, hard)
 
 
 def _prefer_for_oom_kill() -> None:
@@ -85,14 +158,11 @@ def _prefer_for_oom_kill() -> None:
         pass
 
 
-def _tasks_of_user() -> int:
-    uid = os.getuid()
-    total = 0
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                if os.stat(f"/proc/{name}").st_uid == uid:
-                    total += len(os.listdir(f"/proc/{name}/task"))
-            except OSError:  # it ended while we looked, or hidepid forbids
-                continue
-    return total
+def _tasks_by_user() -> Counter[int]:
+    tasks = Counter({os.getuid(): 1})
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            tasks[os.stat(f"/proc/{name}").st_uid] += len(os.listdir(f"/proc/{name}/task"))
+        except OSError:  # it ended while we looked, or hidepid forbids
+            continue
+    return tasks

@@ -1,24 +1,28 @@
 """`Sandbox`: a pool of server processes behind two calls, `run` and `map`.
 
-Every input is run in a child of its own. Reusing a child for the next input would cost a fifth, but what
-one run leaves behind (a recursion limit, a decimal context, a closed stdin) would then change the next
-run's verdict, and no rule can tell which passes came of that; so `accept` is called and its answer changes
-nothing.
+Every input is run in a fresh child, unless the caller's `accept` approves each run: then one child takes the
+inputs one after another, at a fifth of the cost. What one run leaves behind could change the next, so a child
+is only used again if it is as good as new (`reuse`), and a run in a used child counts only if it is accepted
+too: the first that is not is thrown away, and a fresh child decides.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 import os
 import queue
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 
-from sandbox.lockdown import TIER
+from sandbox import selftest, tiers
 from sandbox.records import Limits, Report, Run, SandboxError, Status
+from sandbox.session import Session
 from sandbox.verdict import compile_failure
-from sandbox.worker import Fault, Worker
+from sandbox.worker import Fault, Refused, Worker
 
 Text = str | bytes
 Accept = Callable[[int, Run], bool]
@@ -27,50 +31,79 @@ Job = tuple[Text, Sequence[Text]] | tuple[Text, Sequence[Text], Accept | None]
 MAX_INPUT_MB = 64
 _TRIES = 2
 _DEFAULT_LIMITS = Limits()
+_log = logging.getLogger(__name__)
 
 
 class Sandbox:
     """Runs programs under `limits`. Use as a context manager; safe to use from several threads.
 
     `workers` is the number of programs that run at the same time (None: the CPUs this process may use).
-    `isolation`: "auto" (the strongest there is), "base", or "full". What is in force is in `tier`.
-    Raises SandboxError where the sandbox cannot work as asked; never starts with less than was asked for.
+    `isolation`: "auto" (the strongest there is; what is missing is logged), "full" or "base". What is in
+    force is in `tier`, see `tiers`. `unsafe=True` switches the system call filter off: every report then
+    says so. Raises SandboxError where the sandbox cannot work as asked, or where its own test of itself
+    finds a hole.
     """
 
     def __init__(
-        self, limits: Limits = _DEFAULT_LIMITS, workers: int | None = None, isolation: str = "auto"
+        self,
+        limits: Limits = _DEFAULT_LIMITS,
+        workers: int | None = None,
+        isolation: str = "auto",
+        *,
+        unsafe: bool = False,
     ) -> None:
         self.limits = limits
-        _check_platform(isolation)
+        candidates = tiers.candidates(isolation, unsafe)
         count = len(os.sched_getaffinity(0)) if workers is None else workers
         if count < 1:
             raise SandboxError(f"workers={workers}: give 1 or more, or None for one per CPU")
         self._owner = os.getpid()
         self._closed = False
-        self._workers = [Worker(self.limits) for _ in range(count)]
+        self._workers: list[Worker] = []
         self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="sandbox")
         try:
-            for worker in self._workers:  # all at once: most of a start is imports
-                worker.start()
-            for worker in self._workers:
-                worker.wait_ready()
-                self._idle.put(worker)
+            self.tier = self._start(candidates, count)
+            if not unsafe:
+                selftest.check(self._workers[0])
         except BaseException as error:
             self.close()
             if isinstance(error, (Fault, OSError)):
                 raise SandboxError(f"no server process could be started: {error}") from error
             raise
+        for worker in self._workers:
+            self._idle.put(worker)
 
-    @property
-    def tier(self) -> str:
-        """The layers in force; `lockdown.py` says what each covers."""
-        return self._workers[0].tier or TIER
+    def _start(self, candidates: Iterable[frozenset[str]], count: int) -> str:
+        """Start all servers under the first set of layers that the kernel grants; the tier's name."""
+        refusals = []
+        for layers in candidates:
+            self._workers = [Worker(layers, _numpy_directory()) for _ in range(count)]
+            try:
+                for worker in self._workers:  # all at once: most of a start is imports
+                    worker.start()
+                for worker in self._workers:
+                    worker.wait_ready()
+            except Refused as refused:
+                for worker in self._workers:
+                    worker.close()
+                refusals.append(f"{tiers.name(layers)}: {refused}")
+                continue
+            if refusals:
+                _log.warning(
+                    "sandbox tier %s, for lack of a stronger one (%s)", tiers.name(layers), refusals[-1]
+                )
+            if tiers.FILTER not in layers:
+                _log.warning("sandbox without system call filter: programs can do what you can")
+            return tiers.name(layers)
+        raise SandboxError(f"the kernel refuses the sandbox: {refusals[-1]}")
 
     def run(self, program: Text, inputs: Sequence[Text], *, accept: Accept | None = None) -> Report:
         """Compile `program`, run it once per input. str is UTF-8; a str's encoding cookie is not honoured.
 
-        `accept(i, run)` is called here, in the caller's process, once per input in order; see above.
+        `accept(i, run)` is called here, in the caller's process, at least once per input, in order. True: the
+        next input may share this run's child. It is called again for an input whose first run, in a shared
+        child, it did not accept, with the run of the fresh child that takes its place.
         Raises ValueError for arguments of a wrong kind, SandboxError after close().
         """
         source, texts = _checked(program, inputs)
@@ -97,41 +130,46 @@ class Sandbox:
     def _run(self, source: bytes, is_text: bool, inputs: list[bytes], accept: Accept | None) -> Report:
         limit = self.limits.source_kb * 1024
         if len(source) > limit:
-            return Report(False, f"the program has {len(source)} bytes, the limit is {limit}", ())
+            error = f"the program has {len(source)} bytes, the limit is {limit}"
+            return Report(False, error, (), self.tier)
         self._check_open()
         worker = self._idle.get()
         try:
-            return self._run_on(worker, source, is_text, inputs, accept)
+            with Session(worker, source, is_text, self.limits) as session:
+                return replace(self._run_all(session, inputs, accept), tier=self.tier)
         finally:
             self._idle.put(worker)
 
-    def _run_on(
-        self, worker: Worker, source: bytes, is_text: bool, inputs: list[bytes], accept: Accept | None
-    ) -> Report:
+    def _run_all(self, session: Session, inputs: list[bytes], accept: Accept | None) -> Report:
         runs: list[Run] = []
-        wanted: list[bytes | None] = [*inputs] or [None]  # None: compile only
-        for stdin in wanted:
-            try:
-                compiled, run = self._try(worker, source, is_text, stdin)
-            except Fault as fault:
-                if not inputs:
-                    raise SandboxError(f"{fault}: run it again") from fault
-                # What takes the server down twice would do so again: the rest is not tried.
-                runs += [Run(Status.FAULT)] * (len(inputs) - len(runs))
-                return Report(True, f"fault of the sandbox: {fault}", tuple(runs))
-            if not compiled and not runs:
-                return Report(False, compile_failure(run, self.limits), ())
-            if stdin is not None:
+        try:
+            if not inputs:
+                compiled, run = self._try(session, None)
+                return Report(compiled, None if compiled else compile_failure(run, self.limits), ())
+            accepted = False
+            for i, stdin in enumerate(inputs):
+                shared = session.run_next(stdin) if accepted else None
+                if shared is not None and accept is not None and accept(i, shared):
+                    runs.append(shared)
+                    continue
+                compiled, run = self._try(session, stdin, keep=accept is not None and i + 1 < len(inputs))
+                if not compiled and not runs:
+                    return Report(False, compile_failure(run, self.limits), ())
                 runs.append(run)
-                if accept is not None:
-                    accept(len(runs) - 1, run)
+                accepted = accept is not None and accept(i, run)
+        except Fault as fault:
+            if not inputs:
+                raise SandboxError(f"{fault}: run it again") from fault
+            # What takes the server down twice would do so again: the rest is not tried.
+            runs += [Run(Status.FAULT)] * (len(inputs) - len(runs))
+            return Report(True, f"fault of the sandbox: {fault}", tuple(runs))
         return Report(True, None, tuple(runs))
 
-    def _try(self, worker: Worker, source: bytes, is_text: bool, stdin: bytes | None) -> tuple[bool, Run]:
+    def _try(self, session: Session, stdin: bytes | None, keep: bool = False) -> tuple[bool, Run]:
         for attempt in range(1, _TRIES + 1):
             self._check_open()
             try:
-                return worker.run(source, is_text, stdin)
+                return session.run(stdin, keep)
             except Fault:
                 if attempt == _TRIES:
                     raise
@@ -161,15 +199,10 @@ class Sandbox:
         self.close()
 
 
-def _check_platform(isolation: str) -> None:
-    if not sys.platform.startswith("linux"):
-        raise SandboxError("the sandbox needs Linux (or WSL2): run this in a container")
-    if isolation == "full":
-        raise SandboxError(
-            'isolation="full" does not exist in this version: use "auto" or "base", in a container'
-        )
-    if isolation not in ("auto", "base"):
-        raise SandboxError(f'isolation={isolation!r}: give "auto", "base" or "full"')
+def _numpy_directory() -> str:
+    """Where programs' numpy comes from: the caller's; "" if it has none."""
+    spec = importlib.util.find_spec("numpy")
+    return str(Path(spec.origin).parents[1]) if spec is not None and spec.origin else ""
 
 
 def _checked(program: Text, inputs: Sequence[Text]) -> tuple[bytes, list[bytes]]:

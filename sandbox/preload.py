@@ -1,31 +1,103 @@
-"""Modules every server imports before it forks: what contest programs use, and what those load lazily.
+"""Modules every server imports before it forks: once the filter is in force, nothing can be read from disk.
 
-A preloaded module costs a program nothing. One that is missing here still imports, from disk.
+`MODULES` is what contest programs use, and what those load lazily. `LARGE`, the rest of the standard library
+that programs name, and numpy where the caller has it, would double the cost of a fork: a second server holds
+them, and only programs that name one of them run there. What is in neither list cannot be imported.
 """
 
 from __future__ import annotations
 
+import dis
 import importlib
+import os
+import sys
+import time
+from collections.abc import Collection, Iterable, Iterator
+from types import CodeType
 
 MODULES = (
     # what programs import by name
-    "__future__ abc array ast atexit base64 bisect calendar cmath codecs collections collections.abc "
-    "contextlib copy dataclasses datetime decimal enum errno fcntl fractions functools gc hashlib heapq "
-    "inspect io itertools json keyword linecache locale math mmap numbers operator os os.path pickle "
-    "platform pprint queue random re resource select selectors signal stat statistics string struct sys "
-    "tempfile textwrap threading time timeit token tokenize traceback types typing unicodedata warnings "
-    "weakref zlib ctypes "
+    "__future__ abc array ast atexit base64 binascii bisect builtins calendar cmath codecs collections "
+    "collections.abc contextlib contextvars copy ctypes dataclasses datetime decimal enum errno fcntl "
+    "fnmatch fractions functools gc graphlib heapq importlib inspect io itertools json keyword linecache "
+    "locale math mmap numbers operator os os.path pathlib pickle pprint queue random re resource select "
+    "selectors signal stat statistics string stringprep struct sys textwrap threading time timeit token "
+    "tokenize traceback types typing unicodedata urllib.parse warnings weakref zlib "
     # what those load on first use
-    "_strptime _compat_pickle copyreg encodings.ascii encodings.idna encodings.latin_1 encodings.utf_8 "
-    "encodings.utf_8_sig encodings.utf_16 encodings.cp1252 encodings.raw_unicode_escape "
-    "encodings.unicode_escape stringprep reprlib opcode dis graphlib secrets hmac "
+    "_strptime _compat_pickle copyreg dis opcode reprlib encodings.ascii encodings.cp1252 encodings.cp437 "
+    "encodings.hex_codec encodings.idna encodings.latin_1 encodings.raw_unicode_escape encodings.rot_13 "
+    "encodings.unicode_escape encodings.utf_8 encodings.utf_8_sig encodings.utf_16 encodings.utf_16_le "
+    "encodings.utf_16_be encodings.utf_32 "
 ).split()
+LARGE = (
+    "numpy argparse asyncio bdb bz2 cProfile cmd code concurrent.futures concurrent.futures.thread "
+    "configparser csv curses difflib doctest email email.message email.mime.multipart email.mime.text "
+    "fileinput ftplib getopt getpass gettext glob gzip hashlib hmac html html.parser http http.client "
+    "http.cookies http.server imaplib ipaddress logging lzma mimetypes multiprocessing "
+    "multiprocessing.dummy multiprocessing.pool optparse pdb platform poplib profile pstats pty pydoc "
+    "runpy sched secrets shelve shlex shutil smtplib socket socketserver sqlite3 ssl subprocess symtable "
+    "sysconfig tarfile telnetlib tempfile trace tracemalloc unittest unittest.mock urllib urllib.error "
+    "urllib.request uuid wave xml xml.dom.minidom xml.etree.ElementTree xml.sax xmlrpc.client zipfile "
+    "zoneinfo "
+).split()
+_NUMPY_PARTS = ("numpy.fft", "numpy.linalg", "numpy.random", "numpy.polynomial", "numpy.ma", "numpy.matlib")
 
 
-def load() -> None:
-    """Import everything in `MODULES` that this interpreter has (some are gone in later versions)."""
+def load(large: bool, libraries: str) -> None:
+    """Import everything in `MODULES`, and in `LARGE` if asked, that there is.
+
+    `libraries`: the directory where numpy lies, "" for nowhere.
+    """
     for name in MODULES:
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError:
-            continue
+        _import(name)
+    time.tzset()  # reads the local time zone
+    if large:
+        sys.path.append(libraries)
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a forked child has none of the library's threads
+        for name in (*LARGE, *_NUMPY_PARTS):
+            _import(name)
+        if "numpy" in sys.modules:
+            sys.modules["numpy"].random.seed(0)  # or every server would draw other numbers
+        del os.environ["OPENBLAS_NUM_THREADS"]
+        sys.path.remove(libraries)
+        sys.path_importer_cache.clear()
+
+
+def _import(name: str) -> None:
+    try:
+        importlib.import_module(name)
+    except ImportError:  # not in this version of Python, or built without it
+        pass
+
+
+def with_packages(modules: Iterable[str]) -> frozenset[str]:
+    """The names, and those of the packages they lie in."""
+    parts = (name.split(".") for name in modules)
+    return frozenset(".".join(path[: i + 1]) for path in parts for i in range(len(path)))
+
+
+def names(code: CodeType) -> Iterator[str]:
+    """Every name and string in a program: a module that it imports, whichever way, is among them."""
+    for part in _parts(code):
+        yield from part.co_names
+        yield from (constant for constant in part.co_consts if isinstance(constant, str))
+
+
+def imports(code: CodeType, named: Collection[str], modules: Collection[str]) -> bool:
+    """Whether a program imports one of `modules`, of whose names some are among those `named` in it.
+
+    A variable may be called `code` or `html`. For imports by function, a string that is a module's name
+    will do.
+    """
+    if "__import__" in named or "import_module" in named:
+        return True
+    instructions = (instruction for part in _parts(code) for instruction in dis.get_instructions(part))
+    return any(i.opname == "IMPORT_NAME" and i.argval in modules for i in instructions)
+
+
+def _parts(code: CodeType) -> Iterator[CodeType]:
+    pending = [code]
+    while pending:
+        part = pending.pop()
+        yield part
+        pending += [constant for constant in part.co_consts if isinstance(constant, CodeType)]

@@ -84,3 +84,4 @@ class Report:
     compiles: bool  # `compile()` returned, within limits
     error: str | None  # why it does not compile, or what went wrong on our side (then runs hold FAULT)
     runs: tuple[Run, ...]  # one per input, in order; empty when the program does not compile
+    tier: str = ""  # the layers that were in force: `tiers`

@@ -15,46 +15,83 @@ import site
 import socket
 import sys
 import time
+from dataclasses import dataclass
 
-from sandbox import lockdown, preload, supervise
-from sandbox.child import BROKEN, COMPILED, Program, prepare
-from sandbox.wire import FD_COUNT, MESSAGE_BYTES, READY, Killed, Reply, Request
+from sandbox import adapt, landlock, lockdown, namespaces, preload
+from sandbox.child import Program, Surroundings, prepare
+from sandbox.reuse import Interpreter
+from sandbox.supervise import Child, Lost
+from sandbox.wire import FD_COUNT, MESSAGE_BYTES, READY, REFUSED, Ended, Note, Reply, Request, Want
 
 IDLE_SECONDS = 1.0  # how often an idle server asks whether its parent lives; its socket may be held by others
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a server is started with: its arguments, in their order."""
+
+    socket_fd: int
+    parent: int
+    layers: frozenset[str]  # of "seccomp", "landlock", "namespaces"
+    large: bool  # the server with the large libraries
+    libraries: str  # where numpy lies, "" for nowhere
+
+    @classmethod
+    def from_arguments(cls, arguments: list[str]) -> Settings:
+        fd, parent, layers, large, libraries = arguments
+        return cls(int(fd), int(parent), frozenset(layers.split(",")), large == "large", libraries)
 
 
 class Server:
     """State of one server process."""
 
-    def __init__(self, sock: socket.socket, directory: str, parent: int, max_tasks: int) -> None:
+    def __init__(self, sock: socket.socket, proc: int, max_tasks: int, settings: Settings) -> None:
         self._sock = sock
-        self._directory = directory
-        self._parent = parent
+        self._proc = proc
+        self._parent = (
+            0 if "namespaces" in settings.layers else settings.parent
+        )  # then the guard looks after us
         self._max_tasks = max_tasks
-        self._pid = os.getpid()
+        self._large = settings.large
+        self._waiting: Child | None = None
         self._poll = select.poll()
         self._poll.register(sock, 0)  # only hang-up
         self._note_read, self._note_write = os.pipe()
         os.set_blocking(self._note_read, False)
+        self._surroundings = Surroundings(
+            note=self._note_write,
+            server=os.getpid(),
+            filter=lockdown.Filter() if "seccomp" in settings.layers else None,
+            elsewhere=frozenset() if settings.large else preload.with_packages(preload.LARGE),
+            interpreter=Interpreter(),
+        )
 
     def next_program(self) -> Program:
-        """Serve requests for ever; returns in each child, with its program. Raises supervise.Lost."""
+        """Serve requests for ever; returns in each child, with its program. Raises Lost."""
         while True:
             request, fds = self._receive()
-            workdir = os.path.join(self._directory, "run")
-            os.mkdir(workdir)
-            try:
-                pid = os.fork()
-            except OSError as error:
-                reply = Reply(error.errno or errno.EAGAIN, False, Killed.NO, 0, 0.0, 0.0, 0)
+            if request.want == Want.NEXT:
+                reply = self._next(request, fds)
             else:
-                if pid == 0:
-                    self._sock.detach()  # or it would close a number that is the program's by then
-                    return prepare(request, fds, self._note_write, workdir, self._pid, self._max_tasks)
-                reply = self._attend(pid, request)
+                self._end_waiting()
+                start = time.monotonic()
+                keep = request.want == Want.KEEP and not self._large
+                limits = lockdown.child_limits(request, self._max_tasks)
+                ours, theirs = socket.socketpair() if keep else (None, None)
+                try:
+                    pid = lockdown.fork()
+                except OSError as error:
+                    reply = _fault(error.errno or errno.EAGAIN)
+                else:
+                    if pid == 0:
+                        for kept in filter(None, (self._sock, ours)):
+                            kept.detach()  # or it would close a number that is the program's by then
+                        return prepare(request, limits, fds, theirs, self._surroundings)
+                    if theirs is not None:
+                        theirs.close()
+                    reply = self._attend(Child(pid, self._proc, ours), request, start)
             for fd in fds:
                 os.close(fd)
-            supervise.remove_tree(workdir)
             self._sock.send(reply.pack())
 
     def _receive(self) -> tuple[Request, list[int]]:
@@ -62,59 +99,103 @@ class Server:
             try:
                 data, fds, _, _ = socket.recv_fds(self._sock, MESSAGE_BYTES, FD_COUNT)
             except TimeoutError:
+                self._end_waiting()
                 if not self._wanted():
-                    raise supervise.Lost from None
+                    raise Lost from None
                 continue
             if not data:
-                raise supervise.Lost
+                raise Lost
             return Request.unpack(data), fds
 
-    def _attend(self, pid: int, request: Request) -> Reply:
+    def _next(self, request: Request, fds: list[int]) -> Reply:
+        child, self._waiting = self._waiting, None
+        if child is None:  # it was ended for idling
+            return _fault(errno.ESRCH)
         start = time.monotonic()
         try:
-            killed = supervise.watch(pid, request, self._wanted)
-        finally:
-            status, cpu, peak = supervise.end(pid)
-        note = self._read_note()
-        fault = errno.EIO if note == BROKEN else 0
-        return Reply(fault, note == COMPILED, killed, status, cpu, time.monotonic() - start, peak)
+            child.go_on(fds)
+        except OSError:  # it closed its end of the channel: its end is what the reply will tell
+            pass
+        return self._attend(child, request, start, Note.COMPILED)
 
-    def _read_note(self) -> bytes:
+    def _attend(self, child: Child, request: Request, start: float, note: int | None = None) -> Reply:
+        ended = None
         try:
-            return os.read(self._note_read, 16)
+            ended = child.watch(request, self._wanted)
+        finally:
+            if ended is not Ended.WAITING:
+                status, cpu, peak = child.end()
+        if ended is Ended.WAITING:
+            status, (cpu, peak) = 0, child.pause()
+            self._waiting = child
+        if note is None:
+            note = self._read_note()
+        fault = errno.EIO if note == Note.BROKEN else 0
+        return Reply(fault, note, ended, status, cpu, time.monotonic() - start, peak)
+
+    def _end_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.end()
+            self._waiting = None
+
+    def _read_note(self) -> int:
+        try:
+            return os.read(self._note_read, 16)[0]
         except BlockingIOError:
-            return b""
+            return Note.NOTHING
 
     def _wanted(self) -> bool:
         """Whether somebody still waits for the answer."""
         return os.getppid() == self._parent and not self._poll.poll(0)
 
-    def end(self) -> None:
-        """Leave nothing behind."""
-        supervise.remove_tree(self._directory)
 
-
-def serve(fd: int, directory: str, parent: int) -> Program:
+def serve(arguments: list[str]) -> Program:
     """Run the server. Returns only in a forked child; in the server itself it ends the process."""
+    settings = Settings.from_arguments(arguments)
     signal.pthread_sigmask(signal.SIG_SETMASK, (signal.SIGCHLD,))  # taken by sigtimedwait, never delivered
     os.chdir("/")
     os.environ.clear()
-    sock = socket.socket(fileno=os.dup(fd))  # low: a caller's number may lie above what children close
-    os.close(fd)
-    max_tasks = lockdown.enter_server()
-    preload.load()
+    sock = socket.socket(fileno=os.dup(settings.socket_fd))  # low: children close only the low numbers
+    os.close(settings.socket_fd)
+    preload.load(settings.large, settings.libraries)
     for install in (site.setquit, site.sethelper, site.setcopyright):
         install()  # exit(), quit(), help(): absent under -S
+    adapt.reserve_stacks()
+    max_tasks = lockdown.max_tasks()
+    try:
+        proc = _enter(settings)
+    except OSError as error:
+        sock.send(REFUSED + str(error).encode())
+        os._exit(1)
+    sock.settimeout(IDLE_SECONDS)
     for name in [name for name in sys.modules if name.split(".")[0] == "sandbox"]:
         del sys.modules[name]  # a program has no such modules; we hold what we need
+    server = Server(sock, proc, max_tasks, settings)
     gc.disable()
     gc.collect()
     gc.freeze()  # or the first collection in each child would copy every page of the server
-    sock.settimeout(IDLE_SECONDS)
-    server = Server(sock, directory, parent, max_tasks)
     try:
-        sock.send(READY + lockdown.TIER.encode())
+        sock.send(READY)
         return server.next_program()
-    except (supervise.Lost, BrokenPipeError, ConnectionResetError):
-        server.end()
+    except (Lost, BrokenPipeError, ConnectionResetError):
         os._exit(0)
+
+
+def _enter(settings: Settings) -> int:
+    """Put the layers in force that hold for the server and all its children. Returns a descriptor of /proc.
+
+    Raises OSError where the kernel refuses one that was asked for.
+    """
+    lockdown.enter_server()
+    if "namespaces" in settings.layers:
+        proc = namespaces.enter(settings.parent)
+    else:
+        proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    lockdown.drop_capabilities()
+    if "landlock" in settings.layers:
+        landlock.restrict(proc)
+    return proc
+
+
+def _fault(error: int) -> Reply:
+    return Reply(error, Note.NOTHING, Ended.ITSELF, 0, 0.0, 0.0, 0)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import errno
-import itertools
 import os
+import select
 import signal
+import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 
-from sandbox.wire import Killed, Request
+from sandbox.wire import Ended, Request
 
 TICK_SECONDS = 0.01  # how often limits are looked at; memory_mb can be overrun by what is touched meanwhile
 MAX_STRETCH = 5.0  # on a loaded machine a run may take this many times its wall limit
 ORPHAN_SECONDS = 3.0  # a program whose orphans breed faster than they are killed costs us the server
+# What a child says that has run its program well and waits for the next input: its peak memory, KiB. A
+# program could say so itself, and gain what `os._exit(0)` would give it.
+DONE = struct.Struct("<q")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -21,96 +25,135 @@ class Lost(Exception):
     """The server cannot go on: nobody wants the answer, or the program's processes cannot be ended."""
 
 
-def watch(pid: int, request: Request, wanted: Callable[[], bool]) -> Killed:
-    """Wait until the child ends or goes over a limit (it is then not yet killed). Raises Lost."""
-    start = time.monotonic()
-    clock = (~pid << 3) | 2  # the kernel's id of that process's CPU clock: all its threads, user + system
-    tick = TICK_SECONDS
-    while True:
-        signal.sigtimedwait((signal.SIGCHLD,), tick)
-        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-            return Killed.NO
-        if not wanted():
-            raise Lost
-        cpu_left = request.cpu_seconds - time.clock_gettime(clock)
-        wall_left = start + request.wall_seconds - time.monotonic()
-        if cpu_left < 0:
-            return Killed.CPU
-        if wall_left < 0 and wall_left + _waited_for_cpu(pid, request) < 0:
-            return Killed.WALL
-        if _resident_bytes(pid) > request.memory_bytes:
-            return Killed.MEMORY
-        tick = min(TICK_SECONDS, max(min(cpu_left, wall_left), 0.001))
+class Child:
+    """A forked child. `channel`: the socket to one that may wait for more inputs. `proc`: /proc, opened."""
 
+    def __init__(self, pid: int, proc: int, channel: socket.socket | None) -> None:
+        self.pid = pid
+        self.channel = channel
+        self._proc = proc
+        self._clock = (~pid << 3) | 2  # the kernel's id of its CPU clock: all its threads, user + system
+        self._cpu_before = 0.0  # of earlier inputs
+        self._peak_kb = 0
+        self._listening = channel is not None
+        self._poll = select.poll()
+        if channel is not None:
+            self._poll.register(channel, select.POLLIN)
 
-def _waited_for_cpu(pid: int, request: Request) -> float:
-    """Seconds the child's main thread was ready to run but others had the CPU: they are not the program's.
+    def watch(self, request: Request, wanted: Callable[[], bool]) -> Ended:
+        """Wait until the child ends, waits, or goes over a limit (it is then not yet killed). Raises Lost."""
+        start = time.monotonic()
+        tick = TICK_SECONDS
+        while True:
+            if self._pause(tick):
+                return Ended.WAITING
+            if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                return Ended.ITSELF
+            if not wanted():
+                raise Lost
+            cpu_left = request.cpu_seconds - self.cpu_seconds()
+            wall_left = start + request.wall_seconds - time.monotonic()
+            if cpu_left < 0:
+                return Ended.CPU
+            if wall_left < 0 and wall_left + self._waited_for_cpu(request) < 0:
+                return Ended.WALL
+            if self._resident_bytes() > request.memory_bytes:
+                return Ended.MEMORY
+            tick = min(TICK_SECONDS, max(min(cpu_left, wall_left), 0.001))
 
-    Zero where the kernel does not count them, and bounded, for the caller must know when to stop waiting.
-    """
-    try:
-        with open(f"/proc/{pid}/schedstat", "rb", buffering=0) as file:
-            waited = int(file.read(200).split()[1]) / 1e9
-    except FileNotFoundError:
-        return 0.0
-    return min(waited, (MAX_STRETCH - 1) * request.wall_seconds)
+    def _pause(self, seconds: float) -> bool:
+        """Until something happens, `seconds` at most; True if the child says that it is done."""
+        if not self._listening:
+            signal.sigtimedwait((signal.SIGCHLD,), seconds)
+        elif self._poll.poll(seconds * 1000):
+            assert self.channel is not None
+            said = self.channel.recv(DONE.size)
+            if len(said) == DONE.size:
+                (self._peak_kb,) = DONE.unpack(said)
+                return True
+            self._listening = False  # closed: it is ending, or the program closes what it does not know
+        return False
 
+    def cpu_seconds(self) -> float:
+        """CPU seconds of the present input."""
+        return time.clock_gettime(self._clock) - self._cpu_before
 
-def _resident_bytes(pid: int) -> int:
-    with open(f"/proc/{pid}/statm", "rb", buffering=0) as file:
-        return int(file.read(200).split()[1]) * _PAGE_BYTES
+    def pause(self) -> tuple[float, int]:
+        """CPU seconds of this input, peak KiB. What it uses while it waits is charged to the next input."""
+        cpu = self.cpu_seconds()
+        self._cpu_before += cpu
+        return cpu, self._peak_kb
 
+    def go_on(self, descriptors: list[int]) -> None:
+        """Hand it stdin, stdout and stderr of the next input. Raises OSError if it is gone."""
+        assert self.channel is not None
+        socket.send_fds(self.channel, [b"go"], descriptors)
 
-def end(pid: int) -> tuple[int, float, int]:
-    """Kill and reap the child, its group and every orphan. Returns (wait status, CPU seconds, peak KiB).
+    def end(self) -> tuple[int, float, int]:
+        """Kill and reap the child, its group and every orphan; after a normal end too, for nothing that a
+        program started may outlive it. Returns (wait status, CPU seconds of this input, peak KiB).
 
-    Also after a normal end: nothing that a program started may outlive it. Raises Lost.
-    """
-    _kill(pid)
-    try:
-        os.killpg(pid, signal.SIGKILL)  # before the reaping: a zombie still owns the number of its group
-    except ProcessLookupError:
-        pass  # killed before it had a group
-    _, status, usage = os.wait4(pid, 0)
-    orphans = _end_orphans()
-    return status, usage.ru_utime + usage.ru_stime + orphans, usage.ru_maxrss
-
-
-def _end_orphans() -> float:
-    """Kill whatever else is our child by now (we are their subreaper); their CPU seconds."""
-    cpu = 0.0
-    give_up = time.monotonic() + ORPHAN_SECONDS
-    while True:
+        Raises Lost.
+        """
+        _kill(self.pid)
         try:
-            pid, _, usage = os.wait4(-1, os.WNOHANG)
-        except ChildProcessError:  # none left
-            return cpu
-        if pid:
-            cpu += usage.ru_utime + usage.ru_stime
-            continue
-        if time.monotonic() > give_up:
-            raise Lost
-        for child in _children():
-            _kill(child)
-        signal.sigtimedwait((signal.SIGCHLD,), 0.001)
+            os.killpg(self.pid, signal.SIGKILL)  # before the reaping: a zombie still owns its group's number
+        except ProcessLookupError:
+            pass  # killed before it had a group
+        _, status, usage = os.wait4(self.pid, 0)
+        if self.channel is not None:
+            self.channel.close()
+        cpu = usage.ru_utime + usage.ru_stime + self._end_orphans() - self._cpu_before
+        return status, cpu, usage.ru_maxrss
 
+    def _end_orphans(self) -> float:
+        """Kill whatever else is our child by now (we are their subreaper); their CPU seconds."""
+        cpu = 0.0
+        give_up = time.monotonic() + ORPHAN_SECONDS
+        while True:
+            try:
+                pid, _, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:  # none left
+                return cpu
+            if pid:
+                cpu += usage.ru_utime + usage.ru_stime
+                continue
+            if time.monotonic() > give_up:
+                raise Lost
+            for child in self._children():
+                _kill(child)
+            signal.sigtimedwait((signal.SIGCHLD,), 0.001)
 
-def _children() -> Iterator[int]:
-    me = os.getpid()
-    try:
-        with open(f"/proc/self/task/{me}/children") as file:
-            yield from map(int, file.read().split())
-        return
-    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
-        pass
-    for name in filter(str.isdigit, os.listdir("/proc")):
+    def _children(self) -> Iterator[int]:
+        me = os.getpid()
+        for name in filter(str.isdigit, os.listdir(self._proc)):
+            try:
+                stat = self._read(f"{name}/stat")
+            except OSError:  # ended meanwhile
+                continue
+            if int(stat.rpartition(b")")[2].split()[1]) == me:
+                yield int(name)
+
+    def _waited_for_cpu(self, request: Request) -> float:
+        """Seconds the main thread was ready to run but others had the CPU: they are not the program's.
+
+        Zero where the kernel does not count them, and bounded, for the caller must know when to stop waiting.
+        """
         try:
-            with open(f"/proc/{name}/stat") as file:
-                parent = int(file.read().rpartition(")")[2].split()[1])
-        except OSError:  # ended meanwhile
-            continue
-        if parent == me:
-            yield int(name)
+            waited = int(self._read(f"{self.pid}/schedstat").split()[1]) / 1e9
+        except FileNotFoundError:
+            return 0.0
+        return min(waited, (MAX_STRETCH - 1) * request.wall_seconds)
+
+    def _resident_bytes(self) -> int:
+        return int(self._read(f"{self.pid}/statm").split()[1]) * _PAGE_BYTES
+
+    def _read(self, path: str) -> bytes:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
+        try:
+            return os.read(fd, 4096)
+        finally:
+            os.close(fd)
 
 
 def _kill(pid: int) -> None:
@@ -118,39 +161,3 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
-
-
-def remove_tree(top: str) -> None:
-    """Remove what is at `top`: the directory of a program whose processes are all dead, so nothing races.
-
-    Links are removed, never followed; the program may have put one in place of `top` itself, or nothing.
-    Every directory found is first moved up into `top`, so that a chain of a million directories needs neither
-    recursion nor long paths.
-    """
-    try:
-        os.rmdir(top)  # nearly always: empty
-        return
-    except FileNotFoundError:
-        return
-    except NotADirectoryError:
-        os.unlink(top)
-        return
-    except OSError as error:
-        if error.errno != errno.ENOTEMPTY:
-            raise
-    prefix = os.path.join(top, os.urandom(8).hex())  # no name the program could have taken
-    numbers = itertools.count()
-    pending, emptied = [top], list[str]()
-    while pending:
-        directory = pending.pop()
-        os.chmod(directory, 0o700)
-        for entry in list(os.scandir(directory)):
-            if not entry.is_dir(follow_symlinks=False):
-                os.unlink(entry.path)
-                continue
-            os.chmod(entry.path, 0o700)  # moving a directory writes its ".."
-            pending.append(f"{prefix}-{next(numbers)}")
-            os.rename(entry.path, pending[-1])
-        emptied.append(directory)
-    for directory in reversed(emptied):  # top last
-        os.rmdir(directory)

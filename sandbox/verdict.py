@@ -6,7 +6,7 @@ import os
 import signal
 
 from sandbox.records import Limits, Run, Status
-from sandbox.wire import Killed, Reply
+from sandbox.wire import Ended, Reply
 
 
 def judge(reply: Reply, limits: Limits, stdout: bytes, stderr: str, overflow: bool) -> Run:
@@ -30,13 +30,13 @@ def _status(reply: Reply, limits: Limits, code: int, stderr: str, overflow: bool
     if code == -signal.SIGSYS:
         return Status.DENIED
     if (
-        reply.killed in (Killed.CPU, Killed.WALL)
+        reply.ended in (Ended.CPU, Ended.WALL)
         or reply.cpu_seconds > limits.cpu_seconds
         or code == -signal.SIGXCPU
     ):
         return Status.TIMEOUT
     if (
-        reply.killed == Killed.MEMORY
+        reply.ended == Ended.MEMORY
         or reply.max_rss_kb > limits.memory_mb * 1024
         or (code != 0 and _names_memory_error(stderr))
     ):

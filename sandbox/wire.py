@@ -1,7 +1,7 @@
 """The two messages between the pool and a server process, over a SOCK_SEQPACKET socketpair.
 
-A request carries limits and four descriptors (program, stdin, stdout, stderr); never a byte of program, input
-or output, so nothing of one run lies in the memory that the next run inherits.
+A request carries limits and descriptors (program, stdin, stdout, stderr); never a byte of program, input or
+output, so nothing of one run lies in the memory that the next run inherits.
 """
 
 from __future__ import annotations
@@ -10,26 +10,46 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
-READY = b"ready "  # the server's first packet, followed by its tier
+READY = b"ready"  # the server's first packet ...
+REFUSED = b"refused "  # ... or by why it cannot serve as asked
 FD_COUNT = 4
-_REQUEST = struct.Struct("<??ddQQ")
-_REPLY = struct.Struct("<i?Biddq")
+_REQUEST = struct.Struct("<B?ddQQ")
+_REPLY = struct.Struct("<iBBiddq")
 
 
-class Killed(IntEnum):
-    """Why the server ended a run, if it did."""
+class Want(IntEnum):
+    """What a request asks for."""
 
-    NO = 0
+    COMPILE = 0  # compile the program, no more
+    RUN = 1  # ... and run it on one input, in a fresh child
+    KEEP = 2  # the same, and let the child wait for another input if it is as good as new afterwards
+    NEXT = 3  # run the next input in the child that waits; it is kept again. No program among the descriptors
+
+
+class Ended(IntEnum):
+    """How a run ended: by itself, or why the server ended it."""
+
+    ITSELF = 0
     CPU = 1
     WALL = 2
     MEMORY = 3
+    WAITING = 4  # not at all: the program has ended well, and its process waits for the next input
+
+
+class Note(IntEnum):
+    """How far a child came."""
+
+    NOTHING = 0  # the program does not compile
+    COMPILED = ord("c")
+    ELSEWHERE = ord("e")  # it compiles, and names a module that only the server with the large libraries has
+    BROKEN = ord("!")  # the child could not be set up: a fault of ours
 
 
 class Request(NamedTuple):
     """Run one program on one input."""
 
+    want: int  # a Want
     is_text: bool  # the program was a str: UTF-8, an encoding cookie in it is not honoured
-    compile_only: bool
     cpu_seconds: float
     wall_seconds: float
     memory_bytes: int
@@ -47,8 +67,8 @@ class Reply(NamedTuple):
     """What the kernel said about one run."""
 
     fault: int  # errno of a failure of ours (fork, preparation), 0 for none
-    compiled: bool
-    killed: int  # a Killed
+    note: int  # a Note
+    ended: int  # an Ended
     wait_status: int  # as from wait()
     cpu_seconds: float
     wall_seconds: float

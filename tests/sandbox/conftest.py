@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from sandbox_helpers import SHORT
 
-from sandbox import Limits, Run, Sandbox
+from sandbox import Limits, Run, Sandbox, SandboxError
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +18,19 @@ def box() -> Iterator[Sandbox]:
 @pytest.fixture(scope="session")
 def short_box() -> Iterator[Sandbox]:
     with Sandbox(SHORT, workers=1) as box:
+        yield box
+
+
+@pytest.fixture(scope="session", params=["base", "full"])
+def tier_box(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    """One server on each tier; a machine that has no tier "full" skips."""
+    try:
+        box = Sandbox(SHORT, workers=1, isolation=request.param)
+    except SandboxError as error:
+        if request.param == "base":
+            raise
+        pytest.skip(str(error))
+    with box:
         yield box
 
 

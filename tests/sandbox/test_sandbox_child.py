@@ -78,7 +78,19 @@ SAME_AS_PYTHON = {
     "gc": "import gc\nprint(gc.isenabled(), gc.get_threshold())",
     "signals": "import signal\n"
     "print([signal.getsignal(s) for s in (2, 13, 15, 17)], signal.pthread_sigmask(0, []))",
-    "subprocess": "import subprocess\nprint(subprocess.run(['/bin/echo', 'hi'], capture_output=True).stdout)",
+    "no input file": "import sys\n"
+    "try: sys.stdin = open('input.txt')\nexcept FileNotFoundError: print(input())",
+    "no such module": "try: import nothing_of_the_kind\nexcept ModuleNotFoundError as e: print(e)",
+    "memory error caught": "try: x = [0] * (1 << 50)\nexcept MemoryError: print('caught')",
+    "alarm": "import signal, time\n"
+    "signal.signal(14, lambda *a: print('alarm'))\nsignal.alarm(1)\nsignal.pause()",
+    "default signal": "import signal\nsignal.setitimer(signal.ITIMER_REAL, 0.01)\nsignal.pause()",
+    "pipe and select": "import os, select\nr, w = os.pipe()\nos.write(w, b'x')\n"
+    "print(select.select([r], [], [], 0)[0] == [r])",
+    "wait for nobody": "import os\ntry: os.wait()\nexcept ChildProcessError: print('none')",
+    "codecs": "print('aé'.encode('cp1252'), 'a'.encode('utf-16'), b'61'.hex(), 'a'.encode('idna'))",
+    "time zone": "import time, datetime\nprint(time.localtime(0)[:6], datetime.datetime.fromtimestamp(0))",
+    "names of modules": "code = html = trace = uuid = 1\nprint(code + html)",
 }
 
 
@@ -108,8 +120,8 @@ def test_traceback_names_the_program_and_no_frame_of_ours(one: Callable[..., Run
     assert stderr.splitlines()[-1].startswith("ValueError")
 
 
-@pytest.mark.parametrize("module", ["numpy", "torch", "pytest", "yaml"])
-def test_only_the_standard_library_imports(module: str, one: Callable[..., Run]) -> None:
+@pytest.mark.parametrize("module", ["torch", "pytest", "yaml", "sandbox"])
+def test_only_the_standard_library_and_numpy_import(module: str, one: Callable[..., Run]) -> None:
     assert f"No module named '{module}'" in one(f"import {module}").stderr
 
 

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from sandbox import Limits, Status
 from sandbox.verdict import compile_failure, judge
-from sandbox.wire import Killed, Reply, Request
+from sandbox.wire import Ended, Note, Reply, Request, Want
 
 LIMITS = Limits(cpu_seconds=1.0, memory_mb=100)
 
 
 def reply(
-    exit_code: int = 0, sig: int = 0, killed: Killed = Killed.NO, cpu: float = 0.1, rss: int = 1
+    exit_code: int = 0, sig: int = 0, ended: Ended = Ended.ITSELF, cpu: float = 0.1, rss: int = 1
 ) -> Reply:
-    return Reply(0, True, killed, sig or exit_code << 8, cpu, 0.2, rss)
+    return Reply(0, Note.COMPILED, ended, sig or exit_code << 8, cpu, 0.2, rss)
 
 
 def status(said: Reply, stderr: str = "", overflow: bool = False) -> Status:
@@ -29,11 +29,11 @@ def status(said: Reply, stderr: str = "", overflow: bool = False) -> Status:
         (reply(), "", False, Status.OK),
         (reply(1), "", False, Status.CRASH),
         (reply(sig=signal.SIGSEGV), "", False, Status.CRASH),
-        (reply(sig=signal.SIGKILL, killed=Killed.CPU), "", False, Status.TIMEOUT),
-        (reply(sig=signal.SIGKILL, killed=Killed.WALL), "", False, Status.TIMEOUT),
+        (reply(sig=signal.SIGKILL, ended=Ended.CPU), "", False, Status.TIMEOUT),
+        (reply(sig=signal.SIGKILL, ended=Ended.WALL), "", False, Status.TIMEOUT),
         (reply(sig=signal.SIGXCPU), "", False, Status.TIMEOUT),
         (reply(cpu=1.01), "", False, Status.TIMEOUT),
-        (reply(sig=signal.SIGKILL, killed=Killed.MEMORY), "", False, Status.MEMORY),
+        (reply(sig=signal.SIGKILL, ended=Ended.MEMORY), "", False, Status.MEMORY),
         (reply(rss=100 * 1024 + 1), "", False, Status.MEMORY),
         (reply(1), "Traceback\nMemoryError\n", False, Status.MEMORY),
         (reply(0), "Traceback\nMemoryError\n", False, Status.OK),
@@ -55,12 +55,18 @@ def test_precedence_is_time_memory_output_crash() -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(0, 255), st.floats(0, 3), st.integers(0, 1 << 18), st.booleans(), st.sampled_from(Killed))
+@given(st.integers(0, 255), st.floats(0, 3), st.integers(0, 1 << 18), st.booleans(), st.sampled_from(Ended))
 def test_ok_means_exit_status_0_within_every_limit(
-    code: int, cpu: float, rss: int, overflow: bool, killed: Killed
+    code: int, cpu: float, rss: int, overflow: bool, ended: Ended
 ) -> None:
-    within = code == 0 and cpu <= 1.0 and rss <= 100 * 1024 and not overflow and killed is Killed.NO
-    assert (status(reply(code, killed=killed, cpu=cpu, rss=rss), overflow=overflow) is Status.OK) == within
+    within = (
+        code == 0
+        and cpu <= 1.0
+        and rss <= 100 * 1024
+        and not overflow
+        and ended in (Ended.ITSELF, Ended.WAITING)
+    )
+    assert (status(reply(code, ended=ended, cpu=cpu, rss=rss), overflow=overflow) is Status.OK) == within
 
 
 def test_exit_code_and_signal_exclude_each_other() -> None:
@@ -77,7 +83,7 @@ def test_a_compile_failure_always_has_a_cause() -> None:
 
 
 def test_messages_survive_the_wire() -> None:
-    request = Request(True, False, 0.5, 2.5, 1 << 40, 123)
+    request = Request(Want.RUN, False, 0.5, 2.5, 1 << 40, 123)
     assert Request.unpack(request.pack()) == request
-    said = reply(7, killed=Killed.WALL, cpu=0.25)
+    said = reply(7, ended=Ended.WALL, cpu=0.25)
     assert Reply.unpack(said.pack()) == said

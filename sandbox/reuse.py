@@ -1,0 +1,71 @@
+"""One child for several inputs: has a program left the interpreter as it found it, and the small repairs.
+
+A child may wait for the next input only after a run that ended well, and only if nothing it left could be
+seen by the next one: no thread, no exit handler, no change to `builtins` or `sys`, no module added. What
+nearly every program touches is put back: recursion limit, stack size, the state of `random`, decimal
+contexts, timers, the collector. What is not looked at (an attribute set on a module of the library, a
+signal handler) the same program sets again at its start; and whatever it did, the caller only takes the run
+if its output is right.
+"""
+
+from __future__ import annotations
+
+import _thread
+import atexit
+import builtins
+import decimal
+import gc
+import random
+import signal
+import sys
+import threading
+
+from sandbox.lockdown import limit_private_memory
+
+RANDOM_SEED = 0
+_OWN_STREAMS = {"stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__", "argv"}
+
+
+class Interpreter:
+    """The state of a fresh child, taken in the server before it forks."""
+
+    def __init__(self) -> None:
+        self._builtins = dict(vars(builtins))
+        self._sys = {name: value for name, value in vars(sys).items() if name not in _OWN_STREAMS}
+        self._path = list(sys.path)
+        self._modules = len(sys.modules)
+        self._exit_handlers = atexit._ncallbacks(), len(threading._threading_atexits)  # type: ignore[attr-defined]
+        self._recursion_limit = sys.getrecursionlimit()
+        self._digits = sys.get_int_max_str_digits()
+        self._switch_interval = sys.getswitchinterval()
+        self._threshold = gc.get_threshold()
+        self._seed = random.seed
+
+    def untouched(self) -> bool:
+        """Whether the next program would find nothing but what `restore` puts back."""
+        handlers = atexit._ncallbacks(), len(threading._threading_atexits)  # type: ignore[attr-defined]
+        return (
+            len(threading._active) == 1  # type: ignore[attr-defined]
+            and _thread._count() == 0
+            and handlers == self._exit_handlers
+            and vars(builtins) == self._builtins
+            and len(sys.modules) == self._modules
+            and sys.path == self._path
+            and sys.gettrace() is None
+            and sys.getprofile() is None
+            and all(vars(sys).get(name) is value for name, value in self._sys.items())
+        )
+
+    def restore(self, memory_bytes: int) -> None:
+        """Put back what programs may change. Once before the first input too: then all start alike."""
+        limit_private_memory(memory_bytes)
+        sys.setrecursionlimit(self._recursion_limit)
+        sys.set_int_max_str_digits(self._digits)
+        sys.setswitchinterval(self._switch_interval)
+        threading.stack_size(0)
+        decimal.setcontext(decimal.Context())
+        for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+            signal.setitimer(timer, 0)
+        gc.set_threshold(*self._threshold)
+        gc.enable()
+        self._seed(RANDOM_SEED)

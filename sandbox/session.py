@@ -1,0 +1,99 @@
+"""One program on a worker, for its inputs in turn. Owns the memfds that all texts travel in."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+
+from sandbox.records import Limits, Run
+from sandbox.verdict import judge
+from sandbox.wire import Ended, Note, Reply, Request, Want
+from sandbox.worker import Fault, Worker
+
+STDERR_TAIL = 8192  # bytes
+_SEALS = fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK
+
+
+class Session:
+    """Runs one program, under one set of limits. A context manager."""
+
+    def __init__(self, worker: Worker, source: bytes, is_text: bool, limits: Limits) -> None:
+        self._worker = worker
+        self._source = source
+        self._is_text = is_text
+        self._limits = limits
+        self._large = False  # it names a module that only the server with the large libraries has
+        self._child_waits = False
+        self._files = ExitStack()
+
+    def __enter__(self) -> Session:
+        self._code = self._files.enter_context(_memfd(self._source))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._files.close()
+
+    def run(self, stdin: bytes | None, keep: bool = False) -> tuple[bool, Run]:
+        """In a fresh child, on one input (None: compile only). Returns (compiled, run). Raises Fault.
+
+        `keep`: let the child wait for another input, if it can, for `run_next`.
+        """
+        want = Want.COMPILE if stdin is None else Want.KEEP if keep else Want.RUN
+        self._child_waits = False
+        reply, run = self._ask(want, stdin or b"")
+        if reply.note == Note.ELSEWHERE and want != Want.COMPILE:
+            self._large = True
+            reply, run = self._ask(want, stdin or b"")
+        if reply.fault:
+            raise Fault(f"the server could not start a child ({run.stderr or os.strerror(reply.fault)})")
+        self._child_waits = reply.ended == Ended.WAITING
+        return reply.note in (Note.COMPILED, Note.ELSEWHERE), run
+
+    def run_next(self, stdin: bytes) -> Run | None:
+        """In the child that waits; None if none does, or if it was lost. It is kept again if it can be."""
+        if not self._child_waits:
+            return None
+        self._child_waits = False
+        try:
+            reply, run = self._ask(Want.NEXT, stdin)
+        except Fault:  # nothing is known of this input: a fresh child will tell, and it has its own retry
+            return None
+        self._child_waits = reply.ended == Ended.WAITING
+        return None if reply.fault == errno.ESRCH else run
+
+    def _ask(self, want: Want, stdin: bytes) -> tuple[Reply, Run]:
+        limits = self._limits
+        output_bytes = limits.output_kb * 1024
+        request = Request(
+            want, self._is_text, limits.cpu_seconds, limits.wall, limits.memory_mb << 20, output_bytes
+        )
+        with _memfd(stdin) as given, _memfd() as out, _memfd() as err:
+            stdio = [given, out, err]
+            files = stdio if want is Want.NEXT else [self._code, *stdio]
+            reply = self._worker.ask(request, files, self._large)
+            out_size, err_size = os.fstat(out).st_size, os.fstat(err).st_size
+            stdout = os.pread(out, min(out_size, output_bytes), 0)
+            stderr = os.pread(err, STDERR_TAIL, max(0, err_size - STDERR_TAIL)).decode("utf-8", "replace")
+        overflow = max(out_size, err_size) > output_bytes
+        return reply, judge(reply, limits, stdout, stderr, overflow)
+
+
+@contextmanager
+def _memfd(content: bytes | None = None) -> Iterator[int]:
+    """An anonymous file: empty and writable, or holding `content` and sealed against every change."""
+    fd = os.memfd_create("sandbox", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        if content is not None:
+            view, offset = memoryview(content), 0
+            while offset < len(view):
+                offset += os.pwrite(fd, view[offset:], offset)  # pwrite: the program must start reading at 0
+            fcntl.fcntl(fd, *_SEALS)
+        yield fd
+    finally:
+        os.close(fd)
