@@ -74,13 +74,14 @@ class Scanner:
             return {"status": "syntax", "reason": type(error).__name__}
         except (RecursionError, MemoryError) as error:
             return _unscannable(type(error).__name__)
-        if _depth(tree) > MAX_DEPTH:
+        nodes, depth = _nodes(tree)
+        if depth > MAX_DEPTH:
             return _unscannable("nested too deeply")
         try:
             findings = sorted(self._findings(source))
         except Exception as error:  # whatever stopped Bandit has hidden findings: a fact about this program
             return _unscannable(f"{type(error).__name__} in Bandit")
-        return {"status": "ok", "findings": findings, "tricks": tricks(tree), "traits": traits(tree)}
+        return {"status": "ok", "findings": findings, "tricks": tricks(nodes), "traits": traits(tree, nodes)}
 
     def _findings(self, source: bytes) -> list[tuple[int, str, str, str, int]]:
         """Bandit's own visitor on bytes in memory. Passing no nosec lines is what its ignore_nosec does."""
@@ -159,10 +160,12 @@ def _fail(test: str, context: object, error: Exception) -> NoReturn:
     raise _ScanFailed(f"{test}: {type(error).__name__}") from error
 
 
-def _depth(tree: ast.AST) -> int:
-    """Levels of nesting of a tree, without recursion."""
+def _nodes(tree: ast.AST) -> tuple[list[ast.AST], int]:
+    """All nodes of a tree, walked once, and its levels of nesting; without recursion."""
+    nodes: list[ast.AST] = []
     depth, level = 0, [tree]
     while level:
         depth += 1
+        nodes += level
         level = [child for node in level for child in ast.iter_child_nodes(node)]
-    return depth
+    return nodes, depth

@@ -6,7 +6,7 @@ Runs in the scan's process; standard library only.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from reward.tricks import imported, qualified
@@ -31,8 +31,8 @@ _HABITS = frozenset({"LOCAL", "DEBUG", "ONLINE_JUDGE", "HOME", "USER", "OUTPUT_P
 _STDIN_FILES = frozenset({"/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"})
 
 
-def traits(tree: ast.Module) -> dict[str, Any]:
-    """As JSON:
+def traits(tree: ast.Module, nodes: Sequence[ast.AST]) -> dict[str, Any]:
+    """Of a tree and all of its nodes, as JSON:
 
     literals      constants as text, sorted: what could be printed without being computed
     keys          of these, the ones compared with, looked up or contained: what could recognise an input
@@ -40,18 +40,18 @@ def traits(tree: ast.Module) -> dict[str, Any]:
     leaves_early  ends before statements that follow, or takes over how an error ends it
     introspects   names through which a program can look at its surroundings rather than at its input
     """
-    names = imported(tree)
+    names = imported(nodes)
     return {
-        "literals": sorted(set(_literals(tree)))[:MAX_LITERALS],
-        "keys": sorted(set(_keys(tree)))[:MAX_LITERALS],
-        "uses_input": _uses_input(tree),
-        "leaves_early": _leaves_early(tree.body, names) or _hooks_the_end(tree, names),
-        "introspects": sorted(set(_introspects(tree, names))),
+        "literals": sorted(set(_literals(nodes)))[:MAX_LITERALS],
+        "keys": sorted(set(_keys(nodes)))[:MAX_LITERALS],
+        "uses_input": _uses_input(nodes),
+        "leaves_early": _leaves_early(tree.body, names) or _hooks_the_end(nodes, names),
+        "introspects": sorted(set(_introspects(nodes, names))),
     }
 
 
-def _literals(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+def _literals(nodes: Sequence[ast.AST]) -> Iterator[str]:
+    for node in nodes:
         if (text := _constant(node)) is not None:
             yield text
 
@@ -75,8 +75,8 @@ def _constant(node: ast.AST) -> str | None:
     return str(value)
 
 
-def _keys(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+def _keys(nodes: Sequence[ast.AST]) -> Iterator[str]:
+    for node in nodes:
         holders: list[ast.AST | None] = []
         if isinstance(node, ast.Compare):
             holders = [node.left, *node.comparators]
@@ -94,19 +94,17 @@ def _keys(tree: ast.AST) -> Iterator[str]:
                 yield text
 
 
-def _uses_input(tree: ast.AST) -> bool:
-    loaded = {
-        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-    }
+def _uses_input(nodes: Sequence[ast.AST]) -> bool:
+    loaded = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     dropped = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Assign):
             names = {n.id for target in node.targets for n in ast.walk(target) if isinstance(n, ast.Name)}
             if names.isdisjoint(loaded):
                 dropped |= set(ast.walk(node.value))
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _reads(node.value.func):
             dropped |= set(ast.walk(node.value))
-    return any(_reads(node) and node not in dropped for node in ast.walk(tree))
+    return any(_reads(node) and node not in dropped for node in nodes)
 
 
 def _reads(node: ast.AST) -> bool:
@@ -158,9 +156,9 @@ def _is_inert(statement: ast.stmt) -> bool:
     )
 
 
-def _hooks_the_end(tree: ast.AST, names: dict[str, str]) -> bool:
+def _hooks_the_end(nodes: Sequence[ast.AST], names: dict[str, str]) -> bool:
     """sys.excepthook = ..., atexit.register(os._exit, 0): a crash would then end with status 0."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Assign) and any(qualified(t, names) in _HOOKS for t in node.targets):
             return True
         if isinstance(node, ast.Call) and qualified(node.func, names) == "atexit.register":
@@ -170,9 +168,9 @@ def _hooks_the_end(tree: ast.AST, names: dict[str, str]) -> bool:
     return False
 
 
-def _introspects(tree: ast.AST, names: dict[str, str]) -> Iterator[str]:
-    excused = {use for node in ast.walk(tree) for use in _habitual(node)}
-    for node in ast.walk(tree):
+def _introspects(nodes: Sequence[ast.AST], names: dict[str, str]) -> Iterator[str]:
+    excused = {use for node in nodes for use in _habitual(node)}
+    for node in nodes:
         if isinstance(node, ast.Call):
             name = qualified(node.func, names)
             if name in _CALLS and not (name == "os.getenv" and _is_habit(node.args[:1])):

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 KINDS = ("import", "lookup", "alias", "builtins", "ctypes", "internals")
 
@@ -42,10 +42,10 @@ _INTERNALS = frozenset(
 _CTYPES = ("ctypes", "_ctypes", "cffi")
 
 
-def tricks(tree: ast.AST) -> list[tuple[int, str]]:
-    """(line, kind) of every trick, in order, each once per line."""
-    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
-    names = imported(tree)
+def tricks(nodes: Sequence[ast.AST]) -> list[tuple[int, str]]:
+    """(line, kind) of every trick among the nodes of a tree, in order, each once per line."""
+    parents = {child: node for node in nodes for child in ast.iter_child_nodes(node)}
+    names = imported(nodes)
     found = {
         (node.lineno, kind)
         for node in parents
@@ -55,10 +55,10 @@ def tricks(tree: ast.AST) -> list[tuple[int, str]]:
     return sorted(found)
 
 
-def imported(tree: ast.AST) -> dict[str, str]:
+def imported(nodes: Sequence[ast.AST]) -> dict[str, str]:
     """What the names bound by imports stand for: {"sp": "subprocess", "run": "subprocess.run"}."""
     names: dict[str, str] = {}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             for item in node.names:
                 bound = item.asname or item.name.partition(".")[0]
