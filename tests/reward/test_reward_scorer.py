@@ -242,7 +242,7 @@ def test_threads_and_servers_end_with_the_scorer() -> None:
     before = set(threading.enumerate())
     with Scorer(workers=2) as scorer:
         scorer.submit([(PLUS_ONE, SOLUTION)])
-        servers = [worker.pid for worker in scorer._box._workers]
+        servers = [pid for worker in scorer._box._workers for pid in worker.pids]
     scorer.close()
     assert set(threading.enumerate()) <= before
     assert len(servers) == 2 and not any(Path(f"/proc/{pid}").exists() for pid in servers)
