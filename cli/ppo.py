@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import tyro
 
 from cli.console import Console
@@ -151,6 +152,11 @@ def _told_where_to_go_on(out: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"go on with: train.py ppo --resume {out}") from None
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            "out of GPU memory: lower rollout_batch if it was sampling, micro_batch_size if it was updating, "
+            f"with train.py ppo --resume {out} --allow-changes rollout_batch micro_batch_size"
+        ) from error
     except (TrainingError, ModelError) as error:
         saved = numbered(out / "checkpoints")
         last = saved[-1] if saved else "none yet"

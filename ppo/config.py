@@ -80,8 +80,9 @@ class PPOConfig:
     """Passes over the rollout."""
     minibatch_size: int = 32
     """Responses per optimizer step."""
-    micro_batch_size: int = 32
-    """Responses per backward pass; lower it when memory runs out. Gradients do not change."""
+    micro_batch_size: int | Literal["auto"] = 32
+    """Responses per backward pass; lower it when memory runs out. Gradients do not change. auto: halved from
+    minibatch_size until the longest responses fit, before the first step; then it stays."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: a tenth of the memory of a large model's update, for about
     a quarter more time. Gradients do not change."""
@@ -138,8 +139,8 @@ class PPOConfig:
             not_negative="kl_coef missing_eos_penalty value_coef entropy_coef learning_rate "
             "value_learning_rate lr_warmup critic_warmup weight_decay eval_every seed",
             at_least_one="iterations prompts_per_iteration samples_per_prompt max_prompt_tokens "
-            "max_new_tokens rollout_batch baseline_memory epochs minibatch_size micro_batch_size save_every "
-            "keep_checkpoints",
+            "max_new_tokens rollout_batch baseline_memory epochs minibatch_size save_every keep_checkpoints"
+            + ("" if self.micro_batch_size == "auto" else " micro_batch_size"),
             shares="gamma lam_policy lam_value lr_final",
         )
         if self.clip_range >= 1:
@@ -162,6 +163,13 @@ class PPOConfig:
     def batch_size(self) -> int:
         """Responses of one rollout."""
         return self.prompts_per_iteration * self.samples_per_prompt
+
+    @property
+    def micro_batch(self) -> int:
+        """Responses per backward pass, once that is known. Raises ValueError while it is "auto"."""
+        if self.micro_batch_size == "auto":
+            raise ValueError('micro_batch_size "auto" is not a number yet: see ppo.memory.settle_micro_batch')
+        return self.micro_batch_size
 
     @property
     def uses_critic(self) -> bool:

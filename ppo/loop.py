@@ -28,6 +28,7 @@ from ppo.diagnostics import rollout_metrics, sample_rows
 from ppo.kl import kl_estimate
 from ppo.losses import explained_variance
 from ppo.masked import keep, masked_mean
+from ppo.memory import settle_micro_batch
 from ppo.rewards import shape_scores, token_rewards
 from ppo.rollout import Scorer, forward_responses, sample_responses
 from ppo.runlog import RunLog
@@ -73,6 +74,7 @@ def train(
             state.best = {"iteration": state.iteration, "all_pass": result["validation/all_pass"]}
         return result
 
+    config = settle_micro_batch(config, policy, state)
     if not state.best:  # a run that was interrupted in its first iteration has this behind it
         log.write(0, validate(), [])
         state.scorer = scorer.state_dict()
@@ -112,7 +114,7 @@ def train(
             policy.value_head.linear.bias.data.fill_(scores[scored].mean().item())
         with log.phase("forward"):
             logprobs, ref_logprobs, values = forward_responses(
-                policy, responses, config.temperature, config.micro_batch_size
+                policy, responses, config.temperature, config.micro_batch
             )
         ids = [prompt.problem.id for prompt in prompts]
         check_finite(ids, mask, logprobs=logprobs, ref_logprobs=ref_logprobs, values=values)

@@ -31,6 +31,8 @@ class TrainState:
     """Completed iterations."""
     samples: int = 0
     """Responses sampled so far."""
+    micro_batch: int = 0
+    """Responses per backward pass that were found to fit; 0 unless micro_batch_size is auto."""
     skipped_in_a_row: int = 0
     """Optimizer steps that the loss scaler skipped since the last that was taken."""
     scorer: dict[str, Any] = field(default_factory=dict)
@@ -53,6 +55,7 @@ class TrainState:
         return {
             "iteration": self.iteration,
             "samples": self.samples,
+            "micro_batch": self.micro_batch,
             "skipped_in_a_row": self.skipped_in_a_row,
             "prompts_drawn": self.sampler.drawn,
             "kl_coef": self.kl.coefficient,
@@ -69,6 +72,7 @@ class TrainState:
         """Go on from what `to_json` gave."""
         self.iteration = state["iteration"]
         self.samples = state["samples"]
+        self.micro_batch = state["micro_batch"]
         self.skipped_in_a_row = state["skipped_in_a_row"]
         self.sampler.drawn = state["prompts_drawn"]
         self.kl.coefficient = state["kl_coef"]

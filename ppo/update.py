@@ -154,7 +154,7 @@ def _optimizer_step(
     # as much as one of long ones, and the gradient would depend on how the minibatch was cut.
     tokens = minibatch.response_mask.sum()
     sums: Sums = defaultdict(float)
-    for micro in minibatch.micro_batches(config.micro_batch_size):
+    for micro in minibatch.micro_batches(config.micro_batch):
         if micro.response_mask.any():
             loss, stats = minibatch_loss(policy, micro, config, kl_coef, denominator=tokens)
             scaler.scale(loss).backward()

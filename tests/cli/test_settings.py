@@ -62,13 +62,14 @@ def test_a_missing_preset_is_named(tmp_path):
 
 def test_values_reach_their_places_with_their_types(tmp_path):
     text = (
-        "iterations: 3, kl_coef: 1, lora_targets: [q_proj], objective: {alpha: 0.5}, value_clip_range: null"
+        "iterations: 3, kl_coef: 1, lora_targets: [q_proj], objective: {alpha: 0.5, beta: 0.5}, "
+        "value_clip_range: null, micro_batch_size: auto"
     )
     loaded = load_preset(preset(tmp_path, f"ppo: {{{text}}}"), "ppo", PPOCommand)
-    assert loaded.ppo.iterations == 3
+    assert loaded.ppo.iterations == 3 and loaded.ppo.micro_batch_size == "auto"
     assert loaded.ppo.kl_coef == 1.0 and isinstance(loaded.ppo.kl_coef, float)
     assert loaded.tune.lora_targets == ("q_proj",)
-    assert loaded.objective.alpha == 0.5 and loaded.objective.beta == 0.4
+    assert loaded.objective.alpha == 0.5 and loaded.objective.security_gate == "parses"
     assert loaded.ppo.value_clip_range is None
     assert loaded.ppo.gamma == PPOCommand().ppo.gamma
 

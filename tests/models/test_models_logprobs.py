@@ -1,8 +1,12 @@
 """Log-probabilities of tokens against torch's log_softmax over all logits at once."""
 
+import weakref
+
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import models.logprobs
 from models.logprobs import position_ids, token_logprobs
@@ -91,3 +95,47 @@ def test_position_ids_count_real_tokens():
     """Check 3: 0, 1, 2, … from the first real token on, whatever stands before it."""
     mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 0], [0, 0, 0, 0, 1]]).bool()
     assert position_ids(mask).tolist() == [[0, 0, 0, 1, 2], [0, 1, 2, 3, 3], [0, 0, 0, 0, 0]]
+
+
+class Peak(TorchDispatchMode):
+    """The most bytes of tensors that were alive at once within the block, but for the given ones."""
+
+    def __init__(self, *given: torch.Tensor) -> None:
+        super().__init__()
+        self.alive = {tensor.untyped_storage()._cdata: 0 for tensor in given}
+        self.peak = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            storage = tensor.untyped_storage() if isinstance(tensor, torch.Tensor) else None
+            if storage is not None and storage._cdata not in self.alive:
+                self.alive[storage._cdata] = storage.nbytes()
+                weakref.finalize(storage, self.alive.pop, storage._cdata, None)
+        self.peak = max(self.peak, sum(self.alive.values()))
+        return result
+
+
+def peak_of(tokens: int, vocabulary: int, function, hidden: int = 4) -> int:
+    """Of a forward and a backward pass over so many tokens, in bytes."""
+    generator = torch.Generator().manual_seed(0)
+    head = nn.Linear(hidden, vocabulary, bias=False).requires_grad_(False)
+    states = torch.randn(tokens, hidden, generator=generator, requires_grad=True)
+    targets = torch.randint(vocabulary, (tokens,), generator=generator)
+    with Peak(states, head.weight, targets) as memory:
+        logprobs, _ = function(states, head, targets, 0.7)
+        logprobs.sum().backward()
+    return memory.peak
+
+
+def test_peak_memory_does_not_grow_with_tokens_times_vocabulary(monkeypatch):
+    """Check 27: eight times the tokens, or the vocabulary, leave the peak where it is: a chunk's logits."""
+    chunk = 2**16  # numbers; 256 KiB
+    monkeypatch.setattr(models.logprobs, "CHUNK_LOGITS", chunk)
+    sizes = ((128, 2048), (1024, 2048), (128, 16384))
+    small, longer, wider = (peak_of(*size, token_logprobs) for size in sizes)
+    own = 1024 * 4 * 4 * 4  # hidden states and their gradients, which do grow with the tokens
+    assert longer <= small + own and wider <= small + own
+    assert small <= 6 * 4 * chunk
+    everything = peak_of(1024, 2048, full)
+    assert everything > 8 * longer  # the meter does see it where all logits are alive
