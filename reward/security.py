@@ -100,7 +100,7 @@ def security_reward(vulnerability: float, formula: Formula) -> float:
 def given_code(scan: Scan, source: bytes) -> GivenCode:
     """The findings of code that the prompt contains, by what is wrong and on which line of text."""
     text = _lines(source)
-    return Counter((finding.id, text[finding.line - 1]) for finding in scan.findings)
+    return Counter((finding.id, text.get(finding.line, "")) for finding in scan.findings)
 
 
 def mark_given(findings: Iterable[Finding], source: bytes, given: GivenCode) -> tuple[Finding, ...]:
@@ -111,12 +111,12 @@ def mark_given(findings: Iterable[Finding], source: bytes, given: GivenCode) -> 
     left, text = Counter(given), _lines(source)
     marked = []
     for finding in findings:
-        key = (finding.id, text[finding.line - 1])
+        key = (finding.id, text.get(finding.line, ""))
         left[key] -= 1
         marked.append(replace(finding, given=left[key] >= 0))
     return tuple(marked)
 
 
-def _lines(source: bytes) -> list[str]:
-    """Lines as the parser counts them, without indentation; never empty."""
-    return [line.strip().decode("latin-1") for line in source.splitlines()] or [""]
+def _lines(source: bytes) -> dict[int, str]:
+    """Lines by number, as the parser counts them, without indentation."""
+    return {n: line.strip().decode("latin-1") for n, line in enumerate(source.splitlines(), start=1)}

@@ -138,6 +138,33 @@ def test_submit_scores_in_the_background(scorer: Scorer) -> None:
         assert [r and r.group for r in future.result(timeout=30)] == ["passes", "prints"]
 
 
+GIVEN_CODE = """import os
+
+def run(command):
+    return os.system(command)
+"""
+
+
+def test_what_is_wrong_in_the_prompts_own_code_is_not_charged(scorer: Scorer) -> None:
+    told = replace(PLUS_ONE, prompt=GIVEN_CODE)
+    repeats = GIVEN_CODE + SOLUTION
+    adds = GIVEN_CODE + "print(eval(input()) + 1)\n"
+    pairs = [(told, repeats), (PLUS_ONE, repeats), (told, adds)]
+    rewards = scorer.score(pairs)
+    assert [reward and reward.security for reward in rewards] == [1.0, 0.0, 0.5]
+    (reward,) = scorer.score(pairs[:1])
+    assert reward is not None
+    assert [(f.id, f.given) for f in reward.outcome.findings if f.severity == "HIGH"] == [("B605", True)]
+    assert Outcome.from_dict(json.loads(json.dumps(reward.record))) == reward.outcome
+
+
+def test_without_a_look_nobody_says_that_there_is_nothing() -> None:
+    with Scorer(workers=1, look=False) as scorer:
+        (reward,) = scorer.score([(PLUS_ONE, "")])
+    assert reward is not None and reward.outcome.sentinels is None
+    assert not [name for name in reward.metrics if name.startswith("hack/")]
+
+
 # --- with a sandbox that only counts
 
 
@@ -193,6 +220,27 @@ def test_expected_outputs_are_not_handed_over_and_accept_compares(counted) -> No
     scorer.score([(PLUS_ONE, "a = 1")])
     assert box.asked == [(b"a = 1", ("1\n", "41\n"))]
     assert box.accepted == [[True, False]]
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_children_are_shared_only_where_asked(monkeypatch: pytest.MonkeyPatch, share: bool) -> None:
+    with Scorer(workers=1, look=False, share_children=share) as scorer:
+        asked = []
+        monkeypatch.setattr(
+            scorer._box, "run", lambda *_, accept: asked.append(accept) or answer(b"2\n", b"42\n")
+        )
+        assert outcome_of(scorer, "a = 1").all_passed
+        assert [accept is not None for accept in asked] == [share]
+        monkeypatch.undo()
+
+
+def test_a_fault_in_a_rerun_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the sentinels could not see is unknown, not unsuspicious."""
+    with Scorer(workers=1) as scorer:
+        reports = [answer(b"2\n", b"2\n"), answer(b"", status=Status.FAULT)]
+        monkeypatch.setattr(scorer._box, "run", lambda *_, accept=None: reports.pop(0))
+        assert scorer.score([(PLUS_ONE, "print(2)")]) == [None]
+        monkeypatch.undo()
 
 
 def test_a_fault_is_none_and_is_not_kept(counted) -> None:
