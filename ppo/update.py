@@ -153,7 +153,7 @@ def _optimizer_step(
     # The token count of the whole step: divided by its own, a micro-batch of short responses would count
     # as much as one of long ones, and the gradient would depend on how the minibatch was cut.
     tokens = minibatch.response_mask.sum()
-    sums: Sums = defaultdict(float)
+    sums: Sums = defaultdict(float, minibatches=1)
     for micro in minibatch.micro_batches(config.micro_batch):
         if micro.response_mask.any():
             loss, stats = minibatch_loss(policy, micro, config, kl_coef, denominator=tokens)
@@ -253,7 +253,7 @@ def _add(totals: Sums, more: Mapping[str, float]) -> None:
 
 def _means(totals: Sums, policy: Policy, before: list[Tensor]) -> dict[str, float]:
     """Sums to the means that are logged."""
-    tokens, steps = max(totals["tokens"], 1), max(totals["optimizer_steps"], 1)
+    tokens, minibatches = max(totals["tokens"], 1), max(totals["minibatches"], 1)
     taken = max(totals["optimizer_steps"] - totals["skipped_steps"], 1)
     with torch.no_grad():
         moved = [(p - old).float().norm() for p, old in zip(policy.trainable().values(), before, strict=True)]
@@ -264,8 +264,8 @@ def _means(totals: Sums, policy: Policy, before: list[Tensor]) -> dict[str, floa
         "ppo/entropy": totals["entropy"] / tokens,
         "ppo/value_clip_frac": totals["value_clipped"] / tokens,
         "ppo/value_error": totals["value_error"] / tokens,
-        "ppo/policy_loss": totals["policy_loss"] / steps,
-        "ppo/value_loss": totals["value_loss"] / steps,
+        "ppo/policy_loss": totals["policy_loss"] / minibatches,
+        "ppo/value_loss": totals["value_loss"] / minibatches,
         "ppo/policy_grad_norm": totals["policy_grad_norm"] / taken,
         "ppo/value_grad_norm": totals["value_grad_norm"] / taken,
         "ppo/first_logratio": totals["first_logratio"],

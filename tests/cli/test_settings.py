@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -110,6 +111,30 @@ def test_a_dumped_preset_gives_the_settings_back(tmp_path, name):
 def test_every_shipped_preset_loads(path):
     for name in yaml.safe_load(path.read_text(encoding="utf-8")):
         assert load_preset(path, name, COMMANDS[name]) is not None
+
+
+PAPER = {
+    **{"iterations": 500, "prompts_per_iteration": 2, "epochs": 4, "learning_rate": 1e-6, "clip_range": 0.2},
+    **{"kl_coef": 0.1, "temperature": 0.7, "max_new_tokens": 512, "max_grad_norm": 0.5},
+    **{"gamma": 0.99, "lam_policy": 0.95, "lam_value": 0.95},
+}
+
+
+def test_the_papers_preset_holds_the_papers_numbers():
+    """And says beside each that is not the paper's, or is and hurts, why."""
+    path = ROOT / "configs" / "paper.yaml"
+    ppo, sft = (load_preset(path, name, COMMANDS[name]) for name in ("ppo", "sft"))
+    assert {name: getattr(ppo.ppo, name) for name in PAPER} == PAPER
+    assert (ppo.objective.alpha, ppo.objective.beta) == (0.6, 0.4)
+    assert (sft.sft.epochs, sft.sft.learning_rate, sft.sft.batch_size) == (3.0, 2e-5, 16)
+    for settings in (ppo, sft):
+        assert (settings.tune.lora_rank, settings.tune.lora_alpha) == (16, 32)
+        assert settings.tune.lora_targets == ("q_proj", "k_proj", "v_proj", "o_proj")
+    marks = dict(re.findall(r"^ +(\w+):.*# (hurts|departs): ", path.read_text(encoding="utf-8"), flags=re.M))
+    assert marks == {
+        **dict.fromkeys(["prompts_per_iteration", "gamma", "lam_value", "learning_rate"], "hurts"),
+        **dict.fromkeys(["temperature", "kl_in", "security_gate"], "departs"),
+    }
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -305,6 +305,21 @@ def test_half_precision(tmp_path, letters_sft, monkeypatch, tune, dtype):
     assert rows[-1]["reward/mean"] > 2 * rows[0]["reward/mean"]
 
 
+def test_the_logged_kl_is_the_sum_over_a_response(tmp_path, letters_sft, monkeypatch):
+    """Check 13: nats per response: with log-probabilities of the reference 0.25 lower, 0.25 per token."""
+    forward, lengths = ppo.loop.forward_responses, []
+
+    def shifted(policy, responses, *rest):
+        logprobs, ref_logprobs, values = forward(policy, responses, *rest)
+        lengths.append(responses.tokens.response_mask.sum(dim=1).double().mean().item())
+        return logprobs, ref_logprobs - 0.25, values
+
+    monkeypatch.setattr(ppo.loop, "forward_responses", shifted)
+    run(tmp_path, letters_sft, toy_config(iterations=1), ToyScorer())
+    assert metrics_of(tmp_path)[1]["ppo/ref_kl"] == pytest.approx(0.25 * lengths[0], abs=1e-4)
+    assert lengths[0] > 2
+
+
 @pytest.mark.parametrize("kind", ["adaptive", "fixed"])
 def test_kl_coefficient_follows_its_controller(tmp_path, letters_sft, kind):
     """Check 13: the coefficient of each iteration is the last one moved by the KL that was logged."""
