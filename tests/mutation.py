@@ -50,7 +50,7 @@ def copy_tree(folder: Path) -> Path:
 
 def run_tests(tree: Path, tests: Iterable[str]) -> subprocess.CompletedProcess[str]:
     """Run pytest in a copy, up to the first failure. Status 0: all pass; 1: one failed."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *tests]
     return subprocess.run(command, cwd=tree, capture_output=True, text=True)
 
 
@@ -64,4 +64,6 @@ def check_caught(tree: Path, mutant: Mutant) -> None:
     finally:
         path.write_text(original, encoding="utf-8")
     # 1 is a test that failed; 2 to 5 would be tests that could not be collected, or none at all.
-    assert done.returncode == 1 and "failed" in done.stdout, f"{mutant.name} survived:\n{done.stdout[-2000:]}"
+    assert done.returncode == 1 and " failed" in done.stdout, (
+        f"{mutant.name} survived:\n{done.stdout[-2000:]}"
+    )
