@@ -27,9 +27,9 @@ class Mutant:
     new: str
     tests: tuple[str, ...]
 
-    def source(self) -> str:
+    def source(self, root: Path = ROOT) -> str:
         """The mutated text of its file. AssertionError where it does not apply any more."""
-        text = (ROOT / self.file).read_text(encoding="utf-8")
+        text = (root / self.file).read_text(encoding="utf-8")
         assert text.count(self.old) == 1, f"{self.name}: {self.old!r} is not once in {self.file}; renew it"
         mutated = text.replace(self.old, self.new)
         assert ast.dump(ast.parse(mutated)) != ast.dump(ast.parse(text)), f"{self.name} changes nothing"
@@ -56,9 +56,9 @@ def run_tests(tree: Path, tests: Iterable[str]) -> subprocess.CompletedProcess[s
 
 def check_caught(tree: Path, mutant: Mutant) -> None:
     """Put the bug into the copy, see its tests fail, take it out again."""
-    original = (ROOT / mutant.file).read_text(encoding="utf-8")
     path = tree / mutant.file
-    path.write_text(mutant.source(), encoding="utf-8")
+    original = path.read_text(encoding="utf-8")
+    path.write_text(mutant.source(tree), encoding="utf-8")
     try:
         done = run_tests(tree, mutant.tests)
     finally:
