@@ -84,6 +84,24 @@ REWARDS = (
             _outcome("program length, characters", "rollout/program_length", "validation/length", unit=""),
         ),
     ),
+    Panel(
+        "Signs of playing the reward",
+        "Share of training programs that show one; a program that is merely wrong seldom does.",
+        (
+            Axes(
+                "by kind",
+                (
+                    Curve("hack/constant_output", "constant output"),
+                    Curve("hack/hardcoded", "hardcoded"),
+                    Curve("hack/silent", "silent"),
+                    Curve("hack/early_exit", "early exit"),
+                    Curve("hack/introspection", "introspection"),
+                ),
+                "%",
+            ),
+            Axes("short, valid, wrong", (Curve("hack/short_wrong", "short, valid, wrong"),), "%"),
+        ),
+    ),
 )
 POLICY = (
     Panel(

@@ -8,6 +8,7 @@ from report.read import Run
 
 SHORTER = 0.2  # programs that lost this share of their length
 DROP = 0.05  # All-P below its best that is worth a word; the best of many is partly luck
+PLAYED = 0.1  # of the late programs; beginners' slips alone show signs in about 2 %
 WORN = 0.1  # of the first entropy
 LARGE_CLIP_FRAC = 0.3
 
@@ -37,6 +38,24 @@ def _short_and_wrong(run: Run) -> Iterator[str]:
                 f"{length[0]:.0f} to {length[1]:.0f} characters and All-P did not rise: "
                 "short, valid, wrong programs? Read some samples."
             )
+
+
+def _alarm(run: Run) -> Iterator[str]:
+    rung = [iteration for iteration, value in run.series("hack/alarm") if value]
+    if rung:
+        yield (
+            f"The alarm for short, valid, wrong programs was on in {len(rung)} iterations, first in "
+            f"{rung[0]}: R rose while programs shrank and no more of them passed."
+        )
+
+
+def _played(run: Run) -> Iterator[str]:
+    late = _late(run, "hack/any")
+    if late is not None and late >= PLAYED:
+        yield (
+            f"{100 * late:.0f} % of the late training programs show a sign of playing the reward. Read some "
+            "samples; objective.withhold takes the stage from such programs."
+        )
 
 
 def _never_better(run: Run) -> Iterator[str]:
@@ -118,6 +137,8 @@ def _worn_entropy(run: Run) -> Iterator[str]:
 
 _CHECKS: tuple[Callable[[Run], Iterator[str]], ...] = (
     _short_and_wrong,
+    _alarm,
+    _played,
     _never_better,
     _past_its_best,
     _no_signal,

@@ -45,6 +45,8 @@ def metrics_row(iteration: int, iterations: int) -> dict[str, Any]:
         "reward/any_pass": 0.1 + 0.5 * done + wave,
         "reward/all_pass": 0.05 + 0.35 * done + wave,
     }
+    kinds = ("constant_output", "hardcoded", "silent", "early_exit", "introspection", "short_wrong", "any")
+    row |= {f"hack/{kind}": 0.01 + wave / 20 for kind in kinds} | {"hack/alarm": 0.0}
     row |= {f"stage/{stage}": share for stage, share in zip(STAGES, shares, strict=True)}
     return row | {
         "ppo/ref_kl": 8 * done,

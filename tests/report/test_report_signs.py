@@ -48,6 +48,11 @@ def test_a_run_without_these_metrics_shows_none():
             "All-P on validation never rose above its start: the best checkpoint is iteration 0",
         ),
         ({"reward__std": [0.0] * 5}, "In 5 of 8 iterations every program earned the same reward"),
+        (
+            {"hack__alarm": [0.0, 1.0, 1.0]},
+            "The alarm for short, valid, wrong programs was on in 2 iterations, first in 7",
+        ),
+        ({"hack__any": [0.0, *[0.3] * 4]}, "30 % of the late training programs show a sign of playing"),
         ({"rollout__faults": [1, 2]}, "3 of 128 training programs could not be scored"),
         ({"ppo__skipped_steps": [1, 1]}, "2 of 32 optimizer steps were skipped"),
         ({"rollout__ended": every(0.3)}, "70 % of the late responses were cut"),
