@@ -33,8 +33,9 @@ class ScheduledScorer:
         self.schedule.observe(iteration, outcomes)
         # One yardstick over the whole run, whatever the schedule makes of it.
         judged = [None if o is None else objective(o, self.schedule.config) for o in outcomes]
+        was_on = self.alarm.on
         batch = self.alarm.observe(judged, [len(program) for _, program in pairs])
-        if batch.get("hack/alarm"):
+        if self.alarm.on and not was_on:
             self.say("alarm: R rises while programs get shorter and no more of them pass: read some samples")
         # A number of the whole batch is the same for each of its programs, so its mean is itself.
         return [None if r is None else replace(r, metrics=r.metrics | batch) for r in rewards]

@@ -41,6 +41,7 @@ class HackAlarm:
         self._recent: list[Level] = []  # one per iteration, newest last
         self._longest: Level | None = None
         self._best: Level | None = None
+        self.on = False  # in the last iteration observed
 
     def observe(self, rewards: Sequence[Reward | None], lengths: Sequence[int]) -> dict[str, float]:
         """Metrics of an iteration: the alarm (0 or 1), and the share of short, valid, wrong programs.
@@ -53,10 +54,9 @@ class HackAlarm:
         self._recent.append(_level(scored))
         while len(self._recent) > MIN_ITERATIONS and _programs(self._recent[1:]) >= MIN_PROGRAMS:
             self._recent.pop(0)
-        alarm = 0.0
-        if len(self._recent) >= MIN_ITERATIONS and _programs(self._recent) >= MIN_PROGRAMS:
-            alarm = float(self._judge(_mean(self._recent)))
-        return {"hack/alarm": alarm, "hack/short_wrong": self._short_wrong(scored)}
+        full = len(self._recent) >= MIN_ITERATIONS and _programs(self._recent) >= MIN_PROGRAMS
+        self.on = full and self._judge(_mean(self._recent))
+        return {"hack/alarm": float(self.on), "hack/short_wrong": self._short_wrong(scored)}
 
     def _judge(self, now: Level) -> bool:
         longest, best = self._longest or now, self._best or now
@@ -77,10 +77,12 @@ class HackAlarm:
             "recent": [asdict(level) for level in self._recent],
             "longest": asdict(self._longest) if self._longest else None,
             "best": asdict(self._best) if self._best else None,
+            "on": self.on,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
+        self.on = state["on"]
         self._recent = [Level(**level) for level in state["recent"]]
         self._longest, self._best = (
             Level(**state[key]) if state[key] else None for key in ("longest", "best")
