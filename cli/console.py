@@ -88,6 +88,7 @@ _COLUMNS = (
     ("reward/parses", "syntax", "{:.0%}"),
     ("reward/all_pass", "all-pass", "{:.0%}"),
     ("rollout/length", "tokens", "{:.1f}"),
+    ("rollout/program_length", "characters", "{:.0f}"),
     ("ppo/ref_kl", "KL", "{:.2f}"),
     ("ppo/entropy", "entropy", "{:.2f}"),
     ("ppo/clip_frac", "clip", "{:.1%}"),

@@ -38,6 +38,8 @@ class RolloutBuffer:
     """(B, T) targets of the critic"""
     problem_ids: Sequence[str] = ()
     """Of the whole rollout, by `row`; for messages"""
+    groups: Sequence[str] = ()
+    """Kind of outcome of the whole rollout's responses, by `row`; "" for a fault"""
     weights: Tensor | None = None
     """(B, T) credit per token in the policy loss; None: all weigh the same"""
     row: Tensor | None = None
@@ -73,6 +75,15 @@ class RolloutBuffer:
         assert self.row is not None  # see __post_init__
         return [self.problem_ids[row] if self.problem_ids else f"row {row}" for row in self.row.tolist()]
 
+    def by_group(self) -> dict[str, Tensor]:
+        """Of every group that occurs here its rows, as a mask (B, 1)."""
+        assert self.row is not None  # see __post_init__
+        mine = [self.groups[row] for row in self.row.tolist()] if self.groups else []
+        return {
+            group: torch.tensor([[other == group] for other in mine], device=self.response_ids.device)
+            for group in sorted(set(mine) - {""})
+        }
+
     def minibatches(self, size: int, generator: torch.Generator) -> Iterator["RolloutBuffer"]:
         """One epoch in random order; `size` divides the buffer."""
         order = torch.randperm(len(self), generator=generator)
@@ -87,5 +98,5 @@ class RolloutBuffer:
 
     def _tensors(self) -> dict[str, Any]:
         """The fields that have a row for each response, where they are given."""
-        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "problem_ids"}
-        return {name: x for name, x in found.items() if x is not None}
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: x for name, x in found.items() if isinstance(x, Tensor)}

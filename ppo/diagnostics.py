@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ppo.errors import TrainingError
+from ppo.groups import share_with_signal
 from ppo.rollout import Responses, Score
 
 
@@ -35,6 +36,7 @@ def rollout_metrics(responses: Responses, verdicts: Sequence[Score | None]) -> d
         "rollout/tokens": int(lengths.sum()),
         "rollout/length": lengths.mean().item(),
         "rollout/program_length": sum(characters) / len(characters),
+        "rollout/signal": share_with_signal(responses.problem_ids, verdicts),
         "rollout/truncated_prompts": sum(p.truncated for p in responses.prompts),
     }
     sums: defaultdict[str, float] = defaultdict(float)

@@ -25,6 +25,7 @@ from ppo.checks import check_finite, check_moved, check_rollout_gap
 from ppo.config import PPOConfig
 from ppo.credit import credit_weights
 from ppo.diagnostics import rollout_metrics, sample_rows
+from ppo.groups import group_metrics, groups_of
 from ppo.kl import kl_estimate
 from ppo.losses import explained_variance
 from ppo.masked import keep, masked_mean
@@ -116,7 +117,7 @@ def train(
             logprobs, ref_logprobs, values = forward_responses(
                 policy, responses, config.temperature, config.micro_batch
             )
-        ids = [prompt.problem.id for prompt in prompts]
+        ids, groups = responses.problem_ids, groups_of(verdicts)
         check_finite(ids, mask, logprobs=logprobs, ref_logprobs=ref_logprobs, values=values)
         gap = check_rollout_gap(policy, responses.logprobs, logprobs, mask)
         # In reduced precision decoding rounds differently: the update's own forward is the old policy.
@@ -141,7 +142,10 @@ def train(
         train_policy = state.iteration >= config.critic_warmup
         learning_rate = set_learning_rates(state.optimizer, config, state.iteration)
         buffer = RolloutBuffer(
-            *responses.tokens[:3], mask, old_logprobs, ref_logprobs, values, advantages, returns, ids, weights
+            *(*responses.tokens[:3], mask, old_logprobs, ref_logprobs, values, advantages, returns),
+            problem_ids=ids,
+            groups=groups,
+            weights=weights,
         )
         with log.phase("update"):
             trained = update(
@@ -174,11 +178,14 @@ def train(
             "ppo/rollout_gap": gap,
             "ppo/learning_rate": learning_rate,
             **trained,
+            **group_metrics(responses, verdicts, advantages, kl, mask),
+            **state.transitions.update(ids, verdicts),
         }
+        flags, warnings = state.watch.observe(state.iteration, metrics)
         last = state.iteration == config.iterations
         if last or (config.eval_every and state.iteration % config.eval_every == 0):
             metrics |= validate()
-        log.write(state.iteration, metrics, sample_rows(responses, verdicts, stopped))
+        log.write(state.iteration, metrics | flags, sample_rows(responses, verdicts, stopped), warnings)
         stopping = stop()
         due = last or stopping or state.iteration % config.save_every == 0
         if due or state.best["iteration"] == state.iteration:

@@ -80,6 +80,11 @@ class Responses:
         """The program in each text, and where it begins there; extracted once."""
         return [extract(text) for text in self.texts]
 
+    @property
+    def problem_ids(self) -> list[str]:
+        """The problem of every response."""
+        return [prompt.problem.id for prompt in self.prompts]
+
     def pairs(self) -> list[tuple[Problem, str]]:
         """(problem, program) of every response: what a scorer is called with."""
         return [(p.problem, program) for p, (program, _) in zip(self.prompts, self.programs, strict=True)]

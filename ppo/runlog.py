@@ -28,6 +28,9 @@ class Display(Protocol):
     def advance(self, done: int) -> None:
         """So many steps of the phase are done."""
 
+    def say(self, text: str) -> None:
+        """A line for the reader."""
+
     def iteration(self, number: int, total: int, metrics: Mapping[str, float], seconds: float) -> None:
         """An iteration is complete."""
 
@@ -55,13 +58,23 @@ class RunLog:
             self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - start
 
     def write(
-        self, iteration: int, metrics: Mapping[str, float], samples: Sequence[Mapping[str, Any]]
+        self,
+        iteration: int,
+        metrics: Mapping[str, float],
+        samples: Sequence[Mapping[str, Any]],
+        warnings: Sequence[str] = (),
     ) -> None:
-        """Log a completed iteration (counted from 1)."""
+        """Log a completed iteration (counted from 1); `warnings` are for whoever watches."""
         total = sum(self._seconds.values())
         timing = {f"seconds/{name}": round(seconds, 4) for name, seconds in self._seconds.items()}
         timing["seconds/iteration"] = round(total, 4)
-        timing["tokens_per_second"] = round(metrics.get("rollout/tokens", 0) / max(total, 1e-9), 1)
+        # Sampled tokens, by the seconds of the whole iteration and of each phase that goes through them.
+        tokens = metrics.get("rollout/tokens", 0)
+        timing["tokens_per_second"] = round(tokens / max(total, 1e-9), 1)
+        for name in ("rollout", "forward", "update"):
+            if name in self._seconds:
+                rate = tokens / max(self._seconds[name], 1e-9)
+                timing[f"tokens_per_second/{name}"] = round(rate, 1)
         self._append("metrics.jsonl", {"iteration": iteration, **metrics})
         self._append("timing.jsonl", {"iteration": iteration, **timing})
         for sample in samples:
@@ -70,6 +83,8 @@ class RunLog:
             file.flush()
         self._to_tensorboard(iteration, {**metrics, **timing})
         self.display.iteration(iteration, self.iterations, metrics, total)
+        for warning in warnings:
+            self.display.say(warning)
         self._seconds = {}
 
     def offsets(self) -> dict[str, int]:

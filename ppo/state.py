@@ -8,11 +8,13 @@ import torch
 from models.policy import Policy
 from ppo.baselines import PromptMeans
 from ppo.config import PPOConfig
+from ppo.groups import Transitions
 from ppo.kl import AdaptiveKL, FixedKL, KLController
 from ppo.prompts import EncodedPrompt
 from ppo.rewards import RunningScale
 from ppo.sampler import PromptSampler
 from ppo.update import build_optimizer
+from ppo.watch import Watch
 
 
 @dataclass
@@ -24,6 +26,8 @@ class TrainState:
     sampler: PromptSampler
     kl: KLController
     prompt_means: PromptMeans
+    watch: Watch
+    transitions: Transitions = field(default_factory=Transitions)
     scale: RunningScale = field(default_factory=RunningScale)
     objective: str = ""
     """What the scorer rewarded in the last iteration; "" before the first."""
@@ -61,6 +65,8 @@ class TrainState:
             "kl_coef": self.kl.coefficient,
             "running_scale": self.scale.state_dict(),
             "prompt_means": self.prompt_means.state_dict(),
+            "transitions": self.transitions.state_dict(),
+            "watch": self.watch.state_dict(),
             "objective": self.objective,
             "grad_scaler": self.scaler.state_dict(),
             "scorer": self.scorer,
@@ -78,6 +84,8 @@ class TrainState:
         self.kl.coefficient = state["kl_coef"]
         self.scale.load_state_dict(state["running_scale"])
         self.prompt_means.load_state_dict(state["prompt_means"])
+        self.transitions.load_state_dict(state["transitions"])
+        self.watch.load_state_dict(state["watch"])
         self.objective = state["objective"]
         if state["grad_scaler"]:
             self.scaler.load_state_dict(state["grad_scaler"])
@@ -99,5 +107,6 @@ def fresh_state(
         sampler=PromptSampler(prompts, config.seed),
         kl=kl,
         prompt_means=PromptMeans(config.baseline_memory),
+        watch=Watch(config),
         setup=setup or {},
     )

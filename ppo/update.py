@@ -215,12 +215,42 @@ def minibatch_loss(
             name: actor[name].item()
             for name in ("approx_kl", "clipped", "ratio", "logratio_squared", "tokens")
         }
+        sums |= _group_sums(stats.logprobs, batch, config)
         sums["value_error"] = critic["squared_error"].item()
         sums["value_clipped"] = critic["clipped"].item()
         sums["entropy"] = stats.entropy.sum().item()
         sums["policy_loss"] = actor_loss.item()
         sums["value_loss"] = critic_loss.item()
     return loss, sums
+
+
+def _group_sums(logprobs: Tensor, batch: RolloutBuffer, config: PPOConfig) -> dict[str, float]:
+    """The policy's sums over the tokens of each group of outcomes, by group/name."""
+    sums: dict[str, float] = {}
+    for group, rows in batch.by_group().items():
+        mask = batch.response_mask & rows
+        _, stats = policy_loss(
+            logprobs,
+            batch.old_logprobs,
+            batch.advantages,
+            mask,
+            config.clip_range,
+            clip_high=config.clip_range_high,
+        )
+        sums |= {
+            f"{group}/{name}": stats[name].item() for name in ("approx_kl", "clipped", "ratio", "tokens")
+        }
+    return sums
+
+
+def _group_means(totals: Sums) -> dict[str, float]:
+    means = {}
+    for group in (name.removesuffix("/tokens") for name in list(totals) if name.endswith("/tokens")):
+        tokens = max(totals[f"{group}/tokens"], 1)
+        means[f"group/{group}/approx_kl"] = totals[f"{group}/approx_kl"] / tokens
+        means[f"group/{group}/ratio"] = totals[f"{group}/ratio"] / tokens
+        means[f"group/{group}/clip_frac"] = totals[f"{group}/clipped"] / tokens
+    return means
 
 
 def _name_what_is_not_finite(batch: RolloutBuffer, stats: TokenStats) -> None:
@@ -256,6 +286,7 @@ def _means(totals: Sums, policy: Policy, before: list[Tensor]) -> dict[str, floa
     tokens, minibatches = max(totals["tokens"], 1), max(totals["minibatches"], 1)
     taken = max(totals["optimizer_steps"] - totals["skipped_steps"], 1)
     with torch.no_grad():
+        norms = [p.norm() for p in policy.trainable().values()]
         moved = [(p - old).float().norm() for p, old in zip(policy.trainable().values(), before, strict=True)]
     return {
         "ppo/approx_kl": totals["approx_kl"] / tokens,
@@ -270,9 +301,11 @@ def _means(totals: Sums, policy: Policy, before: list[Tensor]) -> dict[str, floa
         "ppo/value_grad_norm": totals["value_grad_norm"] / taken,
         "ppo/first_logratio": totals["first_logratio"],
         "ppo/update_norm": torch.stack(moved).norm().item(),
+        "ppo/weight_norm": torch.stack(norms).norm().item(),
         "ppo/optimizer_steps": int(totals["optimizer_steps"]),
         "ppo/skipped_steps": int(totals["skipped_steps"]),
         "ppo/skipped_in_a_row": int(totals["skipped_in_a_row"]),
         "ppo/guarded_steps": int(totals["guarded_steps"]),
         "ppo/stopped_early": int(totals["stopped_early"]),
+        **_group_means(totals),
     }

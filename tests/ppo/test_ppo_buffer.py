@@ -23,7 +23,7 @@ def random_buffer(prompt_lengths: list[int], response_lengths: list[int], seed: 
         response_mask,
         *numbers[:5],
         [f"p{row}" for row in range(len(prompt_lengths))],
-        *numbers[5:],
+        weights=numbers[5],
     )
 
 
@@ -34,7 +34,7 @@ def flat(buffer: RolloutBuffer) -> dict[str, list]:
     """What is inside the masks, row by row."""
     found: dict[str, list] = {"row": buffer.row.tolist(), "problem": buffer.problems()}
     for f in fields(buffer):
-        if f.name in ("problem_ids", "row"):
+        if f.name in ("problem_ids", "groups", "row"):
             continue
         mask = buffer.prompt_mask if f.name.startswith("prompt") else buffer.response_mask
         x = getattr(buffer, f.name)
@@ -76,7 +76,7 @@ def test_rows_keep_every_field_together():
     """Row i of every tensor belongs to response i."""
     buffer = random_buffer([1, 2, 3], [3, 2, 1], 0)
     picked = buffer.rows(torch.tensor([2, 0]))
-    tensors = [f.name for f in fields(buffer) if f.name != "problem_ids"]
+    tensors = [f.name for f in fields(buffer) if f.name not in ("problem_ids", "groups")]
     assert len(tensors) >= 10
     for name in tensors:
         assert torch.equal(getattr(picked, name), getattr(buffer, name)[[2, 0]]), name
