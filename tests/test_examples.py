@@ -20,31 +20,32 @@ def test_there_are_three():
 
 
 def test_the_reward_is_the_projects_minus_a_price():
-    """1 - price for a right program, 0.76 - price for one that only prints; never below 0; a group each."""
+    """Of a right program, of one that only prints, of one that does not parse, and of a long one."""
     from cli.scoring import FunctionScorer
-    from reward import Scorer
 
     problem = Problem("a", "Print n + 1.", (TestCase("1\n", "2\n"),))
-    programs = ["print(int(input()) + 1)\n", "print(7)\n", "print(", "#" * 4000 + "\nprint(2)\n"]
+    programs = {
+        "print(int(input()) + 1)\n": 1.0,
+        "print(7)\n": 0.6 * 0.6 + 0.4,
+        "print(": 0.0,
+        "#" * 4000 + "\nprint(2)\n": 0.0,  # its price is more than it earns
+    }
     example = FunctionScorer(f"{ROOT / 'examples' / 'reward.py'}:score")
     found = example([(problem, program) for program in programs], 0)
-    with Scorer(workers=1) as scorer:
-        plain = scorer.score([(problem, program) for program in programs])
-    for score, reward, program in zip(found, plain, programs, strict=True):
-        assert score is not None and reward is not None
-        assert score.total == pytest.approx(max(0.0, reward.total - 0.0005 * len(program)))
-        assert score.group == reward.group and "reward/price" in score.metrics
-    assert [score.total for score in found if score][2:] == [0.0, 0.0]
+    for score, (program, reward) in zip(found, programs.items(), strict=True):
+        assert score is not None and score.metrics["reward/price"] == 0.0005 * len(program)
+        assert score.total == pytest.approx(max(0.0, reward - 0.0005 * len(program)))
+    assert [score.group for score in found if score] == ["passes", "prints", "syntax_error", "passes"]
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git applies the patches")
-@pytest.mark.parametrize("patch", PATCHES, ids=lambda path: path.stem)
-def test_patches_apply_and_pass_their_tests(patch, tmp_path):
-    """In a copy of the sources, with the tests of the settings, which want every field read and explained."""
-    tree = copy_tree(tmp_path)
-    done = subprocess.run(["git", "apply", str(patch)], cwd=tree, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    brought = re.findall(r"^\+\+\+ b/(tests/\S+)", patch.read_text(encoding="utf-8"), flags=re.M)
-    assert brought
+def test_patches_apply_and_pass_their_tests(tmp_path):
+    """All in one copy of the sources, with the tests of the settings: every field is read and explained."""
+    tree, brought = copy_tree(tmp_path), []
+    for patch in PATCHES:
+        done = subprocess.run(["git", "apply", str(patch)], cwd=tree, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        brought += re.findall(r"^\+\+\+ b/(tests/\S+)", patch.read_text(encoding="utf-8"), flags=re.M)
+    assert len(brought) == len(PATCHES)
     done = run_tests(tree, [*brought, "tests/ppo/test_ppo_config.py"])
     assert done.returncode == 0, done.stdout[-2000:]

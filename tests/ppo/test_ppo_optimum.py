@@ -1,4 +1,4 @@
-"""Check 30: tasks whose optimum is known in closed form, reached by the same code that trains on programs."""
+"""Tasks whose optimum is known, reached by the same code that trains on programs."""
 
 from typing import Any
 
@@ -120,7 +120,7 @@ def reverse(scores: Tensor, ref: Tensor, kl_coef: float) -> Tensor:
     ids=["reward", "reward-raw", "loss"],
 )
 def test_bandit_with_an_exact_optimum(settings, optimum):
-    """The ten probabilities within 0.002 of the closed form, and KL(π‖ref) within 1 % of its exact value."""
+    """Check 30: ten probabilities within 0.002 of the closed form, KL(π‖ref) within 1 % of the exact one."""
     generator = torch.Generator().manual_seed(4)
     ref = torch.randn(SYMBOLS, generator=generator).mul(0.7).softmax(-1)
     scores = torch.rand(SYMBOLS, generator=generator)
@@ -134,14 +134,14 @@ def test_bandit_with_an_exact_optimum(settings, optimum):
 
 
 def test_bandit_without_a_penalty_takes_the_best_arm():
-    """kl_coef 0: nearly all probability on the best of ten."""
+    """Check 30: kl_coef 0: nearly all probability on the best of ten."""
     scores = torch.linspace(0, 1, SYMBOLS)
     found = play(bandit_config(kl_coef=0.0, iterations=80), scores, torch.full((SYMBOLS,), 0.1))
     assert found[-1] > 0.95
 
 
 def test_bandit_without_a_reward_stays():
-    """All scores equal: KL(π‖ref) stays below 1e-3 nats in either place of the penalty."""
+    """Check 30: all scores equal: KL(π‖ref) stays below 1e-3 nats in either place of the penalty."""
     ref = torch.linspace(1, 2, SYMBOLS) / torch.linspace(1, 2, SYMBOLS).sum()
     for kl_in in ("reward", "loss"):
         found = play(bandit_config(kl_in=kl_in, iterations=40, learning_rate=0.01), torch.zeros(SYMBOLS), ref)
@@ -158,7 +158,7 @@ class Copying(ToyScorer):
 
 
 def test_copies_the_letter_of_its_prompt(tmp_path, letters_sft):
-    """From an answer that ignores the prompt (about 1/8) to mean reward > .9: another action per state."""
+    """Check 30: from an answer that ignores the prompt to mean reward > .9: another action per state."""
     config = toy_config(
         iterations=32,
         prompts_per_iteration=64,
