@@ -3,8 +3,12 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
+from ppo.buffer import RolloutBuffer
+from ppo.config import PPOConfig
+from ppo.losses import policy_loss
 from ppo.masked import masked_mean
 from ppo.rollout import Responses, Score
 
@@ -45,6 +49,37 @@ def group_metrics(
         }
         metrics |= {f"group/{group}/{name}": value for name, value in values.items()}
     return metrics
+
+
+@torch.no_grad()
+def group_sums(logprobs: Tensor, batch: RolloutBuffer, config: PPOConfig) -> dict[str, float]:
+    """The policy's sums over the tokens of each group of outcomes, by group/name."""
+    sums: dict[str, float] = {}
+    for group, rows in batch.by_group().items():
+        mask = batch.response_mask & rows
+        _, stats = policy_loss(
+            logprobs,
+            batch.old_logprobs,
+            batch.advantages,
+            mask,
+            config.clip_range,
+            clip_high=config.clip_range_high,
+        )
+        sums |= {
+            f"{group}/{name}": stats[name].item() for name in ("approx_kl", "clipped", "ratio", "tokens")
+        }
+    return sums
+
+
+def group_means(totals: Mapping[str, float]) -> dict[str, float]:
+    """Those sums over all minibatches to `group/<name>/ratio`, `approx_kl` and `clip_frac`."""
+    means = {}
+    for group in (name.removesuffix("/tokens") for name in totals if name.endswith("/tokens")):
+        tokens = max(totals[f"{group}/tokens"], 1)
+        means[f"group/{group}/approx_kl"] = totals[f"{group}/approx_kl"] / tokens
+        means[f"group/{group}/ratio"] = totals[f"{group}/ratio"] / tokens
+        means[f"group/{group}/clip_frac"] = totals[f"{group}/clipped"] / tokens
+    return means
 
 
 def share_with_signal(problem_ids: Sequence[str], verdicts: Sequence[Score | None]) -> float:

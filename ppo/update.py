@@ -13,6 +13,7 @@ from ppo.buffer import RolloutBuffer
 from ppo.checks import check_finite, check_skipped
 from ppo.config import PPOConfig
 from ppo.errors import TrainingError
+from ppo.groups import group_means, group_sums
 from ppo.kl import kl_estimate
 from ppo.losses import mean_over_tokens, policy_loss, value_loss
 
@@ -215,42 +216,13 @@ def minibatch_loss(
             name: actor[name].item()
             for name in ("approx_kl", "clipped", "ratio", "logratio_squared", "tokens")
         }
-        sums |= _group_sums(stats.logprobs, batch, config)
+        sums |= group_sums(stats.logprobs, batch, config)
         sums["value_error"] = critic["squared_error"].item()
         sums["value_clipped"] = critic["clipped"].item()
         sums["entropy"] = stats.entropy.sum().item()
         sums["policy_loss"] = actor_loss.item()
         sums["value_loss"] = critic_loss.item()
     return loss, sums
-
-
-def _group_sums(logprobs: Tensor, batch: RolloutBuffer, config: PPOConfig) -> dict[str, float]:
-    """The policy's sums over the tokens of each group of outcomes, by group/name."""
-    sums: dict[str, float] = {}
-    for group, rows in batch.by_group().items():
-        mask = batch.response_mask & rows
-        _, stats = policy_loss(
-            logprobs,
-            batch.old_logprobs,
-            batch.advantages,
-            mask,
-            config.clip_range,
-            clip_high=config.clip_range_high,
-        )
-        sums |= {
-            f"{group}/{name}": stats[name].item() for name in ("approx_kl", "clipped", "ratio", "tokens")
-        }
-    return sums
-
-
-def _group_means(totals: Sums) -> dict[str, float]:
-    means = {}
-    for group in (name.removesuffix("/tokens") for name in list(totals) if name.endswith("/tokens")):
-        tokens = max(totals[f"{group}/tokens"], 1)
-        means[f"group/{group}/approx_kl"] = totals[f"{group}/approx_kl"] / tokens
-        means[f"group/{group}/ratio"] = totals[f"{group}/ratio"] / tokens
-        means[f"group/{group}/clip_frac"] = totals[f"{group}/clipped"] / tokens
-    return means
 
 
 def _name_what_is_not_finite(batch: RolloutBuffer, stats: TokenStats) -> None:
@@ -307,5 +279,5 @@ def _means(totals: Sums, policy: Policy, before: list[Tensor]) -> dict[str, floa
         "ppo/skipped_in_a_row": int(totals["skipped_in_a_row"]),
         "ppo/guarded_steps": int(totals["guarded_steps"]),
         "ppo/stopped_early": int(totals["stopped_early"]),
-        **_group_means(totals),
+        **group_means(totals),
     }

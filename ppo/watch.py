@@ -4,6 +4,7 @@ A warning stops nothing: it is a reason to look. `warning/<name>` is logged as 1
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from statistics import median
 from typing import Any
 
 from ppo.config import PPOConfig
@@ -48,11 +49,11 @@ class Watch:
         return {f"warning/{name}": 1.0 for name in holding}, [f"warning: {said}" for said in new]
 
     def early_and_recent(self, metric: str) -> tuple[float, float] | None:
-        """Means over the start and over the last iterations; None before they are apart."""
+        """Medians over the start and over the last iterations; None before they are apart."""
         early, recent = self._values(self.early, metric), self._values(self.recent, metric)
         if len(early) < EARLY or len(recent) < RECENT:
             return None
-        return sum(early) / len(early), sum(recent) / len(recent)
+        return median(early), median(recent)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
@@ -80,7 +81,7 @@ class Watch:
 
 
 def _kl_off(watch: Watch, iteration: int) -> Iterator[str]:
-    coefficient = (watch.recent or watch.early)[-1]["ppo/kl_coef"]
+    coefficient = [*watch.early, *watch.recent][-1]["ppo/kl_coef"]
     if coefficient < 1e-8:
         yield f"the KL penalty is off (kl_coef {coefficient:.2g}): nothing holds the policy near SFT"
 
@@ -126,7 +127,7 @@ def _shorter(watch: Watch, iteration: int) -> Iterator[str]:
 
 
 def _still(watch: Watch, iteration: int) -> Iterator[str]:
-    rows = watch.recent[-EARLY:] or watch.early
+    rows = [*watch.early, *watch.recent][-EARLY:]
     moved = [row["ppo/update_norm"] <= STILL * row["ppo/weight_norm"] for row in rows]
     if iteration >= watch.config.critic_warmup + EARLY and len(moved) >= EARLY and all(moved):
         yield (
