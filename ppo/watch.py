@@ -69,7 +69,7 @@ class Watch:
         kept = {name: metrics[name] for name in (*_WATCHED, *sorted(groups)) if name in metrics}
         for name in groups:
             if name.endswith("/reward"):
-                self.rewards[name.split("/")[1]] = metrics[name]
+                self.rewards[name.removeprefix("group/").removesuffix("/reward")] = metrics[name]
         if len(self.early) < EARLY:
             self.early.append(kept)
         else:
