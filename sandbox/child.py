@@ -18,7 +18,6 @@ import io
 import os
 import resource
 import signal
-import socket
 import sys
 import threading
 from dataclasses import dataclass
@@ -26,12 +25,11 @@ from types import CodeType, ModuleType
 from typing import Any, NoReturn
 
 from sandbox import adapt, lockdown, preload
-from sandbox.reuse import Interpreter
-from sandbox.supervise import DONE
+from sandbox.channel import CHILD_FD, Channel
+from sandbox.reuse import NOT_SHARED, Interpreter
 from sandbox.wire import Note, Request, Want
 
 FILE_NAME = "program.py"
-_CHANNEL = lockdown.OPEN_FILES - 1  # the highest number, so that the program's own files begin at 3
 
 _exit = os._exit  # bound before any program can replace it
 _boot = sys.modules["__main__"]  # kept: to free it in a child would touch, and so copy, the server's pages
@@ -52,7 +50,7 @@ class Program:
     """A compiled program in the process that is about to run it, on one input or on several in turn."""
 
     def __init__(
-        self, code: CodeType, memory_bytes: int, interpreter: Interpreter, channel: socket.socket | None
+        self, code: CodeType, memory_bytes: int, interpreter: Interpreter, channel: Channel | None
     ) -> None:
         self._code = code
         self._memory_bytes = memory_bytes
@@ -103,10 +101,12 @@ class Program:
         except BaseException:  # from the program's objects: the ordinary end will meet it again
             return False
 
-    def _receive_input(self, channel: socket.socket) -> None:
-        os.closerange(3, _CHANNEL)  # what the program left open
-        os.write(_CHANNEL, DONE.pack(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
-        _, fds, _, _ = socket.recv_fds(channel, DONE.size, 3)
+    def _receive_input(self, channel: Channel) -> None:
+        os.closerange(3, CHILD_FD)  # what the program left open
+        try:
+            fds = channel.wait(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        except OSError:  # the program has closed it, or made it useless
+            self._end()
         for target, fd in enumerate(fds):
             os.dup2(fd, target)
             os.close(fd)
@@ -142,7 +142,7 @@ def prepare(
     request: Request,
     limits: list[tuple[int, int]],
     fds: list[int],
-    channel: socket.socket | None,
+    channel: Channel | None,
     surroundings: Surroundings,
 ) -> Program:
     """Turn a fresh fork of the server into a process that holds one compiled program and nothing else.
@@ -151,7 +151,7 @@ def prepare(
     """
     note = surroundings.note
     try:
-        source, channel = _set_up(request, limits, fds, channel, surroundings)
+        source = _set_up(request, limits, fds, channel, surroundings)
     except BaseException as error:
         os.write(2, _message(error))
         os.write(note, bytes([Note.BROKEN]))
@@ -170,6 +170,8 @@ def prepare(
     if elsewhere or request.want == Want.COMPILE:
         _exit(0)
     os.close(note)
+    if not names.isdisjoint(NOT_SHARED):
+        channel = None
     if not names.isdisjoint(adapt.STANDARD_STREAMS):
         adapt.open_standard_streams()
     return Program(code, request.memory_bytes, surroundings.interpreter, channel)
@@ -179,9 +181,9 @@ def _set_up(
     request: Request,
     limits: list[tuple[int, int]],
     fds: list[int],
-    channel: socket.socket | None,
+    channel: Channel | None,
     surroundings: Surroundings,
-) -> tuple[bytes, socket.socket | None]:
+) -> bytes:
     _signal.pthread_sigmask(signal.SIG_SETMASK, ())  # without the enums of `signal`: a tenth of a run's cost
     lockdown.enter_child(limits, surroundings.server)
     lockdown.limit_private_memory(request.memory_bytes)  # compile() is under it too
@@ -190,14 +192,13 @@ def _set_up(
         os.dup2(fd, target)
     source = os.pread(program, os.fstat(program).st_size, 0)
     if channel is not None:
-        os.dup2(channel.detach(), _CHANNEL)
-        channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, _CHANNEL)
+        channel.keep_child_end()
     os.closerange(3, surroundings.note)
     os.closerange(surroundings.note + 1, lockdown.OPEN_FILES - (channel is not None))
     _open_stdio()
     if surroundings.filter is not None:
         surroundings.filter.install(os.getpid())
-    return source, channel
+    return source
 
 
 def _message(error: BaseException) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dis
 import importlib
 import os
+import pwd
 import sys
 import time
 from collections.abc import Collection, Iterable, Iterator
@@ -34,11 +35,11 @@ LARGE = (
     "configparser csv curses difflib doctest email email.message email.mime.multipart email.mime.text "
     "fileinput ftplib getopt getpass gettext glob gzip hashlib hmac html html.parser http http.client "
     "http.cookies http.server imaplib ipaddress logging lzma mimetypes multiprocessing "
-    "multiprocessing.dummy multiprocessing.pool optparse pdb platform poplib profile pstats pty pydoc "
-    "runpy sched secrets shelve shlex shutil smtplib socket socketserver sqlite3 ssl subprocess symtable "
-    "sysconfig tarfile telnetlib tempfile trace tracemalloc unittest unittest.mock urllib urllib.error "
-    "urllib.request uuid wave xml xml.dom.minidom xml.etree.ElementTree xml.sax xmlrpc.client zipfile "
-    "zoneinfo "
+    "multiprocessing.dummy multiprocessing.pool multiprocessing.popen_fork multiprocessing.queues "
+    "optparse pdb platform poplib profile pstats pty pydoc runpy sched secrets shelve shlex shutil "
+    "smtplib socket socketserver sqlite3 ssl subprocess symtable sysconfig tarfile telnetlib tempfile "
+    "trace tracemalloc unittest unittest.mock urllib urllib.error urllib.request uuid wave xml "
+    "xml.dom.minidom xml.etree.ElementTree xml.sax xmlrpc.client zipfile zoneinfo "
 ).split()
 _NUMPY_PARTS = ("numpy.fft", "numpy.linalg", "numpy.random", "numpy.polynomial", "numpy.ma", "numpy.matlib")
 
@@ -51,6 +52,7 @@ def load(large: bool, libraries: str) -> None:
     for name in MODULES:
         _import(name)
     time.tzset()  # reads the local time zone
+    _look_up_user()
     if large:
         sys.path.append(libraries)
         os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a forked child has none of the library's threads
@@ -61,6 +63,14 @@ def load(large: bool, libraries: str) -> None:
         del os.environ["OPENBLAS_NUM_THREADS"]
         sys.path.remove(libraries)
         sys.path_importer_cache.clear()
+
+
+def _look_up_user() -> None:
+    """As `os.path.expanduser("~")` does: the C library then knows that there is no cache daemon to ask."""
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:  # a container's user without a name
+        pass
 
 
 def _import(name: str) -> None:

@@ -23,6 +23,8 @@ import threading
 from sandbox.lockdown import limit_private_memory
 
 RANDOM_SEED = 0
+# A program that names one is not looked at afterwards: such a thread may not even have begun by then.
+NOT_SHARED = frozenset({"start_new_thread"})
 _OWN_STREAMS = {"stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__", "argv"}
 
 

@@ -18,6 +18,7 @@ import time
 from dataclasses import dataclass
 
 from sandbox import adapt, landlock, lockdown, namespaces, preload
+from sandbox.channel import Channel
 from sandbox.child import Program, Surroundings, prepare
 from sandbox.reuse import Interpreter
 from sandbox.supervise import Child, Lost
@@ -77,19 +78,18 @@ class Server:
                 start = time.monotonic()
                 keep = request.want == Want.KEEP and not self._large
                 limits = lockdown.child_limits(request, self._max_tasks)
-                ours, theirs = socket.socketpair() if keep else (None, None)
+                channel = Channel() if keep else None
                 try:
                     pid = lockdown.fork()
                 except OSError as error:
                     reply = _fault(error.errno or errno.EAGAIN)
                 else:
                     if pid == 0:
-                        for kept in filter(None, (self._sock, ours)):
-                            kept.detach()  # or it would close a number that is the program's by then
-                        return prepare(request, limits, fds, theirs, self._surroundings)
-                    if theirs is not None:
-                        theirs.close()
-                    reply = self._attend(Child(pid, self._proc, ours), request, start)
+                        self._sock.detach()  # or it would close a number that is the program's by then
+                        return prepare(request, limits, fds, channel, self._surroundings)
+                    if channel is not None:
+                        channel.keep_server_end()
+                    reply = self._attend(Child(pid, self._proc, channel), request, start)
             for fd in fds:
                 os.close(fd)
             self._sock.send(reply.pack())

@@ -5,19 +5,15 @@ from __future__ import annotations
 import os
 import select
 import signal
-import socket
-import struct
 import time
 from collections.abc import Callable, Iterator
 
+from sandbox.channel import Channel
 from sandbox.wire import Ended, Request
 
 TICK_SECONDS = 0.01  # how often limits are looked at; memory_mb can be overrun by what is touched meanwhile
 MAX_STRETCH = 5.0  # on a loaded machine a run may take this many times its wall limit
 ORPHAN_SECONDS = 3.0  # a program whose orphans breed faster than they are killed costs us the server
-# What a child says that has run its program well and waits for the next input: its peak memory, KiB. A
-# program could say so itself, and gain what `os._exit(0)` would give it.
-DONE = struct.Struct("<q")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -26,11 +22,11 @@ class Lost(Exception):
 
 
 class Child:
-    """A forked child. `channel`: the socket to one that may wait for more inputs. `proc`: /proc, opened."""
+    """A forked child. `channel`: to one that may wait for more inputs. `proc`: /proc, opened."""
 
-    def __init__(self, pid: int, proc: int, channel: socket.socket | None) -> None:
+    def __init__(self, pid: int, proc: int, channel: Channel | None) -> None:
         self.pid = pid
-        self.channel = channel
+        self._channel = channel
         self._proc = proc
         self._clock = (~pid << 3) | 2  # the kernel's id of its CPU clock: all its threads, user + system
         self._cpu_before = 0.0  # of earlier inputs
@@ -66,12 +62,14 @@ class Child:
         if not self._listening:
             signal.sigtimedwait((signal.SIGCHLD,), seconds)
         elif self._poll.poll(seconds * 1000):
-            assert self.channel is not None
-            said = self.channel.recv(DONE.size)
-            if len(said) == DONE.size:
-                (self._peak_kb,) = DONE.unpack(said)
+            assert self._channel is not None
+            peak_kb = self._channel.heard()
+            if peak_kb is not None:
+                self._peak_kb = peak_kb
                 return True
-            self._listening = False  # closed: it is ending, or the program closes what it does not know
+            # It is ending, or the program plays with what it does not know: then it finds nobody to wait for.
+            self._channel.close()
+            self._listening = False
         return False
 
     def cpu_seconds(self) -> float:
@@ -86,8 +84,8 @@ class Child:
 
     def go_on(self, descriptors: list[int]) -> None:
         """Hand it stdin, stdout and stderr of the next input. Raises OSError if it is gone."""
-        assert self.channel is not None
-        socket.send_fds(self.channel, [b"go"], descriptors)
+        assert self._channel is not None
+        self._channel.send(descriptors)
 
     def end(self) -> tuple[int, float, int]:
         """Kill and reap the child, its group and every orphan; after a normal end too, for nothing that a
@@ -101,8 +99,8 @@ class Child:
         except ProcessLookupError:
             pass  # killed before it had a group
         _, status, usage = os.wait4(self.pid, 0)
-        if self.channel is not None:
-            self.channel.close()
+        if self._channel is not None:
+            self._channel.close()
         cpu = usage.ru_utime + usage.ru_stime + self._end_orphans() - self._cpu_before
         return status, cpu, usage.ru_maxrss
 

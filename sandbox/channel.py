@@ -1,0 +1,62 @@
+"""Between the server and a child that may wait for more inputs: "done, give me another", and its descriptors.
+
+The child's end is open while the program runs, so nothing may follow from what comes through it but this: a
+program that says itself that it is done gains what `os._exit(0)` would give it. One that reads, writes or
+closes every descriptor there is, as tests of isolation do, only loses the child's reuse.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+
+from sandbox.lockdown import OPEN_FILES
+
+CHILD_FD = OPEN_FILES - 1  # the highest number, so that the program's own files begin at 3
+_DONE = struct.Struct("<16sq")
+
+
+class Channel:
+    """Made before the fork; then each side calls its `keep_...` once, and only its own methods."""
+
+    def __init__(self) -> None:
+        self._server, self._child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._word = os.urandom(16)  # no program comes upon it by chance
+
+    def keep_server_end(self) -> None:
+        self._child.close()
+
+    def fileno(self) -> int:
+        """Of the server's end, to poll."""
+        return self._server.fileno()
+
+    def heard(self) -> int | None:
+        """Peak memory, KiB, of a child that says that it is done; None for all else, its end too."""
+        said = self._server.recv(_DONE.size)
+        return _DONE.unpack(said)[1] if said.startswith(self._word) else None
+
+    def send(self, descriptors: list[int]) -> None:
+        """Stdin, stdout and stderr of the next input. Raises OSError if the child has closed its end."""
+        socket.send_fds(self._server, [b"go"], descriptors)
+
+    def close(self) -> None:
+        """The server's end."""
+        self._server.close()
+
+    def keep_child_end(self) -> None:
+        """At `CHILD_FD`; the caller closes every other number. A program that reads it does not hang."""
+        self._server.detach()
+        os.dup2(self._child.detach(), CHILD_FD)
+        self._child = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, CHILD_FD)
+        os.set_blocking(CHILD_FD, False)
+
+    def wait(self, peak_kb: int) -> list[int]:
+        """Say that this input is done, and wait for the descriptors of the next. OSError: nobody listens."""
+        os.write(CHILD_FD, _DONE.pack(self._word, peak_kb))
+        for number in range(3):  # a program may have closed one, and what comes must not land there
+            os.dup2(CHILD_FD, number)
+        os.set_blocking(CHILD_FD, True)
+        _, fds, _, _ = socket.recv_fds(self._child, _DONE.size, 3)
+        os.set_blocking(CHILD_FD, False)
+        return fds

@@ -1,0 +1,199 @@
+"""One child for accepted inputs: what it may carry over (nothing), and that no verdict depends on it."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from corpus import SHORT as CORPUS_LIMITS
+from corpus import lines
+from sandbox_helpers import alive, eventually
+
+from sandbox import Accept, Limits, Report, Run, Sandbox, Status
+
+SHARED = Path(__file__).parents[2].parent / "shared"
+
+
+def always(i: int, run: Run) -> bool:
+    return True
+
+
+def pids(report: Report) -> list[bytes]:
+    return [run.stdout.split()[-1] for run in report.runs]
+
+
+def test_accepted_inputs_share_a_child(box: Sandbox) -> None:
+    report = box.run("import os\nprint(input(), os.getpid())", ["a", "b", "c"], accept=always)
+    assert [run.stdout.split()[0] for run in report.runs] == [b"a", b"b", b"c"]
+    assert len(set(pids(report))) == 1
+
+
+def test_accept_is_called_here_in_order_and_again_for_the_run_that_replaces_one(box: Sandbox) -> None:
+    calls: list[tuple[int, bytes, int]] = []
+
+    def accept(i: int, run: Run) -> bool:
+        calls.append((i, run.stdout.split()[0], os.getpid()))
+        return i != 1
+
+    report = box.run("import os\nprint(input(), os.getpid())", ["a", "b", "c", "d"], accept=accept)
+    # b ran in a's child, was not accepted, and ran again in its own; c needed a fresh one, d shared it.
+    assert [(i, text) for i, text, _ in calls] == [(0, b"a"), (1, b"b"), (1, b"b"), (2, b"c"), (3, b"d")]
+    assert {pid for _, _, pid in calls} == {os.getpid()}
+    a, b, c, d = pids(report)
+    assert len({a, b, c}) == 3 and c == d
+
+
+def test_a_run_that_is_not_accepted_counts_only_from_a_fresh_child(box: Sandbox) -> None:
+    program = "import time\ntime.left = getattr(time, 'left', 0) + 1\nprint(time.left)"
+    report = box.run(program, ["", "", ""], accept=lambda i, run: run.stdout == b"1\n")
+    assert [run.stdout for run in report.runs] == [b"1\n"] * 3
+
+
+CARRIES_NOTHING_OVER = {
+    "globals": "print(sorted(globals()))\nx = 1",
+    "recursion limit": "import sys\nprint(sys.getrecursionlimit())\nsys.setrecursionlimit(10**6)",
+    "random": "import random\nprint(random.random())",
+    "own random": "from random import *\nseed(5)\nprint(random())",
+    "decimal": "from decimal import *\nprint(getcontext())\ngetcontext().prec = 3\nprint(Decimal(1) / 3)",
+    "streams": "import sys\nprint(sys.stdin.readline(), sys.stdout)\nsys.stdin = sys.stderr = None",
+    "stdin closed": "import sys\nprint(sys.stdin.read())\nsys.stdin.close()",
+    "stdout closed": "import sys\nprint(1)\nsys.stdout.close()",
+    "descriptors": "import os\nprint(os.dup(0), os.dup(1))",
+    "descriptor closed": "import os\nprint(1, flush=True)\nos.close(1)\nos.close(0)",
+    "wrapped output": "import sys, io\nsys.stdout = io.TextIOWrapper(sys.stdout.buffer)\nprint(1)",
+    "buffered output": "out = open(1, 'w')\nout.write('x' * 9)",
+    "arguments": "import sys\nprint(sys.argv)\nsys.argv.append('x')",
+    "stack size": "import threading\nprint(threading.stack_size(1 << 26))",
+    "memory limit": "import resource, threading\nprint(resource.getrlimit(resource.RLIMIT_DATA))\n"
+    "threading.stack_size(1 << 26)",
+    "digits": "import sys\nprint(sys.get_int_max_str_digits())\nsys.set_int_max_str_digits(0)",
+    "collector": "import gc\nprint(gc.isenabled(), gc.get_threshold())\ngc.disable()\ngc.set_threshold(5)",
+    "module patched": "import sys, math\nprint(math.pi)",
+    "main": "import sys\nprint(sys.modules['__main__'].__dict__ is globals())",
+    "timer": "import signal\nprint(signal.getitimer(signal.ITIMER_REAL))\nsignal.alarm(50)",
+    "warning at compile time": "import sys\nprint(1 is 1, file=sys.stderr)",
+    "warning": "import warnings\nwarnings.warn('w')",
+    "exit": "import sys\nprint(1)\nsys.exit()",
+    "joined threads": "import threading\nt = threading.Thread(target=print, args=(1,))\nt.start()\nt.join()",
+    "finalizer": "class A:\n  def __del__(self): print('bye')\na = A()",
+    "builtins": "print(hasattr(__builtins__, 'left'))\n__builtins__.left = 1",
+    "print replaced": "import builtins\nold = print\nbuiltins.print = lambda *a: old('p', *a)\nprint(1)",
+    "modules": "import sys\nprint('left' in sys.modules)\nsys.modules['left'] = sys",
+    "hook": "import sys\nprint(sys.displayhook.__name__)\nsys.displayhook = print",
+    "path": "import sys\nprint(len(sys.path))\nsys.path.append('x')",
+    "trace": "import sys\nprint(sys.gettrace())\nsys.settrace(lambda *a: None)",
+    "exit handler": "import atexit\natexit.register(print, 'x')\nprint('y')",
+    "daemon thread": "import threading, time\nprint(threading.active_count())\n"
+    "threading.Thread(target=time.sleep, args=(9,), daemon=True).start()",
+    "raw thread": "import _thread, time\nprint(_thread._count())\n_thread.start_new_thread(time.sleep, (9,))",
+    "executor": "from concurrent.futures import ThreadPoolExecutor as T\nT(2).submit(print, 'x')",
+}
+
+
+@pytest.mark.parametrize("name", CARRIES_NOTHING_OVER)
+def test_a_shared_child_reports_what_fresh_ones_do(name: str, box: Sandbox) -> None:
+    inputs = ["1\n2\n", "1\n2\n", "3"]
+    program = CARRIES_NOTHING_OVER[name]
+    assert facts(box.run(program, inputs, accept=always)) == facts(box.run(program, inputs))
+
+
+def facts(report: Report) -> list[tuple[object, ...]]:
+    return [(run.status, run.stdout, run.stderr, run.exit_code, run.signal) for run in report.runs]
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import os\nos.kill(os.getpid(), 9)",
+        "1 / 0",
+        "while True: pass",
+        "import sys\nsys.exit(1)",
+        "import os\nprint(1)\nos._exit(0)",
+    ],
+)
+def test_no_child_waits_after_a_run_that_did_not_end_well(program: str, short_box: Sandbox) -> None:
+    marked = f"import os, sys\nprint(os.getpid(), flush=True)\n{program}"
+    assert len(set(pids(short_box.run(marked, ["", ""], accept=always)))) == 2
+
+
+def test_limits_hold_for_each_input_of_a_shared_child(short_box: Sandbox) -> None:
+    burn = "import time\nn = float(input())\nwhile time.process_time() < n: pass\nprint(n)"
+    report = short_box.run(burn, ["0.2", "0.4", "9"], accept=always)
+    assert [run.status for run in report.runs[:2]] == [Status.OK, Status.OK]
+    assert report.runs[2].status is Status.TIMEOUT
+    assert sum(run.cpu_seconds for run in report.runs[:2]) >= 0.4
+    output = short_box.run("print('x' * int(input()))", ["9000", "9000", "20000"], accept=always)
+    assert [run.status for run in output.runs] == [Status.OK, Status.OK, Status.OUTPUT]
+    memory = short_box.run("x = bytearray(int(input()) << 20)", ["9", "9", "500"], accept=always)
+    assert [run.status for run in memory.runs] == [Status.OK, Status.OK, Status.MEMORY]
+
+
+def test_work_done_while_waiting_is_charged_to_the_next_input() -> None:
+    """A program that says by itself that it is done, and then goes on."""
+    program = (
+        "import gc, os\nfrom array import array\n"
+        "channel = [o for o in gc.get_objects() if type(o).__name__ == 'Channel']\n"
+        "words = [v for c in channel for v in vars(c).values() if type(v) is bytes]\n"
+        "for word in words: os.write(63, word + bytes(8))\n"
+        "while True: pass"
+    )
+    with Sandbox(Limits(cpu_seconds=0.3, wall_seconds=5), workers=1) as box:
+        report = box.run(program, ["", ""], accept=always)
+        assert report.runs[-1].status is Status.TIMEOUT
+        assert box.run("print(1)", [""]).runs[0].stdout == b"1\n"
+
+
+def test_a_waiting_child_is_ended_when_another_program_comes() -> None:
+    with Sandbox(workers=1, isolation="base") as box:
+        first = box.run("import os\nprint(os.getpid())", ["", "", ""], accept=lambda i, run: i == 0)
+        box.run("print(1)", [""])
+        assert not any(alive(int(pid)) for pid in pids(first))
+
+
+def test_a_waiting_child_is_ended_when_nothing_comes() -> None:
+    def refuse_slowly(i: int, run: Run) -> bool:
+        assert eventually(lambda: i > 0 or not alive(int(run.stdout)))
+        return True
+
+    with Sandbox(workers=1, isolation="base") as box:
+        report = box.run("import os\nprint(os.getpid())", ["", ""], accept=refuse_slowly)
+    assert [run.status for run in report.runs] == [Status.OK, Status.OK]
+    assert len(set(pids(report))) == 2
+
+
+def is_right(outputs: list[str]) -> Accept:
+    return lambda i, run: lines(run.stdout) == lines(outputs[i].encode())
+
+
+@pytest.mark.slow
+def test_real_programs_get_the_same_reports_either_way() -> None:
+    path = SHARED / "data" / "codecontests.jsonl"
+    if not path.exists():
+        pytest.skip("the CodeContests sample is not here")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [row for row in rows if "TLE" not in row["plain_python_verdicts"]]
+    with Sandbox(Limits(cpu_seconds=10, output_kb=4096)) as box:
+        fresh = box.map([(row["solutions"][0], row["inputs"]) for row in rows])
+        shared = box.map([(row["solutions"][0], row["inputs"], is_right(row["outputs"])) for row in rows])
+    assert [facts(report) for report in shared] == [facts(report) for report in fresh]
+
+
+def test_hostile_programs_get_the_same_reports_either_way() -> None:
+    folder = SHARED / "hostile"
+    if not folder.exists():
+        pytest.skip("the hostile corpus is not here")
+    cases = json.loads((folder / "expected.json").read_text())
+    quick = {
+        name: case for name, case in cases.items() if case["verdict"] in ("AC", "WA", "RE", "CE", "DENIED")
+    }
+    jobs = [((folder / f"{name}.py").read_bytes(), [case["stdin"]] * 2) for name, case in quick.items()]
+    with Sandbox(CORPUS_LIMITS) as box:
+        fresh = box.map(jobs)
+        shared = box.map([(program, inputs, always) for program, inputs in jobs])
+    differ = [
+        name
+        for name, one, two in zip(quick, fresh, shared, strict=True)
+        if [(r.status, r.stdout, r.exit_code) for r in one.runs]
+        != [(r.status, r.stdout, r.exit_code) for r in two.runs]
+    ]
+    assert differ == []
