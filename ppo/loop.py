@@ -30,12 +30,13 @@ from ppo.kl import kl_estimate
 from ppo.losses import explained_variance
 from ppo.masked import keep, masked_mean
 from ppo.memory import settle_micro_batch
+from ppo.optimizer import set_learning_rates
 from ppo.rewards import shape_scores, token_rewards
 from ppo.rollout import Scorer, forward_responses, sample_responses
 from ppo.runlog import RunLog
 from ppo.sampler import derived_seed
 from ppo.state import TrainState
-from ppo.update import set_learning_rates, update
+from ppo.update import update
 
 Evaluator = Callable[[Policy], dict[str, float]]
 """Metrics on validation problems; `validation/all_pass` among them decides which checkpoint is best."""

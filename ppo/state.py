@@ -10,10 +10,10 @@ from ppo.baselines import PromptMeans
 from ppo.config import PPOConfig
 from ppo.groups import Transitions
 from ppo.kl import AdaptiveKL, FixedKL, KLController
+from ppo.optimizer import build_optimizer
 from ppo.prompts import EncodedPrompt
 from ppo.rewards import RunningScale
 from ppo.sampler import PromptSampler
-from ppo.update import build_optimizer
 from ppo.watch import Watch
 
 

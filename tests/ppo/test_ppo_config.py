@@ -15,7 +15,7 @@ from models.precision import DeviceConfig
 from models.sft import SFTConfig
 from models.tiny import TinyConfig
 from ppo.config import PPOConfig
-from ppo.update import build_optimizer, learning_rate_factor, set_learning_rates
+from ppo.optimizer import build_optimizer, learning_rate_factor, set_learning_rates
 
 ROOT = Path(__file__).parents[2]
 

@@ -233,7 +233,7 @@ MUTANTS = [
     ),
     Mutant(
         "the policy moves while the critic warms up",
-        "ppo/update.py",
+        "ppo/optimizer.py",
         "parameter.requires_grad_(False)",
         "parameter.requires_grad_(True)",
         UPDATE,

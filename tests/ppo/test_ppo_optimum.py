@@ -13,9 +13,10 @@ from ppo.advantages import gae, whiten
 from ppo.buffer import RolloutBuffer
 from ppo.config import PPOConfig
 from ppo.kl import kl_estimate
+from ppo.optimizer import build_optimizer, set_learning_rates
 from ppo.rewards import token_rewards
 from ppo.rollout import PlainScore
-from ppo.update import build_optimizer, set_learning_rates, update
+from ppo.update import update
 
 SYMBOLS = 10
 

@@ -13,8 +13,9 @@ from ppo.buffer import RolloutBuffer
 from ppo.config import PPOConfig
 from ppo.errors import TrainingError
 from ppo.kl import kl_estimate
+from ppo.optimizer import build_optimizer
 from ppo.rewards import token_rewards
-from ppo.update import build_optimizer, minibatch_loss, update
+from ppo.update import minibatch_loss, update
 
 RAGGED = [7, 1, 4, 2, 6, 3, 7, 5]
 
