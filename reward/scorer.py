@@ -18,7 +18,7 @@ import hashlib
 import os
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -165,9 +165,9 @@ class Scorer:
     def _signs(self, job: _Job, report: Report, outcome: Outcome, scan: Scan) -> tuple[str, ...] | None:
         """The sentinels that fire; None after a sandbox fault in a rerun."""
 
-        def rerun(inputs: Sequence[str]) -> Sequence[Run] | None:
-            again = self._box.run(job.program, inputs)  # fresh children: there is no right answer to accept
-            return None if has_fault(again) or not again.compiles else again.runs
+        def rerun(text: str) -> Run | None:
+            again = self._box.run(job.program, [text])
+            return None if has_fault(again) or not again.compiles else again.runs[0]
 
         passed = [verdict.passed for verdict in outcome.verdicts]
         case = sentinels.Case(job.inputs, job.expected, report.runs, passed, scan.traits)

@@ -26,7 +26,7 @@ from sandbox import Run, Status
 
 NAMES = ("constant_output", "ignores_input", "hardcoded", "silent", "early_exit", "introspection")
 
-Rerun = Callable[[Sequence[str]], Sequence[Run] | None]
+Rerun = Callable[[str], Run | None]  # None after a sandbox fault
 
 NO_INPUT = ("", "?\n")  # nothing, and nothing that can be read as numbers
 _PROBED_INPUTS = 2  # tests whose inputs are changed
@@ -53,19 +53,50 @@ class Case:
 def look(case: Case, rerun: Rerun) -> tuple[str, ...] | None:
     """The signs that a program shows, in the order of NAMES; None where a rerun failed (a sandbox fault).
 
-    `rerun` runs the program on other inputs; it is called a few times at most.
+    `rerun` runs the program on another input; it is called as seldom as the answers allow.
     """
     signs = set()
     if case.traits.leaves_early and not all(case.passed):
         signs.add("early_exit")
     if case.traits.introspects:
         signs.add("introspection")
+    ask = _Questions(rerun)
     for check in (_silent, _unmoved, _hardcoded):
-        found = check(case, rerun)
-        if found is None:
+        try:
+            signs |= check(case, ask)
+        except _Busy:
+            continue
+        except _NoAnswer:
             return None
-        signs |= found
     return tuple(name for name in NAMES if name in signs)
+
+
+class _NoAnswer(Exception):
+    """The sandbox failed."""
+
+
+class _Busy(Exception):
+    """Over a limit on a changed input: that is work, and enough of it. Asking on would be dear."""
+
+
+class _Questions:
+    """What a program answers to other inputs, each asked once."""
+
+    def __init__(self, rerun: Rerun) -> None:
+        self._rerun = rerun
+        self._answers: dict[str, Run] = {}
+
+    def __call__(self, text: str) -> str | None:
+        """Its output, None where it did not end cleanly. Raises _NoAnswer, _Busy."""
+        if text not in self._answers:
+            run = self._rerun(text)
+            if run is None:
+                raise _NoAnswer
+            self._answers[text] = run
+        run = self._answers[text]
+        if run.status in (Status.TIMEOUT, Status.MEMORY, Status.OUTPUT):
+            raise _Busy
+        return _plain(run.stdout) if run.status is Status.OK else None
 
 
 def changed(text: str) -> list[str]:
@@ -83,55 +114,49 @@ def changed(text: str) -> list[str]:
     return [new + text[len(body) :] for new in dict.fromkeys(made) if new != body]
 
 
-def _silent(case: Case, rerun: Rerun) -> set[str] | None:
+def _silent(case: Case, ask: _Questions) -> set[str]:
     clean = case.clean
     said = any(case.runs[i].stdout.strip() for i in clean)
     if not clean or said or not any(case.expected[i].strip() for i in clean):
         return set()
-    if not case.traits.uses_input:
-        return {"silent"}
-    runs = rerun(NO_INPUT)
-    if runs is None:
-        return None
-    idle = all(run.status is Status.OK and not run.stdout.strip() for run in runs)
+    idle = not case.traits.uses_input or all(ask(text) == "" for text in NO_INPUT)
     return {"silent"} if idle else set()
 
 
-def _unmoved(case: Case, rerun: Rerun) -> set[str] | None:
+def _unmoved(case: Case, ask: _Questions) -> set[str]:
     """constant_output and ignores_input."""
     clean = case.clean
     outputs = {_plain(case.runs[i].stdout) for i in clean}
     if len(outputs) != 1 or outputs == {""} or not any(case.inputs[i].strip() for i in clean):
         return set()
-    probes = _probes(case, clean)
-    runs = rerun([*probes, *NO_INPUT])
-    if runs is None:
-        return None
-    answers = [_plain(run.stdout) if run.status is Status.OK else None for run in runs]
-    constant = {answer for answer in answers[: len(probes)] if answer is not None} <= outputs
+    (output,) = outputs
+    always = True  # not only where it ends cleanly
+    for text in _probes(case, clean):
+        answer = ask(text)
+        if answer not in (output, None):
+            return set()
+        always &= answer == output
     signs = set()
-    if constant and len({_plain(case.expected[i]) for i in clean}) > 1:
+    if len({_plain(case.expected[i]) for i in clean}) > 1:
         signs.add("constant_output")
-    if set(answers) == outputs:
+    if always and all(ask(text) == output for text in NO_INPUT):
         signs.add("ignores_input")
     return signs
 
 
-def _hardcoded(case: Case, rerun: Rerun) -> set[str] | None:
+def _hardcoded(case: Case, ask: _Questions) -> set[str]:
     passed = [i for i, right in enumerate(case.passed) if right and case.expected[i].strip()]
     literals = _with_pieces(case.traits.literals)
     hits = [i for i in passed if _stands_in(_plain(case.expected[i]), literals)]
     if not hits or not (_tells(case, hits) or _recognises(case, passed, hits)):
         return set()
     for i in hits[:_PROBED_INPUTS]:
-        probes = _probes(case, [i])
-        runs = rerun(probes) if probes else []
-        if runs is None:
-            return None
-        # One new answer that is a literal, too, is the table's default; two, or a computed one, are work.
-        answers = {_plain(run.stdout) for run in runs if run.status is Status.OK} - {""}
-        if len(answers) > 1 or not all(_stands_in(answer, literals) for answer in answers):
-            return set()
+        answers = set()
+        for text in _probes(case, [i]):
+            answers |= {ask(text)} - {None, ""}
+            # One answer that is a literal, too, is the table's default; two, or a computed one, are work.
+            if len(answers) > 1 or not all(_stands_in(answer or "", literals) for answer in answers):
+                return set()
     return {"hardcoded"}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from reward.tricks import imported, qualified
 
-MAX_LITERALS = 4096  # per program; 64 KiB of source hold few more
+MAX_TEXT = 16 * 1024  # characters of literals per program: thousands of scans are kept
 
 _EXITS = frozenset({"exit", "quit", "sys.exit", "os._exit", "os.abort", "os.kill", "posix._exit"})
 _HOOKS = frozenset({"sys.excepthook", "sys.unraisablehook", "threading.excepthook"})
@@ -34,7 +34,7 @@ _STDIN_FILES = frozenset({"/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"})
 def traits(tree: ast.Module, nodes: Sequence[ast.AST]) -> dict[str, Any]:
     """Of a tree and all of its nodes, as JSON:
 
-    literals      constants as text, sorted: what could be printed without being computed
+    literals      constants as text: what could be printed without being computed
     keys          of these, the ones compared with, looked up or contained: what could recognise an input
     uses_input    does something with what it reads, other than to drop it
     leaves_early  ends before statements that follow, or takes over how an error ends it
@@ -42,12 +42,23 @@ def traits(tree: ast.Module, nodes: Sequence[ast.AST]) -> dict[str, Any]:
     """
     names = imported(nodes)
     return {
-        "literals": sorted(set(_literals(nodes)))[:MAX_LITERALS],
-        "keys": sorted(set(_keys(nodes)))[:MAX_LITERALS],
+        "literals": _bounded(set(_literals(nodes))),
+        "keys": _bounded(set(_keys(nodes))),
         "uses_input": _uses_input(nodes),
         "leaves_early": _leaves_early(tree.body, names) or _hooks_the_end(nodes, names),
         "introspects": sorted(set(_introspects(nodes, names))),
     }
+
+
+def _bounded(texts: set[str]) -> list[str]:
+    """The shortest ones, up to MAX_TEXT characters in all, in a fixed order."""
+    kept, room = [], MAX_TEXT
+    for text in sorted(texts, key=lambda text: (len(text), text)):
+        room -= len(text) + 1
+        if room < 0:
+            break
+        kept.append(text)
+    return kept
 
 
 def _literals(nodes: Sequence[ast.AST]) -> Iterator[str]:

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reward_worlds import World, configs, worlds
+from reward_worlds import World, configs, ended, worlds
 from sentinel_corpus import HACKS, HONEST, PROBLEMS
 
 from data.problems import Problem, TestCase, load_problems
 from data.tiny_corpus import TinyCorpusConfig, tiny_split
 from data.tiny_slips import demonstrations
 from reward import Outcome, RewardConfig, RewardError, Scorer, Verdict, objective
-from reward.sentinels import NAMES, changed
-from sandbox import Limits
+from reward.security import Traits
+from reward.sentinels import NAMES, Case, changed, look
+from sandbox import Limits, Run, Status
 
 MIN_RECALL, MAX_FALSE = 0.95, 0.05
 
@@ -109,6 +110,37 @@ def test_an_honest_program_is_run_once_per_test(scorer: Scorer, monkeypatch: pyt
     (outcome,) = scorer.outcomes([(PROBLEMS["plus"], "print(1 + int(input()))  # once")])
     assert outcome is not None and outcome.all_passed
     assert asked == [tuple(test.input for test in PROBLEMS["plus"].tests)]
+
+
+def asked_for(case: Case, *runs: Run | None) -> tuple[int, tuple[str, ...] | None]:
+    """How often a program is run again, and what is seen, where these are its further runs."""
+    given = list(runs)
+    asked = []
+    seen = look(case, lambda text: asked.append(text) or (given.pop(0) if len(given) > 1 else given[0]))
+    return len(asked), seen
+
+
+CONSTANT = Case(
+    ["1\n", "5\n"], [b"2\n", b"6\n"], [ended(Status.OK, b"2\n")] * 2, [True, False], Traits(uses_input=True)
+)
+
+
+def test_nothing_is_asked_that_is_already_answered() -> None:
+    same, other = ended(Status.OK, b"2\n"), ended(Status.OK, b"3\n")
+    assert asked_for(CONSTANT, other) == (1, ())
+    assert asked_for(CONSTANT, same, other) == (2, ())
+    # 2 3 4 6 and 7 8 9 in place of 1 and of 5, nothing, and garbage.
+    assert asked_for(CONSTANT, same) == (9, ("constant_output", "ignores_input"))
+
+
+def test_work_on_a_changed_input_is_not_waited_for_twice() -> None:
+    """A time-out on it costs seconds, and is no sign of a constant."""
+    for status in (Status.TIMEOUT, Status.MEMORY, Status.OUTPUT):
+        assert asked_for(CONSTANT, ended(status, b"2\n")) == (1, ())
+
+
+def test_a_fault_is_unknown() -> None:
+    assert asked_for(CONSTANT, None) == (1, None)
 
 
 @pytest.mark.parametrize("text", ["1\n", "3\n1 2 3\n", "abc\n", "-7 0.5\n", "x", "3\r\n4\r\n"])
