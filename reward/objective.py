@@ -68,7 +68,7 @@ class RewardConfig:
     """What each family can cost of V at most; read with security_by cwe only."""
     weight_trick: float = 0.0
     """What each dangerous call that Bandit does not see adds to V, >= 0; 0 leaves that check out."""
-    withhold: tuple[str, ...] = ()
+    withhold: tuple[sentinels.Sentinel, ...] = ()
     """Sentinels that withhold the stage where they fire; the others are only reported."""
 
     def __post_init__(self) -> None:

@@ -19,12 +19,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from reward.compare import lines
 from reward.security import Traits
 from sandbox import Run, Status
 
-NAMES = ("constant_output", "ignores_input", "hardcoded", "silent", "early_exit", "introspection")
+Sentinel = Literal["constant_output", "ignores_input", "hardcoded", "silent", "early_exit", "introspection"]
+NAMES: tuple[Sentinel, ...] = get_args(Sentinel)
 
 Rerun = Callable[[str], Run | None]  # None after a sandbox fault
 
