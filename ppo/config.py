@@ -17,7 +17,8 @@ class PPOConfig:
     prompts_per_iteration: int = 64
     """Problems drawn for each rollout."""
     samples_per_prompt: int = 1
-    """Programs sampled for each of them."""
+    """Programs sampled for each of them. More tell a sample's luck from its problem's difficulty, at the
+    price of fewer problems; baseline leave-one-out needs 2 or more."""
     max_prompt_tokens: int = 1024
     """Longer prompts keep the template and the end of the problem text (see --drop-long)."""
     max_new_tokens: int = 512
@@ -32,15 +33,19 @@ class PPOConfig:
     kl_coef: float = 0.05
     """Weight of the KL penalty at the start, per nat. 0: off, and nothing holds the policy near SFT."""
     kl_controller: Literal["adaptive", "fixed"] = "adaptive"
-    """adaptive: the weight moves so that the KL approaches kl_target. fixed: it stays."""
+    """adaptive: the weight moves so that the KL approaches kl_target, whatever the scale of the scores.
+    fixed: it stays, and the optimum with it: for comparisons, and where the right weight is known."""
     kl_target: float = 6.0
     """Nats per response that the adaptive controller aims at."""
     kl_horizon: int = 10_000
     """Responses over which the adaptive controller acts; smaller is faster."""
     kl_in: Literal["reward", "loss"] = "reward"
-    """reward: k1 per token, seen by the advantages. loss: k3 as a term of the loss."""
+    """reward: k1 per token, seen by the advantages, so that a token answers for the KL of those after it.
+    loss: k3 as a term of the loss, with a gradient of its own on every token: less noise, and it acts on
+    responses without advantage too."""
     missing_eos_penalty: float = 0.0
-    """Subtracted from the score of a response that was cut before it ended."""
+    """Subtracted from the score of a response that was cut before it ended: for models that ramble on after a
+    program that already works."""
     scale_rewards: bool = False
     """Divide scores by their running standard deviation; for scorers whose scale is far from 1."""
     reward_clip: float | None = None
@@ -66,7 +71,8 @@ class PPOConfig:
     """Iterations at the start in which the critic alone is trained and the policy stays as it is, bit for
     bit: a critic that knows nothing yet disturbs the first updates."""
     whiten_advantages: bool = True
-    """Shift and scale advantages to mean 0 and variance 1 over the whole rollout."""
+    """Shift and scale advantages to mean 0 and variance 1 over the whole rollout, so that one learning rate
+    fits any scale of scores."""
 
     error_line_weight: float = 1.0
     """Weight of the tokens of the line that raised, in responses that did worse than expected; the others'
@@ -89,9 +95,11 @@ class PPOConfig:
     clip_range: float = 0.2
     """Tokens whose ratio left 1 plus or minus this, in the direction of their advantage, stop learning."""
     clip_range_high: float | None = None
-    """Another limit for the upper side ("clip higher"); None: the same."""
+    """Another limit for the upper side ("clip higher"): with 0.28 rare tokens may grow faster, which keeps
+    the entropy up. None: the same."""
     value_clip_range: float | None = 0.2
-    """Limit to how far a value may move from the rollout's, in reward units; None: no limit."""
+    """Limit to how far a value may move from the rollout's, in reward units: holds back a critic that chases
+    one rollout. None: no limit, for a critic that is too slow."""
     value_coef: float = 0.5
     """Weight of the value loss beside the policy loss; they share the trunk."""
     entropy_coef: float = 0.0
@@ -107,11 +115,13 @@ class PPOConfig:
     value_learning_rate: float = 1e-4
     """Of the value head."""
     lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """How both learning rates fall over the run."""
+    """How both learning rates fall over the run; a fall settles the policy at the end, constant leaves the
+    length of the run open."""
     lr_final: float = 0.0
     """Where they fall to, as a fraction of their start."""
     lr_warmup: int = 0
-    """Iterations over which they rise from 0 first; the policy's begin after critic_warmup."""
+    """Iterations over which they rise from 0 first, while Adam's averages are young; the policy's begin after
+    critic_warmup."""
     adam_eps: float = 1e-5
     """Epsilon of AdamW. The 1e-8 of torch lets a parameter with tiny gradients take full-size steps."""
     weight_decay: float = 0.0
