@@ -8,6 +8,7 @@ import pytest
 from cli.errors import UsageError
 from cli.scoring import FunctionScorer, ScheduledScorer
 from data import Problem, TestCase
+from ppo.credit import unexecuted_lines
 from reward import RewardConfig, RewardSchedule, ScheduleConfig, Scorer, rescore
 
 PAIRS = [(Problem(id=str(n), prompt="p", tests=(TestCase("", ""),)), "x" * n) for n in range(3)]
@@ -118,3 +119,15 @@ def test_progress_ends_at_the_number_of_programs() -> None:
 def test_a_real_run_gives_back_every_logged_reward(ppo_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert rescore.main([str(ppo_run / "samples.jsonl")]) == 0
     assert "16 programs, 0 faults; every logged reward reproduced" in capsys.readouterr().out
+
+
+def test_rewards_say_where_their_program_failed():
+    """What token credit reads: from the sandbox's traceback to the lines that were never reached."""
+    problem = Problem("p", "Print 6 / n.", (TestCase("1", "6"), TestCase("0", "0")))
+    late = "n = int(input())\nprint(6 // n)\n"
+    early = "n = int(input())\nn.real()\nprint(6 // n)\nprint()\n"
+    with Scorer(workers=1) as judge:
+        found = ScheduledScorer(judge, RewardSchedule())([(problem, late), (problem, early)], 0)
+    assert [score.tracebacks for score in found] == [(None, (2, 2)), ((2, 2), (2, 2))]
+    assert list(unexecuted_lines(late, found[0].tracebacks)) == []  # one run reached everything
+    assert list(unexecuted_lines(early, found[1].tracebacks)) == [3, 4, 5]
