@@ -99,6 +99,7 @@ def _verdict(reward: Reward | None, has_tests: bool) -> list[str]:
         error = f" ({verdict.error})" if verdict.error else ""
         lines.append(f"run {number}: {verdict.status}{passed}{error}  output {verdict.stdout!r}")
     lines += [f"finding: {f.id} {f.severity}, line {f.line}" for f in outcome.findings]
+    lines += [f"looks like playing the reward: {sign.replace('_', ' ')}" for sign in outcome.sentinels or ()]
     if has_tests:
         parts = f"functional {reward.functional:.2f}, security {reward.security:.2f}"
         lines.append(f"passed {outcome.passed} of {outcome.num_tests};  R = {reward.total:.3f} ({parts})")

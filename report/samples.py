@@ -79,10 +79,13 @@ def _sample(row: Row) -> str:
     counts = [verdict[key] for key in ("passed", "num_tests") if key in verdict]
     tests = f"{counts[0]}/{counts[1]} tests" if len(counts) == 2 else ""
     findings = len(_rows(verdict, "findings"))
+    shown = verdict.get("sentinels")
+    signs = ", ".join(map(str, shown)).replace("_", " ") if isinstance(shown, list) else ""
     summary = (
         f'{_chip(stage)}<span class="score">{number(row.get("score"), "{:.3f}")}</span>'
         f'<span>{text(tests)}</span><span class="problem">{text(row.get("problem", ""), FIELD_LIMIT)}</span>'
         + (f'<span class="warn">{findings} finding{"s" * (findings > 1)}</span>' if findings else "")
+        + (f'<span class="warn">{text(signs, FIELD_LIMIT)}</span>' if signs else "")
         + ("" if row.get("ended", True) else '<span class="warn">cut at the limit</span>')
     )
     body = _program(row) + _errors(verdict) + _tests(verdict) + _findings(verdict)

@@ -180,13 +180,13 @@ def _hooks_the_end(nodes: Sequence[ast.AST], names: dict[str, str]) -> bool:
 
 
 def _introspects(nodes: Sequence[ast.AST], names: dict[str, str]) -> Iterator[str]:
-    excused = {use for node in nodes for use in _habitual(node)}
+    excused = {use for node in nodes for use in (*_habitual(node), *_redirections(node, names))}
     for node in nodes:
         if isinstance(node, ast.Call):
             name = qualified(node.func, names)
             if name in _CALLS and not (name == "os.getenv" and _is_habit(node.args[:1])):
                 yield name
-            if name in ("open", "io.open", "os.open") and not _is_own_file(node):
+            if name in ("open", "io.open", "os.open") and not (node in excused or _is_own_file(node)):
                 yield "open"
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             modules = (
@@ -212,6 +212,15 @@ def _habitual(node: ast.AST) -> list[ast.expr]:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_habit(node.args[:1]):
         return [node.func.value]
     return []
+
+
+def _redirections(node: ast.AST, names: dict[str, str]) -> list[ast.expr]:
+    """The call in `sys.stdin = open("input" + number + ".txt")`, for a file of the working directory."""
+    if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
+        return []
+    to_stream = all(qualified(target, names) in ("sys.stdin", "sys.stdout") for target in node.targets)
+    elsewhere = any("/" in (_constant(part) or "") for part in ast.walk(node.value))
+    return [node.value] if to_stream and not elsewhere else []
 
 
 def _is_habit(asked: list[ast.expr]) -> bool:

@@ -55,6 +55,15 @@ def test_a_fault_and_a_reward_function_have_no_verdict():
     assert ">−3.500<" in page and "tests<" not in page
 
 
+def test_signs_of_playing_the_reward_are_told():
+    row = sample_row(1, 2)
+    row["verdict"]["sentinels"] = ["constant_output", "<b>"]
+    page = section(row)
+    assert '<span class="warn">constant output, &lt;b&gt;</span>' in page
+    row["verdict"]["sentinels"] = None  # nobody looked
+    assert "constant output" not in section(row)
+
+
 def test_an_empty_program_is_told():
     assert "Empty program." in section(sample_row(1, 0, program="", response=""))
 

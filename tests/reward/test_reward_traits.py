@@ -94,6 +94,8 @@ def test_leaving_early(source: str, early: bool) -> None:
         ("import os\nif 'LOCAL' in os.environ: pass\nos.environ.get('LOCAL')\nos.environ['LOCAL']", []),
         ("import os\nos.getenv('DEBUG')", []),
         ("import sys\nsys.setrecursionlimit(9)\nsys.modules", ["sys.modules"]),
+        ("import sys\nsys.stdin = open('in' + str(1) + '.dat')", []),
+        ("import sys\nsys.stdin = open('/tmp/in' + str(1))", ["open"]),
         ("print(open('tests.json'))", ["open"]),
         ("print(open('../answers.txt'))", ["open"]),
         ("print(open(input()))", ["open"]),
