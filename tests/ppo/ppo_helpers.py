@@ -55,10 +55,11 @@ def buffer_of(
     policy: Policy, responses: Responses, row_lengths: Sequence[int], seed: int = 0
 ) -> RolloutBuffer:
     """A buffer whose rows are cut to `row_lengths`, with random advantages and returns."""
-    mask = responses.tokens.response_mask & ragged(row_lengths, responses.tokens.response_mask.shape[1])
+    mask = responses.tokens.response_mask
+    mask = mask & ragged(row_lengths, mask.shape[1]).to(mask.device)
     _, ref_logprobs, values = forward_responses(policy, responses, 0.7, len(mask))
-    advantages = torch.where(mask, normal(mask.shape, seed, torch.float32), 0.0)
-    returns = torch.where(mask, normal(mask.shape, seed + 1, torch.float32), 0.0)
+    advantages = torch.where(mask, normal(mask.shape, seed, torch.float32).to(mask.device), 0.0)
+    returns = torch.where(mask, normal(mask.shape, seed + 1, torch.float32).to(mask.device), 0.0)
     return RolloutBuffer(
         *responses.tokens[:3],
         mask,

@@ -1,11 +1,13 @@
 """Warnings: each for its trouble, for no other, once, and the same after a resume."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from loop_helpers import Quiet, ToyScorer, metrics_of, run, toy_config
 
-from ppo.watch import EARLY, RECENT, Watch
+from ppo.watch import _CHECKS, EARLY, RECENT, Watch
 
 GOOD = {
     "reward/mean": 0.5,
@@ -117,3 +119,9 @@ def test_a_run_tells_and_logs(tmp_path, letters_sft, monkeypatch):
     off, still = "warning/kl_off", "warning/weights_still"
     assert flags == [{off}, {off}, {off, still}, {off, still}]
     assert len(said) == 2 and "KL penalty is off" in said[0] and "have not moved" in said[1]
+
+
+def test_the_document_lists_every_warning():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "runs.md").read_text(encoding="utf-8")
+    table = text[text.index("## Warnings") :]
+    assert re.findall(r"^\| `(\w+)` \|", table, flags=re.M) == list(_CHECKS) == list(TROUBLE)
