@@ -33,9 +33,10 @@ from models.tiny import build_tokenizer  # noqa: E402
 from ppo.buffer import RolloutBuffer  # noqa: E402
 from ppo.config import PPOConfig  # noqa: E402
 from ppo.memory import fit_micro_batch  # noqa: E402
+from ppo.optimizer import build_optimizer  # noqa: E402
 from ppo.prompts import EncodedPrompt  # noqa: E402
 from ppo.rollout import Responses, forward_responses, sample_responses  # noqa: E402
-from ppo.update import build_optimizer, update  # noqa: E402
+from ppo.update import update  # noqa: E402
 
 
 def main() -> None:
