@@ -20,6 +20,7 @@ from cli.settings import load_preset, plain
 from cli.signals import StopRequest
 from data.tiny_corpus import TinyCorpusConfig
 from models.adapter import TuneConfig
+from models.critic import CriticConfig
 from models.errors import ModelError
 from models.policy import Policy, build_policy
 from models.precision import DeviceConfig, resolve_precision
@@ -67,6 +68,7 @@ class PPOCommand:
     """Leave problems out whose prompt is longer than max_prompt_tokens."""
     ppo: Annotated[PPOConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=PPOConfig)
     tune: Annotated[TuneConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=TuneConfig)
+    value: Annotated[CriticConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=CriticConfig)
     compute: Annotated[DeviceConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=DeviceConfig)
     objective: RewardConfig = field(default_factory=RewardConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -181,9 +183,13 @@ def _build_policy(settings: PPOCommand, resumed: Checkpoint | None) -> Policy:
     """A fresh policy on the SFT model, with the weights of --init; those of a resumed run come later."""
     precision = resolve_precision(settings.compute)
     sft = _sft_folder(settings, resumed)
-    checkpointing = settings.ppo.gradient_checkpointing
     policy = build_policy(
-        sft, settings.tune, precision, settings.ppo.seed, gradient_checkpointing=checkpointing
+        sft,
+        settings.tune,
+        precision,
+        settings.ppo.seed,
+        critic=settings.value,
+        gradient_checkpointing=settings.ppo.gradient_checkpointing,
     )
     check_length(policy, settings.ppo.max_prompt_tokens, settings.ppo.max_new_tokens)
     if settings.init is not None and resumed is None:

@@ -1,4 +1,4 @@
-"""The actor-critic: one network with a value head, and the frozen reference it is held to."""
+"""The actor-critic: one network, the critic on it, and the frozen reference it is held to."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.adapter import TuneConfig, add_lora, checkpoint_layers, disable_dropout, disabled, merged
+from models.critic import CriticConfig, Reading, build_critic
 from models.errors import ModelError
 from models.generation import Generation, generate
 from models.logprobs import position_ids, token_logprobs
@@ -55,26 +56,8 @@ class SFTModel:
     sha256: str
 
 
-class ValueHead(nn.Module):
-    """A linear map from the final hidden state to a value, in float32.
-
-    Weights start at zero: the critic's first opinion is its bias, everywhere. (A head drawn at random
-    reports values many times the size of a reward, and the first updates go into taking them back.)
-    """
-
-    def __init__(self, hidden_size: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(hidden_size, 1)
-        nn.init.zeros_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """(…, H) -> (…)"""
-        return self.linear(hidden.float()).squeeze(-1)
-
-
 class Policy(nn.Module):
-    """Frozen base with LoRA (or a fully trained network), value head, and reference.
+    """Frozen base with LoRA (or a fully trained network), critic, and reference.
 
     With LoRA the reference is the same network with the adapters off, so it costs no memory and is the SFT
     model exactly; with full tuning it is a frozen copy.
@@ -89,18 +72,21 @@ class Policy(nn.Module):
         reference: PreTrainedModel | None = None,
         sft: SFTModel | None = None,
         tune: TuneConfig | None = None,
+        critic: CriticConfig | None = None,
         gradient_checkpointing: bool = False,
     ) -> None:
         """`reference` None: `model` is a peft model and its adapters are switched off instead.
 
-        `sft` and `tune` say how the policy was built, so that a checkpoint of it can be opened again.
+        `sft`, `tune`, `critic`: how the policy was built, so that a checkpoint of it can be opened again.
         `gradient_checkpointing`: see `checkpoint_layers`.
         """
         super().__init__()
         self.model: Any = model
         network: Any = model if reference is not None else model.get_base_model()  # type: ignore[operator]
         self.network: PreTrainedModel = network
-        self.value_head = ValueHead(network.config.get_text_config().hidden_size)
+        self.critic = critic or CriticConfig()
+        hidden_size = network.config.get_text_config().hidden_size
+        self.value_head = build_critic(self.critic, hidden_size, network.get_input_embeddings().embedding_dim)
         self.tokenizer = tokenizer
         self.precision = precision
         self.sft = sft
@@ -137,7 +123,7 @@ class Policy(nn.Module):
         with self.precision.autocast():
             hidden = self._response_states(self.network, batch)  # (N, H)
             logprobs, entropy = self._logprobs(self.network, hidden, batch, temperature, entropy_grad)
-        values = self.value_head(hidden)  # (N,)
+        values = self.value_head(self._reading(hidden, batch, logprobs, entropy))  # (N,)
         return TokenStats(*(_scatter(x, batch.response_mask) for x in (logprobs, values, entropy)))
 
     @torch.no_grad()
@@ -200,6 +186,18 @@ class Policy(nn.Module):
         start = batch.prompt_ids.shape[1] - 1
         return states[:, start : start + batch.response_ids.shape[1]][batch.response_mask]
 
+    @torch.no_grad()
+    def _embed(self, ids: Tensor) -> Tensor:
+        return self.network.get_input_embeddings()(ids)
+
+    def _reading(self, hidden: Tensor, batch: TokenBatch, logprobs: Tensor, entropy: Tensor) -> Reading:
+        """What the critic may see of this pass. Detached where a gradient would cost a second backward."""
+        mask = batch.response_mask
+        before = torch.cat([batch.prompt_ids[:, -1:], batch.response_ids[:, :-1]], dim=1)  # (B, T)
+        real = batch.prompt_mask[..., None].float()  # (B, P, 1)
+        prompt = (self._embed(batch.prompt_ids) * real).sum(dim=1) / real.sum(dim=1).clamp(min=1)  # (B, E)
+        return Reading(hidden, self._embed(before[mask]), prompt, logprobs, entropy, mask)
+
     def _logprobs(
         self,
         network: PreTrainedModel,
@@ -215,7 +213,13 @@ class Policy(nn.Module):
 
 
 def build_policy(
-    sft_dir: Path, tune: TuneConfig, precision: Precision, seed: int, *, gradient_checkpointing: bool = False
+    sft_dir: Path,
+    tune: TuneConfig,
+    precision: Precision,
+    seed: int,
+    *,
+    critic: CriticConfig | None = None,
+    gradient_checkpointing: bool = False,
 ) -> Policy:
     """A policy that starts as the SFT model in `sft_dir` (a run of `train.py sft`, or a model folder).
 
@@ -236,6 +240,7 @@ def build_policy(
         reference=reference,
         sft=sft,
         tune=tune,
+        critic=critic,
         gradient_checkpointing=gradient_checkpointing,
     )
     if not policy.trainable():

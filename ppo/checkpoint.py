@@ -22,6 +22,7 @@ from peft import set_peft_model_state_dict
 from torch import Tensor
 
 from models.adapter import TuneConfig
+from models.critic import CriticConfig
 from models.errors import ModelError
 from models.policy import Policy, build_policy, frozen_policy
 from models.precision import Precision
@@ -48,6 +49,7 @@ def save_checkpoint(
             "logs": dict(logs),
             "sft": _sft_entry(policy, target),
             "tune": asdict(policy.tune),
+            "critic": asdict(policy.critic),
             "versions": library_versions(),
         }
         (partial / "state.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -80,7 +82,8 @@ def load_policy(path: Path | Checkpoint, precision: Precision) -> Policy:
         return frozen_policy(found, precision)
     tune = found.state["tune"]
     tune["lora_targets"] = tuple(tune["lora_targets"])
-    policy = build_policy(found.sft_path, TuneConfig(**tune), precision, seed=0)
+    critic = CriticConfig(**found.state["critic"])
+    policy = build_policy(found.sft_path, TuneConfig(**tune), precision, seed=0, critic=critic)
     load_weights(found, policy)
     return policy
 
@@ -105,6 +108,11 @@ def load_weights(checkpoint: Checkpoint, policy: Policy, *, any_base: bool = Fal
         raise ModelError(
             f"{checkpoint.path}: was trained with {theirs}, this policy has {ours}; "
             "use the --tune and --lora flags it was trained with"
+        )
+    if asdict(policy.critic) != checkpoint.state["critic"]:
+        raise ModelError(
+            f"{checkpoint.path}: was trained with critic {checkpoint.state['critic']}, this policy has "
+            f"{asdict(policy.critic)}; use the --critic flags it was trained with"
         )
     name = "adapter_model.safetensors" if policy.uses_lora else "model.safetensors"
     tensors = load_tensors(checkpoint.path / name)

@@ -101,7 +101,7 @@ class PPOConfig:
     """Limit to how far a value may move from the rollout's, in reward units: holds back a critic that chases
     one rollout. None: no limit, for a critic that is too slow."""
     value_coef: float = 0.5
-    """Weight of the value loss beside the policy loss; they share the trunk."""
+    """Weight of the value loss beside the policy loss; with --critic head they share the trunk."""
     entropy_coef: float = 0.0
     """Weight of the entropy bonus. Raise it (0.001 to 0.01) when the entropy collapses."""
     target_kl: float | None = None
@@ -113,7 +113,7 @@ class PPOConfig:
     learning_rate: float = 1e-5
     """Of the policy."""
     value_learning_rate: float = 1e-4
-    """Of the value head."""
+    """Of the critic."""
     lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
     """How both learning rates fall over the run; a fall settles the policy at the end, constant leaves the
     length of the run open."""

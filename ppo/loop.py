@@ -113,7 +113,7 @@ def train(
 
         # 4. The same tokens under policy and reference, and the critic's values.
         if config.init_value_bias and state.samples == 0:
-            policy.value_head.linear.bias.data.fill_(scores[scored].mean().item())
+            policy.value_head.start_at(scores[scored].mean().item())
         with log.phase("forward"):
             logprobs, ref_logprobs, values = forward_responses(
                 policy, responses, config.temperature, config.micro_batch

@@ -1,0 +1,157 @@
+"""The critic: what a response is worth, token by token, judged from what the policy's own pass has at hand.
+
+Both critics ride on the policy's forward pass: no second network, no second pass. They differ in what they
+read. The value at a token sees the prompt and the tokens before it, never the token itself: a baseline that
+knew the action would take credit away from it.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from models.ranges import check_ranges
+
+
+@dataclass(frozen=True)
+class CriticConfig:
+    """What the critic reads."""
+
+    critic: Literal["surprise", "head"] = "surprise"
+    """surprise: final states, and how unlikely the policy found each token so far; it sends no gradient into
+    the trunk. head: a linear map of the final state, trained together with the trunk."""
+    critic_width: int = 16
+    """Of the surprise critic: width of each of its readings (twice that in its hidden layer)."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, at_least_one="critic_width")
+
+
+class Reading(NamedTuple):
+    """What the policy's forward pass knows at each of the N response tokens of a batch, row by row."""
+
+    hidden: Tensor
+    """(N, H) final states, from which the tokens were chosen"""
+    inputs: Tensor
+    """(N, E) embeddings of the tokens read last there: those before the tokens chosen"""
+    prompt: Tensor
+    """(B, E) mean embedding of each prompt's tokens"""
+    logprobs: Tensor
+    """(N,) of the tokens chosen"""
+    entropy: Tensor
+    """(N,) of the distributions they were chosen from"""
+    mask: Tensor
+    """(B, T) bool, with N times True: where they stand"""
+
+
+class Critic(Protocol):
+    """A module from a reading to values, which starts out with one opinion everywhere."""
+
+    def __call__(self, reading: Reading) -> Tensor:
+        """Values (N,), float32."""
+
+    def start_at(self, value: float) -> None:
+        """Make this the value of everything; only before training."""
+
+
+class ValueHead(nn.Module):
+    """A linear map from the final hidden state to a value, in float32. Its gradient reaches the trunk.
+
+    Weights start at zero: the critic's first opinion is its bias, everywhere. (A head drawn at random
+    reports values many times the size of a reward, and the first updates go into taking them back.)
+    """
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(hidden_size, 1)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, reading: Reading) -> Tensor:
+        """(N,)"""
+        return self.linear(reading.hidden.float()).squeeze(-1)
+
+    def start_at(self, value: float) -> None:
+        """See Critic."""
+        self.linear.bias.data.fill_(value)
+
+
+class SurpriseCritic(nn.Module):
+    """What surprised the policy, and where: a small network on the trunk's states, in float32.
+
+        Vₜ = MLP[W·hₜ, W″·p, g(Σᵤ sᵤ·W·hᵤ), g(Σᵤ W′·eᵤ), g(Σᵤ sᵤ), g(maxᵤ sᵤ), g(sₜ), Hₜ],   0 < u ≤ t
+
+    hₜ final state, eₜ embedding of the token read last, p mean embedding of the prompt (each normalised);
+    sₜ = −log π(aₜ₋₁) the surprise at that token, Hₜ the entropy of the policy's next one;
+    g(x) = sign(x)·log(1 + |x|) keeps long sums in range. A final state is made for guessing the
+    next token and hardly tells what a slip ten tokens ago has cost; its improbability tells at once, for the
+    policy knows better than it sampled. The first sum remembers what the slips were, the second counts
+    tokens (open parentheses).
+
+    It reads detached tensors: the policy's gradient is that of the policy's loss alone.
+    """
+
+    def __init__(self, hidden_size: int, embedding_size: int, width: int) -> None:
+        super().__init__()
+        # The start is the same for every seed: a run's randomness is in what it samples.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.hidden_norm = nn.LayerNorm(hidden_size)
+            self.input_norm = nn.LayerNorm(embedding_size)
+            self.read = nn.Linear(hidden_size, width)
+            self.prompt_norm = nn.LayerNorm(embedding_size)
+            self.count = nn.Linear(embedding_size, width)
+            self.ask = nn.Linear(embedding_size, width)
+            self.mix = nn.Linear(4 * width + 4, 2 * width)
+            self.value = nn.Linear(2 * width, 1)
+        nn.init.zeros_(self.value.weight)
+        nn.init.zeros_(self.value.bias)
+
+    def forward(self, reading: Reading) -> Tensor:
+        """(N,)"""
+        mask = reading.mask
+        state = _rows(self.read(self.hidden_norm(reading.hidden.detach().float())), mask)  # (B, T, W)
+        token = _rows(self.count(self.input_norm(reading.inputs.detach().float())), mask)  # (B, T, W)
+        chosen = _rows(-reading.logprobs.detach()[:, None], mask)  # (B, T, 1)
+        entropy = _rows(reading.entropy.detach()[:, None], mask)  # (B, T, 1)
+        surprise = _earlier(chosen)
+        seen = torch.cat(
+            [
+                (state * surprise).cumsum(dim=1),
+                # Without the first place: what stands there belongs to the prompt.
+                torch.cat([torch.zeros_like(token[:, :1]), token[:, 1:]], dim=1).cumsum(dim=1),
+                surprise.cumsum(dim=1),
+                surprise.cummax(dim=1).values,
+                surprise,
+            ],
+            dim=-1,
+        )  # (B, T, 2W + 3)
+        asked = self.ask(self.prompt_norm(reading.prompt.detach().float()))  # (B, W)
+        asked = asked[:, None].expand(-1, mask.shape[1], -1)  # (B, T, W)
+        features = torch.cat(
+            [state, asked, seen.sign() * seen.abs().log1p(), entropy], dim=-1
+        )  # (B, T, 4W + 4)
+        return self.value(nn.functional.silu(self.mix(features[mask]))).squeeze(-1)
+
+    def start_at(self, value: float) -> None:
+        """See Critic."""
+        self.value.bias.data.fill_(value)
+
+
+def build_critic(config: CriticConfig, hidden_size: int, embedding_size: int) -> ValueHead | SurpriseCritic:
+    """The critic of a network with these sizes."""
+    if config.critic == "head":
+        return ValueHead(hidden_size)
+    return SurpriseCritic(hidden_size, embedding_size, config.critic_width)
+
+
+def _rows(x: Tensor, mask: Tensor) -> Tensor:
+    """(N, F) of the True places of a (B, T) mask as (B, T, F), zeros elsewhere."""
+    rows = torch.zeros(*mask.shape, x.shape[-1], dtype=x.dtype, device=x.device)
+    return rows.masked_scatter(mask[..., None], x)
+
+
+def _earlier(x: Tensor) -> Tensor:
+    """(B, T, F) moved one token on: at t stands what was at t - 1, and 0 at the first."""
+    return torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], dim=1)
