@@ -94,17 +94,14 @@ class SurpriseCritic(nn.Module):
 
     def __init__(self, hidden_size: int, embedding_size: int, width: int) -> None:
         super().__init__()
-        # The start is the same for every seed: a run's randomness is in what it samples.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            self.hidden_norm = nn.LayerNorm(hidden_size)
-            self.input_norm = nn.LayerNorm(embedding_size)
-            self.read = nn.Linear(hidden_size, width)
-            self.prompt_norm = nn.LayerNorm(embedding_size)
-            self.count = nn.Linear(embedding_size, width)
-            self.ask = nn.Linear(embedding_size, width)
-            self.mix = nn.Linear(4 * width + 4, 2 * width)
-            self.value = nn.Linear(2 * width, 1)
+        self.hidden_norm = nn.LayerNorm(hidden_size)
+        self.input_norm = nn.LayerNorm(embedding_size)
+        self.prompt_norm = nn.LayerNorm(embedding_size)
+        self.read = nn.Linear(hidden_size, width)
+        self.count = nn.Linear(embedding_size, width)
+        self.ask = nn.Linear(embedding_size, width)
+        self.mix = nn.Linear(4 * width + 4, 2 * width)
+        self.value = nn.Linear(2 * width, 1)
         nn.init.zeros_(self.value.weight)
         nn.init.zeros_(self.value.bias)
 
@@ -140,10 +137,12 @@ class SurpriseCritic(nn.Module):
 
 
 def build_critic(config: CriticConfig, hidden_size: int, embedding_size: int) -> ValueHead | SurpriseCritic:
-    """The critic of a network with these sizes."""
-    if config.critic == "head":
-        return ValueHead(hidden_size)
-    return SurpriseCritic(hidden_size, embedding_size, config.critic_width)
+    """The critic of a network with these sizes. It starts the same in every run, whatever the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        if config.critic == "head":
+            return ValueHead(hidden_size)
+        return SurpriseCritic(hidden_size, embedding_size, config.critic_width)
 
 
 def _rows(x: Tensor, mask: Tensor) -> Tensor:

@@ -94,25 +94,21 @@ def load_weights(checkpoint: Checkpoint, policy: Policy, *, any_base: bool = Fal
     `any_base`: let it stand on another one, where adapters mean something else.
 
     Raises:
-        ModelError: the checkpoint was tuned another way (LoRA or full, rank, alpha, layers) or on another
-            SFT model.
+        ModelError: the checkpoint was tuned another way (LoRA or full, rank, alpha, layers), with another
+            critic, or on another SFT model.
     """
     sha256 = None if policy.sft is None else policy.sft.sha256
     if not any_base and sha256 != checkpoint.state["sft"]["sha256"]:
         raise ModelError(
             f"{checkpoint.path}: stands on another SFT model than this policy; pass its own to --sft"
         )
-    ours, theirs = _tuning(asdict(policy.tune)), _tuning(checkpoint.state["tune"])
+    ours = _build(asdict(policy.tune), asdict(policy.critic))
+    theirs = _build(checkpoint.state["tune"], checkpoint.state["critic"])
     if ours != theirs:
         # Names and shapes alone would not tell: another lora_alpha fits, and means another policy.
         raise ModelError(
             f"{checkpoint.path}: was trained with {theirs}, this policy has {ours}; "
-            "use the --tune and --lora flags it was trained with"
-        )
-    if asdict(policy.critic) != checkpoint.state["critic"]:
-        raise ModelError(
-            f"{checkpoint.path}: was trained with critic {checkpoint.state['critic']}, this policy has "
-            f"{asdict(policy.critic)}; use the --critic flags it was trained with"
+            "use the --tune, --lora and --critic flags it was trained with"
         )
     name = "adapter_model.safetensors" if policy.uses_lora else "model.safetensors"
     tensors = load_tensors(checkpoint.path / name)
@@ -168,11 +164,12 @@ def _sft_entry(policy: Policy, target: Path) -> dict[str, str] | None:
     return {"path": os.path.relpath(policy.sft.path, target.resolve()), "sha256": policy.sft.sha256}
 
 
-def _tuning(tune: Mapping[str, Any]) -> dict[str, Any]:
-    """What has to agree, in the form that JSON gives back; LoRA's settings say nothing of full tuning."""
-    return (
+def _build(tune: Mapping[str, Any], critic: Mapping[str, Any]) -> dict[str, Any]:
+    """What has to agree, as JSON gives it back, without what says nothing: LoRA's settings of full tuning."""
+    tuning = (
         {"tune": "full"} if tune["tune"] == "full" else {**tune, "lora_targets": list(tune["lora_targets"])}
     )
+    return tuning | ({"critic": "head"} if critic["critic"] == "head" else dict(critic))
 
 
 def _load_full(policy: Policy, tensors: dict[str, Tensor]) -> None:

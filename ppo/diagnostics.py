@@ -8,8 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppo.advantages import gae
 from ppo.errors import TrainingError
 from ppo.groups import share_with_signal
+from ppo.losses import explained_variance
+from ppo.masked import masked_mean
 from ppo.rollout import Responses, Score
 
 
@@ -44,6 +47,23 @@ def rollout_metrics(responses: Responses, verdicts: Sequence[Score | None]) -> d
         for name, value in score.metrics.items():
             sums[name] += value
     return metrics | {name: value / len(scored) for name, value in sorted(sums.items())}
+
+
+def value_metrics(
+    rewards: Tensor, values: Tensor, returns: Tensor, advantages: Tensor, mask: Tensor, gamma: float
+) -> dict[str, float]:
+    """How good the values were, before the update learns from this rollout. All (B, T).
+
+    `explained_var` is that of the critic's targets, `explained_var_earned` that of what was earned from each
+    token on (lambda 1). With lam_value below 1 the targets hold the critic's own opinion, and the first
+    is the easier one.
+    """
+    _, earned = gae(rewards, values, mask, gamma, 1.0)
+    return {
+        "ppo/advantage_size": masked_mean(advantages.abs(), mask).item(),
+        "ppo/explained_var": explained_variance(values, returns, mask),
+        "ppo/explained_var_earned": explained_variance(values, earned, mask),
+    }
 
 
 def sample_rows(

@@ -24,11 +24,10 @@ from ppo.checkpoint import save_checkpoint
 from ppo.checks import check_finite, check_moved, check_rollout_gap
 from ppo.config import PPOConfig
 from ppo.credit import credit_weights
-from ppo.diagnostics import rollout_metrics, sample_rows
+from ppo.diagnostics import rollout_metrics, sample_rows, value_metrics
 from ppo.groups import group_metrics, groups_of
 from ppo.kl import kl_estimate
-from ppo.losses import explained_variance
-from ppo.masked import keep, masked_mean
+from ppo.masked import keep
 from ppo.memory import settle_micro_batch
 from ppo.optimizer import set_learning_rates
 from ppo.rewards import shape_scores, token_rewards
@@ -133,8 +132,7 @@ def train(
         values = baseline_values(config, values, prompts, scores, scored, state.prompt_means)  # (B, T)
         advantages, _ = gae(rewards, values, mask, config.gamma, config.lam_advantage)
         _, returns = gae(rewards, values, mask, config.gamma, config.lam_value)
-        advantage_size = masked_mean(advantages.abs(), mask).item()
-        explained = explained_variance(values, returns, mask)
+        critic_metrics = value_metrics(rewards, values, returns, advantages, mask, config.gamma)
         if config.whiten_advantages:
             advantages = whiten(advantages, mask)
         weights = credit_weights(config, responses, verdicts, advantages, mask, policy.tokenizer.decode)
@@ -174,8 +172,7 @@ def train(
             "rollout/ended": stopped.double().mean().item(),
             "ppo/ref_kl": ref_kl,
             "ppo/kl_coef": kl_coef,
-            "ppo/advantage_size": advantage_size,
-            "ppo/explained_var": explained,
+            **critic_metrics,
             "ppo/rollout_gap": gap,
             "ppo/learning_rate": learning_rate,
             **trained,

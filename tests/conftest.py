@@ -76,9 +76,16 @@ def make_policy(sft_dir: Path, cpu: Any) -> Callable[..., Any]:
     from models.adapter import TuneConfig
     from models.policy import build_policy
 
-    def make(tune: str = "lora", *, trained: bool = False, base: Path | None = None, **settings: Any) -> Any:
+    def make(
+        tune: str = "lora",
+        *,
+        trained: bool = False,
+        base: Path | None = None,
+        critic: Any = None,
+        **settings: Any,
+    ) -> Any:
         settings = {"lora_rank": 4, "lora_alpha": 8} | settings
-        policy = build_policy(base or sft_dir, TuneConfig(tune=tune, **settings), cpu, seed=3)
+        policy = build_policy(base or sft_dir, TuneConfig(tune=tune, **settings), cpu, seed=3, critic=critic)
         if trained:
             generator = torch.Generator().manual_seed(5)
             with torch.no_grad():

@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import models.storage
 import ppo.checkpoint
 from models.adapter import TuneConfig
+from models.critic import CriticConfig
 from models.errors import ModelError
 from models.policy import Policy
 from models.storage import load_model, save_tensors
@@ -68,10 +69,11 @@ def logits(model: Any) -> torch.Tensor:
         return model(torch.tensor([[9, 40, 77, 100, 3]])).logits
 
 
+@pytest.mark.parametrize("critic", [CriticConfig(), CriticConfig(critic_width=3), CriticConfig("head")])
 @pytest.mark.parametrize("tune", TUNES)
-def test_round_trip(saved, tune):
-    """Weights, value head, tied embeddings and optimizer come back bit for bit."""
-    policy, path = saved(tune)
+def test_round_trip(saved, tune, critic):
+    """Weights, critic, tied embeddings and optimizer come back bit for bit."""
+    policy, path = saved(tune, critic=critic)
     loaded = load_policy(path, CPU)
     assert loaded.trainable().keys() == policy.trainable().keys()
     for name, p in policy.trainable().items():
@@ -84,7 +86,7 @@ def test_round_trip(saved, tune):
     assert torch.equal(ref, loaded.ref_logprobs(responses.tokens, 0.7))
     head, embeddings = loaded.network.get_output_embeddings(), loaded.network.get_input_embeddings()
     assert head.weight.data_ptr() == embeddings.weight.data_ptr()
-    assert loaded.tune == policy.tune
+    assert loaded.tune == policy.tune and loaded.critic == policy.critic
 
 
 def test_an_adapter_loads_with_plain_peft(saved):
@@ -302,10 +304,12 @@ def test_weights_of_another_sft_model_are_refused(saved, make_policy, make_model
         ("lora", {"lora_alpha": 16}),  # the same tensors, and twice the update
         ("lora", {"lora_targets": ("q_proj",)}),
         ("lora", {"lora_targets": ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj")}),
+        ("lora", {"critic": CriticConfig("head")}),
+        ("lora", {"critic": CriticConfig(critic_width=3)}),
     ],
 )
 def test_weights_tuned_another_way_are_refused(saved, make_policy, tmp_path, tune, settings):
-    """Rank, alpha, layers and LoRA or full must be those of the checkpoint."""
+    """Rank, alpha, layers, LoRA or full, and the critic must be those of the checkpoint."""
     _, path = saved()
     other = make_policy(tune, base=tmp_path / "sft", **settings)
     with pytest.raises(ModelError, match=path.name):
@@ -320,9 +324,9 @@ def test_full_weights_do_not_load_into_adapters(saved, make_policy, tmp_path):
 
 
 def test_flags_of_lora_do_not_matter_for_full_tuning(saved, make_policy, tmp_path):
-    """There is no adapter that they could describe."""
-    policy, path = saved("full")
-    other = make_policy("full", base=tmp_path / "sft", lora_rank=64)
+    """There is no adapter that they could describe; nor is there a width of the critic head."""
+    policy, path = saved("full", critic=CriticConfig("head"))
+    other = make_policy("full", base=tmp_path / "sft", lora_rank=64, critic=CriticConfig("head", 3))
     load_weights(open_checkpoint(path), other)
     assert torch.equal(logits(other.network), logits(policy.network))
 
