@@ -8,15 +8,15 @@ one to two more a seed for SFT, on a quiet core. --arms picks some.
 """
 
 import argparse
-import json
-import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from demo import ROOT, machine
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder: its reward.py would be imported
+
+from benchmarks.runs import metrics_of, train_ppo, train_sft, validation_of, write  # noqa: E402
 
 ARMS: dict[str, list[str]] = {
     "critic": [],
@@ -48,55 +48,23 @@ def main() -> None:
             folder = train_ppo(arguments.out / f"seed-{seed}" / arm, sft, seed, flags)
             runs.append({"seed": seed, "arm": arm, **summary(metrics_of(folder))})
             if arguments.json:
-                write(arguments.json, {**machine(), "goals": GOALS, "window": WINDOW, "runs": runs})
+                write(arguments.json, {"goals": GOALS, "window": WINDOW, "runs": runs})
     print(table(runs))
 
 
-def train_sft(out: Path, seed: int) -> Path:
-    """The SFT model of a seed, made where it is missing."""
-    if not (out / "model" / "model.safetensors").is_file():
-        call("sft", "--config", "configs/tiny.yaml", "--seed", str(seed), "--out", str(out), "--overwrite")
-    return out
-
-
-def train_ppo(out: Path, sft: Path, seed: int, flags: Sequence[str]) -> Path:
-    """A PPO run of the embedded default with some flags: started, gone on with, or found complete."""
-    if (out / "report.html").is_file():  # the last thing that a run writes
-        return out
-    if (out / "checkpoints").is_dir():
-        call("ppo", "--resume", str(out))
-    else:
-        start = ["--config", "configs/tiny.yaml", "--sft", str(sft), "--seed", str(seed), "--out", str(out)]
-        call("ppo", *start, "--overwrite", *flags)
-    return out
-
-
-def call(command: str, *flags: str) -> None:
-    """One command of train.py."""
-    subprocess.run([sys.executable, str(ROOT / "train.py"), command, *flags], cwd=ROOT, check=True)
-
-
-def metrics_of(run: Path) -> list[dict[str, float]]:
-    """The rows of a run's metrics.jsonl; the first holds the validation before training."""
-    return [json.loads(line) for line in (ROOT / run / "metrics.jsonl").open()]
-
-
-def summary(rows: list[dict[str, float]]) -> dict[str, Any]:
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """What the tables need of one run."""
     trained = rows[1:]
     half = trained[len(trained) // 2 :]
     samples = np.cumsum([row["rollout/samples"] for row in trained])
     passed = np.array([row["reward/all_pass"] for row in trained])
     smooth = np.convolve(passed, np.full(WINDOW, 1 / WINDOW), "valid")
-    validation = [
-        (int(row["iteration"]), row["validation/all_pass"]) for row in rows if "validation/all_pass" in row
-    ]
     return {
         "samples": int(samples[-1]),
         "explained_var": float(np.mean([row["ppo/explained_var"] for row in half])),
         "explained_var_earned": float(np.mean([row["ppo/explained_var_earned"] for row in half])),
         "all_pass": [round(float(p), 4) for p in passed],
-        "validation": validation,
+        "validation": validation_of(rows),
         "to_goal": {f"{goal:.2f}": _first(smooth >= goal, samples[WINDOW - 1 :]) for goal in GOALS},
     }
 
@@ -146,12 +114,6 @@ def spread(values: list[float | None], form: str) -> str:
         return f"never in {len(values) - len(known)} of {len(values)}"
     mean, low, high = (format(x, form) for x in (np.mean(known), min(known), max(known)))
     return f"{mean} [{low} to {high}]"
-
-
-def write(path: Path, content: dict[str, Any]) -> None:
-    """Results so far."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _first(reached: np.ndarray, samples: np.ndarray) -> int | None:

@@ -1,0 +1,56 @@
+"""Training runs of the embedded default that benchmarks share. What is there is not run again."""
+
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+PRESET = ["--config", "configs/tiny.yaml"]
+
+
+def train_sft(out: Path, seed: int) -> Path:
+    """The SFT model of a seed, made where it is missing."""
+    if not (ROOT / out / "model" / "model.safetensors").is_file():
+        call("train.py", "sft", *PRESET, "--seed", str(seed), "--out", str(out), "--overwrite")
+    return out
+
+
+def train_ppo(out: Path, sft: Path, seed: int, flags: Sequence[str]) -> Path:
+    """A PPO run with some flags: started, gone on with where it was cut off, or found complete."""
+    if (ROOT / out / "report.html").is_file():  # the last thing that a run writes
+        return out
+    if (ROOT / out / "checkpoints").is_dir():
+        call("train.py", "ppo", "--resume", str(out))
+    else:
+        start = ["--sft", str(sft), "--seed", str(seed), "--out", str(out), "--overwrite"]
+        call("train.py", "ppo", *PRESET, *start, *flags)
+    return out
+
+
+def call(script: str, *flags: str) -> None:
+    """One command of the project, from its root."""
+    subprocess.run([sys.executable, str(ROOT / script), *flags], cwd=ROOT, check=True)
+
+
+def metrics_of(run: Path) -> list[dict[str, Any]]:
+    """The rows of a run's metrics.jsonl; the first holds the validation before training."""
+    return [json.loads(line) for line in (ROOT / run / "metrics.jsonl").open(encoding="utf-8")]
+
+
+def validation_of(rows: list[dict[str, Any]]) -> list[tuple[int, float]]:
+    """(iteration, All-P on the validation problems) wherever a run was validated."""
+    name = "validation/all_pass"
+    return [(int(row["iteration"]), row[name]) for row in rows if name in row]
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Results so far, with what they were measured with."""
+    packages = {name: version(name) for name in ("torch", "transformers", "peft", "bandit")}
+    where = {"python": platform.python_version(), "machine": platform.machine(), "packages": packages}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**where, **content}, indent=1) + "\n", encoding="utf-8")
