@@ -85,6 +85,7 @@ class Console:
 # (metric, label, format) in reading order; what an iteration did not measure is left out.
 _COLUMNS = (
     ("reward/mean", "R", "{:.3f}"),
+    ("reward/partial_weight", "ladder", "{:.0%}"),
     ("reward/parses", "syntax", "{:.0%}"),
     ("reward/all_pass", "all-pass", "{:.0%}"),
     ("rollout/length", "tokens", "{:.1f}"),

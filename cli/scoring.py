@@ -23,12 +23,14 @@ class ScheduledScorer:
     progress: Callable[[int], None] = lambda done: None
     """Hears how many programs of a rollout are scored."""
     say: Callable[[str], None] = lambda text: None
-    """Tells a person that the alarm went off."""
+    """Tells a person that the alarm went off, or that the objective is another."""
     alarm: HackAlarm = field(default_factory=HackAlarm)
 
     def __call__(self, pairs: Sequence[tuple[Problem, str]], iteration: int) -> Sequence[Score | None]:
         """One reward per pair, in order; None where the sandbox failed."""
         outcomes = self.scorer.outcomes(pairs, self.progress)
+        if self.schedule.changes(iteration):
+            self.say(f"the objective is now {self.schedule.active(iteration)}")
         rewards = self.schedule.rewards(outcomes, iteration)
         self.schedule.observe(iteration, outcomes)
         # One yardstick over the whole run, whatever the schedule makes of it.

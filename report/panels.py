@@ -70,10 +70,12 @@ REWARDS = (
     Panel(
         "Reward",
         "Training: under the run's own reward; validation: always tests and analyser. R_func: how far "
-        "programs get. R_sec: 1 if nothing insecure is found.",
+        "programs get. R_sec: 1 if nothing insecure is found. Under a schedule the ladder is mixed with R of "
+        "all tests passed.",
         (
             _outcome("mean R", "reward/mean", "validation/reward", unit=""),
             Axes("its parts", (Curve("reward/functional", "R_func"), Curve("reward/security", "R_sec"))),
+            Axes("weight of the ladder", (Curve("reward/partial_weight", "ladder"),)),
         ),
     ),
     Panel(

@@ -120,17 +120,22 @@ class RewardSchedule:
         weight = self._named_weight(iteration)
         return self.config.mode if weight == 1.0 else f"mix {weight:.9g}" if weight else "binary"
 
+    def changes(self, iteration: int) -> bool:
+        """Whether the objective has another name than in the last iteration observed."""
+        return self._named is not None and self._named_weight(iteration) != self._named
+
     def _named_weight(self, iteration: int) -> float:
         weight = self.weight(iteration)
         kept = self._named is not None and abs(weight - self._named) <= JUMP - 1e-9
         return self._named if kept and self._named is not None else weight
 
     def reward(self, outcome: Outcome, iteration: int) -> Reward:
-        """R of an outcome under the objective of this iteration; its metrics tell the weight."""
+        """R of an outcome under the objective of this iteration; its metrics tell a weight that moves."""
         weight = self.weight(iteration)
         reward = mix(outcome, self.config, weight)
-        shown = weight if self.config.mode == "partial" else 0.0
-        return replace(reward, metrics={**reward.metrics, "reward/partial_weight": shown})
+        if not self.schedule.moves:
+            return reward
+        return replace(reward, metrics={**reward.metrics, "reward/partial_weight": weight})
 
     def total(self, outcome: Outcome, iteration: int) -> float:
         """R alone."""

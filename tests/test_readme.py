@@ -1,4 +1,4 @@
-"""The README is true: its commands parse, the places it names exist."""
+"""README and docs are true: their commands parse, the places the README names exist."""
 
 import ast
 import re
@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, flags=re.S)
+DOCS = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md")))
+BLOCKS = re.findall(r"```sh\n(.*?)```", README + DOCS, flags=re.S)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.strip()]
 PLACES = re.findall(r"\[`([\w/]+\.py)`\]\(([\w/]+\.py)\) ((?:`\w+`(?:, )?)+)", README)
 

@@ -139,7 +139,7 @@ SCHEDULES = {
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_a_schedule_in_a_preset_is_followed_logged_and_resumed(sft_run, tmp_path, name):
+def test_a_schedule_in_a_preset_is_followed_logged_and_resumed(sft_run, tmp_path, capsys, name):
     schedule, weights = SCHEDULES[name]
     preset = tmp_path / "preset.yaml"
     preset.write_text(yaml.safe_dump({"ppo": {"schedule": schedule, "scale_rewards": True}}))
@@ -147,6 +147,8 @@ def test_a_schedule_in_a_preset_is_followed_logged_and_resumed(sft_run, tmp_path
     assert command("ppo", "--config", preset, "--sft", sft_run, "--out", out, *PPO) == 0
     metrics = (out / "metrics.jsonl").read_bytes()
     assert [row["reward/partial_weight"] for row in rows(out / "metrics.jsonl")[1:]] == weights
+    assert capsys.readouterr().out.count("the objective is now ") == 1
+    assert "weight of the ladder" in (out / "report.html").read_text(encoding="utf-8")
     for sample in rows(out / "samples.jsonl"):  # R under a weight of 0 is that of the true objective
         if weights[sample["iteration"] - 1] == 0.0 and sample["verdict"]["stage"] != "passes":
             assert sample["score"] == 0.0

@@ -97,7 +97,10 @@ def test_the_collapse_to_empty_programs_is_logged_and_told_also_after_a_resume()
         resumed = [second([(PLUS_ONE, p) for p in COLLAPSE[i]], i) for i in range(4, 7)]
     alarms = [{score.metrics["hack/alarm"] for score in scores if score} for scores in logged]
     assert alarms[:3] == [{0.0}] * 3 and alarms[-1] == {1.0}
-    assert len(said) == 1 and sum(alarm == {1.0} for alarm in alarms) > 1
+    assert sum("alarm" in line for line in said) == 1 and sum(alarm == {1.0} for alarm in alarms) > 1
+    assert [line for line in said if "objective" in line] == [
+        f"the objective is now {name}" for name in ("mix 0.25", "mix 0.5", "mix 0.75", "partial")
+    ]
     assert {score.metrics["hack/silent"] for score in logged[-1] if score} == {1.0}
     assert [[s and s.metrics for s in scores] for scores in resumed] == [
         [s and s.metrics for s in scores] for scores in logged[4:]

@@ -40,6 +40,7 @@ def metrics_row(iteration: int, iterations: int) -> dict[str, Any]:
         "rollout/program_length": 60 + 10 * done + 50 * wave,
         "rollout/truncated_prompts": 0,
         "reward/functional": 0.3 + 0.4 * done + wave,
+        "reward/partial_weight": done,
         "reward/security": 0.6 + 0.3 * done,
         "reward/parses": 0.6 + 0.3 * done + wave,
         "reward/any_pass": 0.1 + 0.5 * done + wave,

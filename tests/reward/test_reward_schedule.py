@@ -207,8 +207,8 @@ def test_the_weight_is_in_the_metrics_of_every_program() -> None:
     schedule = RewardSchedule(RewardConfig(), LINEAR)
     shown = [schedule.reward(BROKEN, i).metrics["reward/partial_weight"] for i in (0, 4, 6)]
     assert shown == pytest.approx([0.2, 0.6, 1.0])
-    binary = RewardSchedule(RewardConfig(mode="binary")).reward(BROKEN, 0)
-    assert binary.metrics["reward/partial_weight"] == 0.0
+    constant = RewardSchedule(RewardConfig()).reward(BROKEN, 0)
+    assert "reward/partial_weight" not in constant.metrics  # nothing to see where nothing moves
 
 
 @pytest.mark.parametrize(
@@ -226,11 +226,13 @@ def test_the_objective_has_another_name_once_scores_mean_something_else(
     schedule: ScheduleConfig, expected: list[int]
 ) -> None:
     running = RewardSchedule(RewardConfig(), schedule)
-    names = []
+    names, changes = [], []
     for iteration in range(8):
         names.append(running.active(iteration))
+        changes.append(running.changes(iteration))
         running.observe(iteration, [BROKEN])
     assert [i for i in range(1, 8) if names[i] != names[i - 1]] == expected
+    assert [i for i in range(8) if changes[i]] == expected
     assert len(set(names)) == len(expected) + 1
 
 

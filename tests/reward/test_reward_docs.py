@@ -1,0 +1,59 @@
+"""docs/reward.md is true: its tests exist, its settings parse, its figures are what the commands print."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from data.comparison import NAMES
+from reward import RewardConfig, Stage, objective
+from reward.schedule import KINDS, ScheduleConfig
+from reward.shaping import KINDS as PROGRAMS
+from reward.shaping import report
+
+ROOT = Path(__file__).parents[2]
+DOCS = (ROOT / "docs" / "reward.md").read_text(encoding="utf-8")
+SUITE = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "reward").glob("test_*.py"))
+CONTRACT = DOCS[DOCS.index("## The contract") : DOCS.index("## What the weights imply")]
+
+
+def test_every_line_of_the_contract_names_tests_that_exist() -> None:
+    rows = [line for line in CONTRACT.splitlines() if line.startswith("| ") and "`test_" in line]
+    assert len(rows) >= 25
+    for name in re.findall(r"`(test_\w+)`", DOCS):
+        if name != "test_reward_mutation":
+            assert f"def {name}(" in SUITE, name
+
+
+def test_the_ladder_is_the_default() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| .* \| ([\d.]+)", DOCS[: DOCS.index("The five credits")], flags=re.M)
+    expected = [
+        (stage.label, credit) for stage, credit in zip(Stage, RewardConfig().stage_credits, strict=True)
+    ]
+    assert [(name, float(credit)) for name, credit in rows[:4]] == expected[:4]
+    assert rows[4][0] == "passes" and "0.6 + 0.4 · k/T" in DOCS
+
+
+def test_what_the_weights_imply_is_so() -> None:
+    default = RewardConfig()
+    totals = {kind: objective(outcome, default).total for kind, outcome in PROGRAMS.items()}
+    assert totals["constant"] == pytest.approx(0.76) and totals["silent"] == pytest.approx(0.64)
+    assert totals["one in five"] == pytest.approx(0.808) and totals["syntax error"] == 0.0
+    for number in ("0.76", "0.60", "0.64", "0.808"):
+        assert number in DOCS
+
+
+def test_the_audit_is_what_the_command_prints() -> None:
+    assert report() in DOCS
+
+
+def test_every_comparison_and_schedule_is_described() -> None:
+    for name in (*NAMES, *KINDS):
+        assert re.search(rf"^\| `{name}[`(]", DOCS, flags=re.M), name
+    for field in ("switch_at", "over", "start", "end", "anneal_at", "anneal_over"):
+        assert f"`{field}`" in DOCS and hasattr(ScheduleConfig(), field)
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", DOCS):
+        assert (ROOT / "docs" / target).exists(), target
