@@ -1,7 +1,7 @@
 """Comparison policies: tables of what is equal, and the two properties that every policy has."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reward import Policy, RewardError, parse_policy
@@ -111,6 +111,7 @@ def test_comparison_is_symmetric(policy: str, one: bytes, other: bytes) -> None:
 
 
 @given(st.floats(1e-3, 1e3), st.floats(-2e-3, 2e-3))
+@example(1000.0, -1e-3)  # 1 apart: a thousandth of the larger, more than that of the smaller
 def test_float_tolerance_is_symmetric_near_its_edge(value: float, shift: float) -> None:
     one, other = repr(value).encode(), repr(value * (1 + shift)).encode()
     matches = parse_policy("float(0, 1e-3)").matches

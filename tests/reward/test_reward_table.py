@@ -113,6 +113,7 @@ def test_the_pass_fraction_of_everything_is_exactly_one(count: int) -> None:
     """Adding up 1/T, or multiplying by it, misses 1 for some T (49 is the first)."""
     reward = objective(world(*[RIGHT] * count).outcome(), RewardConfig())
     assert (reward.metrics["reward/pass_fraction"], reward.functional) == (1.0, 1.0)
+    assert partial(Stage.PASSES, count, count, (0.0, 0.0, 0.0, 0.0, 1.0)) == 1.0
 
 
 @pytest.mark.parametrize(

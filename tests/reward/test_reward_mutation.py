@@ -1,0 +1,359 @@
+"""Bugs that rewards for programs have had, put into this one: the few tests that guard each must catch it."""
+
+from pathlib import Path
+
+import pytest
+from mutation import Mutant, check_caught, copy_tree, run_tests
+
+
+def in_file(name: str, *tests: str) -> tuple[str, ...]:
+    return tuple(f"tests/reward/test_reward_{name}.py::test_{test}" for test in tests)
+
+
+COMPARE, FUNCTIONAL = "reward/compare.py", "reward/functional.py"
+OUTCOME, OBJECTIVE = "reward/outcome.py", "reward/objective.py"
+SCORER, SCHEDULE = "reward/scorer.py", "reward/schedule.py"
+
+MUTANTS = [
+    # --- comparing outputs
+    Mutant(
+        "zip truncates to the shorter output",
+        COMPARE,
+        "return lines(actual) == lines(expected)",
+        "return all(a == b for a, b in zip(lines(actual), lines(expected)))",
+        in_file("compare", "no_prefix_and_no_extra_line_passes"),
+    ),
+    Mutant(
+        "a numeric prefix passes",
+        COMPARE,
+        "len(left) == len(right) and all(",
+        "len(left) <= len(right) and all(",
+        in_file("compare", "no_prefix_and_no_extra_line_passes", "table"),
+    ),
+    Mutant(
+        "lines are compared as a set",
+        COMPARE,
+        "return lines(actual) == lines(expected)",
+        "return set(lines(actual)) == set(lines(expected))",
+        in_file("compare", "table"),
+    ),
+    Mutant(
+        "outputs are decoded and what is unreadable replaced",
+        COMPARE,
+        "return actual == expected",
+        'return actual.decode(errors="replace") == expected.decode(errors="replace")',
+        in_file("compare", "table"),
+    ),
+    Mutant(
+        "the whole output is stripped once",
+        COMPARE,
+        'output.split(b"\\n")',
+        'output.strip().split(b"\\n")',
+        in_file("compare", "table"),
+    ),
+    Mutant(
+        "a line's trailing space counts",
+        COMPARE,
+        "[line.rstrip() for line in",
+        "[line for line in",
+        in_file("scorer", "every_way_of_being_right_earns_the_same"),
+    ),
+    Mutant(
+        "the tolerance is relative to the expected output alone",
+        COMPARE,
+        "self.relative * max(abs(a), abs(b))",
+        "self.relative * abs(b)",
+        in_file("compare", "float_tolerance_is_symmetric_near_its_edge"),
+    ),
+    Mutant(
+        "NaN differs from itself",
+        COMPARE,
+        "if left == right:",
+        'if left == right and left != b"nan":',
+        in_file("compare", "table", "every_output_equals_itself"),
+    ),
+    Mutant(
+        "one lenient attempt after the other",
+        COMPARE,
+        "return lines(actual) == lines(expected)",
+        "return lines(actual) == lines(expected) or self._close(actual.split(), expected.split())",
+        in_file("compare", "table"),
+    ),
+    # --- from runs to outcomes
+    Mutant(
+        "a right answer counts although the program crashed",
+        OUTCOME,
+        "return run.status is Status.OK and matches(run.stdout, expected)",
+        "return matches(run.stdout, expected)",
+        in_file("properties", "right_output_with_an_unclean_end_is_no_pass"),
+    ),
+    Mutant(
+        "bonuses are independent: printing counts although the run crashed",
+        OUTCOME,
+        "clean = [verdict for verdict in self.verdicts if verdict.clean]",
+        "clean = list(self.verdicts)",
+        in_file("properties", "the_stage_is_that_of_the_best_run"),
+    ),
+    Mutant(
+        "only the first test decides the stage",
+        OUTCOME,
+        "clean = [verdict for verdict in self.verdicts if verdict.clean]",
+        "clean = [verdict for verdict in self.verdicts[:1] if verdict.clean]",
+        in_file("properties", "the_order_of_the_tests_is_irrelevant"),
+    ),
+    Mutant(
+        "a fault of the sandbox is a failure of the program",
+        OUTCOME,
+        "    if has_fault(report):\n        return None\n    num_tests",
+        "    if has_fault(report):\n        return Outcome(False, len(expected), (), 'syntax')\n"
+        "    num_tests",
+        in_file("properties", "a_fault_is_no_outcome"),
+    ),
+    Mutant(
+        "runs that are missing shrink the denominator",
+        OUTCOME,
+        "if len(report.runs) != num_tests:",
+        "expected = expected[: len(report.runs)]\n    num_tests = len(expected)\n    if not num_tests:",
+        in_file("properties", "a_missing_run_is_an_error_not_a_smaller_denominator"),
+    ),
+    Mutant(
+        "what cannot be parsed by the analyser is clean",
+        OUTCOME,
+        '"unscannable" if scan.status == "syntax" else scan.status',
+        '"ok" if scan.status == "syntax" else scan.status',
+        in_file("properties", "what_compiles_and_was_not_scanned_is_never_secure"),
+    ),
+    # --- the ladder
+    Mutant(
+        "the denominator is the tests that ran cleanly",
+        OBJECTIVE,
+        "functional.partial(stage, passed, outcome.num_tests, config.stage_credits)",
+        "functional.partial(\n        stage, passed, max(passed, sum(v.clean for v in outcome.verdicts), 1), "
+        "config.stage_credits\n    )",
+        in_file("properties", "the_denominator_is_the_tests_given"),
+    ),
+    Mutant(
+        "stage credits add up",
+        FUNCTIONAL,
+        "return credits[stage]",
+        "return sum(credits[: stage + 1])",
+        in_file("properties", "a_higher_stage_never_earns_less", "rewards_are_bounded_and_add_up"),
+    ),
+    Mutant(
+        "one test passed earns everything",
+        FUNCTIONAL,
+        "return top if passed == num_tests else",
+        "return top if passed else",
+        in_file("properties", "passing_everything_is_the_only_maximum_of_r_func"),
+    ),
+    Mutant(
+        "k/T by a rounded share misses the maximum",
+        FUNCTIONAL,
+        "return top if passed == num_tests else min(top, bottom + (top - bottom) * passed / num_tests)",
+        "return min(top, bottom + (top - bottom) * (passed * (1 / num_tests)))",
+        in_file("table", "the_pass_fraction_of_everything_is_exactly_one"),
+    ),
+    Mutant(
+        "the first passed test earns no more than printing",
+        FUNCTIONAL,
+        "(top - bottom) * passed / num_tests",
+        "(top - bottom) * (passed - 1) / num_tests",
+        in_file("properties", "a_wrong_answer_turned_right_raises"),
+    ),
+    Mutant(
+        "binary rewards any test passed",
+        FUNCTIONAL,
+        "return 1.0 if passed == num_tests else 0.0",
+        "return 1.0 if passed else 0.0",
+        in_file("properties", "binary_is_one_exactly_where_partial_is_at_its_maximum"),
+    ),
+    Mutant(
+        "configured credits are not read",
+        OBJECTIVE,
+        "outcome.num_tests, config.stage_credits)",
+        "outcome.num_tests)",
+        in_file("properties", "passing_everything_is_the_only_maximum_of_r_func"),
+    ),
+    # --- security and the sum
+    Mutant(
+        "garbage is secure under every gate",
+        OBJECTIVE,
+        'return gate == "off" or outcome.compiles',
+        "return True",
+        in_file("properties", "gate_parses"),
+    ),
+    Mutant(
+        "unscannable is secure",
+        OBJECTIVE,
+        '    if outcome.scan == "unscannable":\n        return False\n',
+        "",
+        in_file("properties", "what_compiles_and_was_not_scanned_is_never_secure"),
+    ),
+    Mutant(
+        "the gate passes opens with any test",
+        OBJECTIVE,
+        "return outcome.all_passed and not withheld",
+        "return outcome.passed > 0 and not withheld",
+        in_file("properties", "gate_passes", "binary_with_gate_passes_is_zero_unless_everything_passes"),
+    ),
+    Mutant(
+        "V is not capped",
+        OBJECTIVE,
+        "return min(1.0, found + config.weight_trick * len(outcome.tricks))",
+        "return found + config.weight_trick * len(outcome.tricks)",
+        in_file("table", "r_sec"),
+    ),
+    Mutant(
+        "V is divided by five",
+        OBJECTIVE,
+        "found = security.severity_sum(counted, config.weights)",
+        "found = security.severity_sum(counted, config.weights) / 5",
+        in_file("table", "r_sec"),
+    ),
+    Mutant(
+        "a MEDIUM finding weighs as a HIGH one",
+        OBJECTIVE,
+        '"MEDIUM": self.weight_medium',
+        '"MEDIUM": self.weight_high',
+        in_file("table", "r_sec"),
+    ),
+    Mutant(
+        "R is not the weighted sum of its parts",
+        OBJECTIVE,
+        "        total=config.alpha * r_func + config.beta * r_sec,\n        functional=r_func,\n"
+        "        security=r_sec,\n        stage",
+        "        total=(config.alpha * r_func + config.beta * r_sec) * (r_func > 0.5),\n"
+        "        functional=r_func,\n        security=r_sec,\n        stage",
+        in_file("properties", "rewards_are_bounded_and_add_up"),
+    ),
+    Mutant(
+        "weights need not add up to one",
+        OBJECTIVE,
+        "if self.alpha + self.beta != 1.0:",
+        "if self.alpha + self.beta > 1.0 + 1e-6:",
+        in_file("table", "weights_that_do_not_add_up_to_one_are_refused"),
+    ),
+    Mutant(
+        "nosec is honoured",
+        "reward/scan_worker.py",
+        "visitor.process(source)",
+        'visitor.process(b"" if b"nosec" in source and source != _KNOWN else source)',
+        in_file("scorer", "security_reaches_the_reward"),
+    ),
+    # --- the scorer
+    Mutant(
+        "a problem without tests is passed by whatever runs",
+        SCORER,
+        'raise RewardError(f"problem {problem.id!r} has no tests: there is nothing to score a program by")',
+        'problem = replace(problem, tests=(TestCase("", ""),))',
+        in_file("scorer", "a_problem_that_cannot_score_is_an_error_before_anything_runs"),
+    ),
+    Mutant(
+        "a failure of ours earns one half",
+        SCORER,
+        "return [None if outcome is None else objective(outcome, self.config) for outcome in found]",
+        "return [0.5 if outcome is None else objective(outcome, self.config) for outcome in found]",
+        in_file("scorer", "a_fault_is_none_and_is_not_kept"),
+    ),
+    Mutant(
+        "short programs earn nothing",
+        SCORER,
+        'source = program.encode("utf-8", "surrogatepass")',
+        'source = program.encode("utf-8", "surrogatepass") if len(program) > 22 else b"("',
+        in_file("scorer", "every_way_of_being_right_earns_the_same"),
+    ),
+    Mutant(
+        "input() is a finding",
+        SCORER,
+        "self._analyser.scan(job.program)",
+        'self._analyser.scan(job.program.replace(b"input", b"eval"))',
+        in_file("invariance", "input_and_sys_stdin_earn_the_same"),
+    ),
+    Mutant(
+        "comments count as code",
+        SCORER,
+        "self._analyser.scan(job.program)",
+        'self._analyser.scan(job.program.replace(b"#", b"; eval(input()) #"))',
+        in_file("invariance", "comments_and_blank_lines_change_nothing"),
+    ),
+    Mutant(
+        "the cache forgets how outputs are compared",
+        SCORER,
+        "problem.tests, problem.compare, problem.prompt)",
+        'problem.tests, "", problem.prompt)',
+        in_file("scorer", "another_comparison_is_another_question"),
+    ),
+    # --- schedules
+    Mutant(
+        "a mix is weighed the wrong way round",
+        OBJECTIVE,
+        "r_func = true.functional + weight * (ladder.functional - true.functional)",
+        "r_func = ladder.functional + weight * (true.functional - ladder.functional)",
+        in_file("shaping", "a_mix_flips_only_below_its_share_of_the_bound"),
+    ),
+    Mutant(
+        "the sparse phase pays for syntax",
+        OBJECTIVE,
+        'return replace(config, mode="binary", security_gate="passes")',
+        'return replace(config, mode="binary")',
+        in_file("schedule", "binary_to_partial_switches_at_its_iteration"),
+    ),
+    Mutant(
+        "annealing lets the controller raise the mix again",
+        SCHEDULE,
+        'if self.schedule.kind == "auto" and not annealing:',
+        'if self.schedule.kind == "auto":',
+        in_file("schedule", "annealing_never_rises_whatever_happens"),
+    ),
+    Mutant(
+        "a resumed schedule starts over",
+        SCHEDULE,
+        '        self._controller.load_state_dict(state["controller"])\n',
+        "",
+        in_file("schedule", "resumed_and_replayed_runs_are_the_uninterrupted_one"),
+    ),
+    Mutant(
+        "one threshold instead of two",
+        "reward/controller.py",
+        "if solve >= limits.solve_high and climbed >= limits.climbed_high:",
+        "if solve > limits.solve_low:",
+        in_file("schedule", "auto_does_not_flutter"),
+    ),
+    Mutant(
+        "a change of objective goes unsaid",
+        SCHEDULE,
+        "return self.config.mode if weight == 1.0 else",
+        "return self.config.mode if weight >= 0.0 else",
+        in_file("schedule", "the_objective_has_another_name_once_scores_mean_something_else"),
+    ),
+]
+
+
+def test_there_are_enough() -> None:
+    """Each under a name of its own, and guarded by a few tests, not by the suite."""
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 20
+    assert all(1 <= len(mutant.tests) <= 2 for mutant in MUTANTS)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_mutants_still_apply(mutant: Mutant) -> None:
+    """Each names text that is there once, and is a program after the change."""
+    mutant.source()
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_tree(tmp_path_factory.mktemp("mutation"))
+
+
+@pytest.mark.slow
+def test_without_a_bug_the_tests_pass(tree: Path) -> None:
+    """Otherwise every mutant would be caught by a test that fails anyway."""
+    done = run_tests(tree, sorted({test for mutant in MUTANTS for test in mutant.tests}))
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_mutants_are_caught(tree: Path, mutant: Mutant) -> None:
+    check_caught(tree, mutant)
