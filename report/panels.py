@@ -3,6 +3,7 @@
 One run: colours tell metrics apart. Several runs: colours tell runs apart, dashes the metrics of one plot.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -175,6 +176,25 @@ def stage_figures(runs: Sequence[Run]) -> list[str]:
     ]
 
 
+def group_figures(runs: Sequence[Run]) -> list[str]:
+    """What the update did to the programs of each group, one figure per run."""
+    sentence = (
+        "By the kind of outcome. advantage: above 0, the update makes such programs likelier. approx_kl and "
+        "clip_frac: how far it went with them."
+    )
+    return [
+        _frame(
+            f"Updates by outcome{_of(run, runs)}",
+            sentence,
+            draw(plots, f"updates by outcome {run.name}"),
+            _legend([(group, f"background:{colour}") for group, colour in groups.items()]),
+        )
+        for run in runs
+        if (groups := _group_colours(run))
+        and (plots := [_group_plot(run, groups, name) for name in ("advantage", "approx_kl", "clip_frac")])
+    ]
+
+
 def phase_figures(runs: Sequence[Run]) -> list[str]:
     """Seconds of every phase, one figure per run."""
     title, sentence = "Seconds per phase", "Where the time of an iteration goes."
@@ -192,6 +212,24 @@ def stage_metrics(run: Run) -> dict[str, str]:
     colours = {f"stage/{stage}": colour for stage, colour in STAGE_COLOURS.items()}
     ordered = [name for name in known if name in logged] + sorted(logged - set(known))
     return {name: colours.get(name, OTHER_COLOURS[i % len(OTHER_COLOURS)]) for i, name in enumerate(ordered)}
+
+
+def _group_colours(run: Run) -> dict[str, str]:
+    """Group -> colour; stages have theirs."""
+    shape = re.compile(r"group/(.+)/advantage")
+    logged = {found[1] for row in run.metrics for name in row if (found := shape.fullmatch(name))}
+    ordered = [group for group in STAGE_COLOURS if group in logged] + sorted(logged - set(STAGE_COLOURS))
+    others = {group: OTHER_COLOURS[i % len(OTHER_COLOURS)] for i, group in enumerate(ordered)}
+    return {group: STAGE_COLOURS.get(group, others[group]) for group in ordered}
+
+
+def _group_plot(run: Run, groups: dict[str, str], name: str) -> Plot:
+    lines = [
+        Line(points, colour)
+        for group, colour in groups.items()
+        if (points := run.series(f"group/{group}/{name}"))
+    ]
+    return Plot(name, lines, "%" if name == "clip_frac" else "", height=0.8)
 
 
 def _phase_metrics(run: Run) -> dict[str, str]:

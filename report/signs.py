@@ -40,6 +40,13 @@ def _short_and_wrong(run: Run) -> Iterator[str]:
             )
 
 
+def _warned(run: Run) -> Iterator[str]:
+    for name, words in _WARNINGS.items():
+        held = [iteration for iteration, value in run.series(f"warning/{name}") if value]
+        if held:
+            yield f"{words} in {len(held)} iterations, first in {held[0]}."
+
+
 def _alarm(run: Run) -> Iterator[str]:
     rung = [iteration for iteration, value in run.series("hack/alarm") if value]
     if rung:
@@ -135,8 +142,17 @@ def _worn_entropy(run: Run) -> Iterator[str]:
         )
 
 
+# What a run warned of while it went on, where no check here looks at the same.
+_WARNINGS = {
+    "kl_off": "The KL penalty was off: nothing held the policy near the SFT model",
+    "critic_blow_up": "The critic was far worse than a constant",
+    "pile_up": "Nine in ten programs ended up alike, although another kind earns more",
+    "weights_still": "The weights did not move",
+}
+
 _CHECKS: tuple[Callable[[Run], Iterator[str]], ...] = (
     _short_and_wrong,
+    _warned,
     _alarm,
     _played,
     _never_better,

@@ -48,6 +48,9 @@ def metrics_row(iteration: int, iterations: int) -> dict[str, Any]:
     }
     kinds = ("constant_output", "hardcoded", "silent", "early_exit", "introspection", "short_wrong", "any")
     row |= {f"hack/{kind}": 0.01 + wave / 20 for kind in kinds} | {"hack/alarm": 0.0}
+    for stage, place in zip(STAGES, (-2, -1, 0, 1, 2), strict=True):
+        row |= {f"group/{stage}/advantage": place * (1 - done), f"group/{stage}/approx_kl": 0.01}
+        row[f"group/{stage}/clip_frac"] = 0.1 + wave
     row |= {f"stage/{stage}": share for stage, share in zip(STAGES, shares, strict=True)}
     return row | {
         "ppo/ref_kl": 8 * done,

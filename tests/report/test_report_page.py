@@ -195,7 +195,7 @@ def test_hostile_text_stays_text_wherever_it_stands(tmp_path, no_drawing):
         sample_row(2, 1, group=HOSTILE, verdict={}),
     ]
     write_lines(run / "samples.jsonl", rows)
-    metrics = {"iteration": 1, f"stage/{HOSTILE}": 1.0, "reward/mean": 0.5}
+    metrics = {"iteration": 1, f"stage/{HOSTILE}": 1.0, "reward/mean": 0.5, f"group/{HOSTILE}/advantage": 1.0}
     write_lines(run / "metrics.jsonl", [metrics, {**metrics, "iteration": 2}])
     write_lines(run / "timing.jsonl", [{"iteration": 1, f"seconds/{HOSTILE}": 1.0}])
     (run / "config.yaml").write_text(HOSTILE.replace("\x00", ""), encoding="utf-8")
@@ -244,3 +244,9 @@ def test_the_command_tells_of_a_place_that_cannot_be_written(tmp_path, capsys, n
     run = write_run(tmp_path / "run", iterations=2)
     assert main([str(run), "--out", str(run / "metrics.jsonl" / "report.html")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_updates_are_shown_by_outcome(page):
+    """One figure per run, with the groups of it."""
+    figures = re.findall(r"<b>Updates by outcome: (\w+)</b>.*?</figure>", page, flags=re.S)
+    assert figures == ["one", "two"]

@@ -52,6 +52,10 @@ def test_a_run_without_these_metrics_shows_none():
             {"hack__alarm": [0.0, 1.0, 1.0]},
             "The alarm for short, valid, wrong programs was on in 2 iterations, first in 7",
         ),
+        (
+            {"warning__pile_up": [1.0, 1.0, 1.0]},
+            "Nine in ten programs ended up alike, although another kind earns more in 3 iterations",
+        ),
         ({"hack__any": [0.0, *[0.3] * 4]}, "30 % of the late training programs show a sign of playing"),
         ({"rollout__faults": [1, 2]}, "3 of 128 training programs could not be scored"),
         ({"ppo__skipped_steps": [1, 1]}, "2 of 32 optimizer steps were skipped"),
