@@ -244,3 +244,20 @@ def test_saved_model(tmp_path, make_model: Callable[..., Any], tokenizer: Any, m
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
     again = load_model(tmp_path / "model", torch.float32)
     assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), again.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("tune", ["lora", "full"])
+def test_gradient_checkpointing_trains_the_same_model(make_model, cpu, tune):
+    """Every block runs twice for each backward pass, and the weights come out the same."""
+    demonstrations = [Demonstration((9, 40), (50, 51, 52)), Demonstration((7,), (60,))]
+    results, runs = [], []
+    for checkpointing in (False, True):
+        model, count = make_model(), []
+        model.model.layers[0].self_attn.register_forward_hook(lambda *args, count=count: count.append(1))
+        config = SFTConfig(epochs=3.0, batch_size=2, learning_rate=0.01, gradient_checkpointing=checkpointing)
+        settings = (1, demonstrations, [], config, TuneConfig(tune=tune), cpu, lambda *args: None)
+        results.append(train_sft(model, *settings).state_dict())
+        runs.append(len(count))
+    assert runs == [3, 6]
+    for name, weight in results[0].items():
+        torch.testing.assert_close(results[1][name], weight, rtol=1e-5, atol=1e-6)
