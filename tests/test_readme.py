@@ -19,7 +19,9 @@ def arguments(line: str) -> list[str]:
     return shlex.split(line.split("#")[0])
 
 
-@pytest.mark.parametrize("line", [c for c in COMMANDS if "train.py" in c or "evaluate.py" in c])
+@pytest.mark.parametrize(
+    "line", [c for c in COMMANDS if re.match(r"\.venv/bin/python (train|evaluate)\.py ", c)]
+)
 def test_commands_parse(line, monkeypatch):
     from cli import dispatch
 
