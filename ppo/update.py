@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import nullcontext
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -49,25 +50,10 @@ def update(
     """
     policy.train()
     before = [p.detach().clone() for p in policy.trainable().values()]
-    with nullcontext() if train_policy else frozen(policy.trainable().values()):
-        totals = _epochs(policy, optimizer, scaler, buffer, config, kl_coef, generator, skipped_in_a_row)
-    return _means(totals, policy, before)
-
-
-def _epochs(
-    policy: Policy,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    buffer: RolloutBuffer,
-    config: PPOConfig,
-    kl_coef: float,
-    generator: torch.Generator,
-    skipped_in_a_row: int,
-) -> Sums:
-    """All optimizer steps on one rollout, or those before the KL stop; sums over them."""
     totals: Sums = defaultdict(float, skipped_in_a_row=skipped_in_a_row)
-    for _ in range(config.epochs):
-        for minibatch in buffer.minibatches(config.minibatch_size, generator):
+    epochs = (buffer.minibatches(config.minibatch_size, generator) for _ in range(config.epochs))
+    with nullcontext() if train_policy else frozen(policy.trainable().values()):
+        for minibatch in chain.from_iterable(epochs):
             if not minibatch.response_mask.any():
                 continue  # every row a fault: nothing to learn from
             step = _optimizer_step(policy, optimizer, scaler, minibatch, config, kl_coef)
@@ -76,11 +62,11 @@ def _epochs(
                 _check_first_ratio(policy, totals["first_logratio"])
             _add(totals, step)
             if step["stopped_early"]:
-                return totals
+                break  # of all epochs
             if step["optimizer_steps"]:
                 totals["skipped_in_a_row"] = totals["skipped_in_a_row"] + 1 if step["skipped_steps"] else 0
                 check_skipped(int(totals["skipped_in_a_row"]))
-    return totals
+    return _means(totals, policy, before)
 
 
 def _optimizer_step(

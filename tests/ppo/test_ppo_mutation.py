@@ -218,10 +218,10 @@ MUTANTS = [
         UPDATE,
     ),
     Mutant(
-        "the KL stop leaves one epoch only",
+        "the KL stop leaves out one step only",
         "ppo/update.py",
-        '            if step["stopped_early"]:\n                return totals',
-        '            if step["stopped_early"]:\n                break',
+        "break  # of all epochs",
+        "continue",
         UPDATE,
     ),
     Mutant(
