@@ -10,6 +10,7 @@ LOSSES, KL = ("tests/ppo/test_ppo_losses.py",), ("tests/ppo/test_ppo_kl.py",)
 REWARDS, UPDATE = ("tests/ppo/test_ppo_rewards.py",), ("tests/ppo/test_ppo_update.py",)
 POLICY, CREDIT = ("tests/models/test_models_policy.py",), ("tests/ppo/test_ppo_credit.py",)
 GENERATION, ADAPTER = ("tests/models/test_models_generation.py",), ("tests/models/test_models_adapter.py",)
+CRITIC = ("tests/models/test_models_critic.py",)
 LOOP = "tests/ppo/test_ppo_loop.py"
 RESUME = (f"{LOOP}::test_resumed_equals_straight_through",)
 
@@ -293,6 +294,20 @@ MUTANTS = [
         "layer.get_base_layer().weight.copy_(original)",
         'layer.get_base_layer().weight.sub_(layer.get_delta_weight("default").to(original.dtype))',
         ADAPTER,
+    ),
+    Mutant(
+        "the critic sees the token that it judges",
+        "models/critic.py",
+        "surprise = _earlier(chosen)",
+        "surprise = chosen",
+        CRITIC,
+    ),
+    Mutant(
+        "the critic pulls at the policy",
+        "models/critic.py",
+        "self.hidden_norm(reading.hidden.detach().float())",
+        "self.hidden_norm(reading.hidden.float())",
+        CRITIC,
     ),
     Mutant(
         "the KL coefficient is not restored",
