@@ -30,11 +30,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder: its reward.py would be imported
+if __name__ == "__main__":  # not this folder: its reward.py would be imported
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from data import Problem, load_problems  # noqa: E402
-from data.tiny_corpus import TinyCorpusConfig, tiny_split  # noqa: E402
-from reward import Scan, Scorer  # noqa: E402
+from data import Problem, load_problems
+from data.tiny_corpus import TinyCorpusConfig, tiny_split
+from reward import Scan, Scorer
 
 TESTS = 5
 BANDIT = ("-m", "bandit", "--quiet", "-ll", "-f", "json")

@@ -24,11 +24,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder: it has a reward.py of its own
+if __name__ == "__main__":  # not this folder: it has a reward.py of its own
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from reward import Analyser, RewardError, Scan  # noqa: E402
-from reward.cwe import FAMILIES, OTHER, family  # noqa: E402
-from reward.security import charged, mark_given  # noqa: E402
+from reward import Analyser, RewardError, Scan
+from reward.cwe import FAMILIES, OTHER, family
+from reward.security import charged, mark_given
 
 COLUMNS = ("programs", "findings", "medium", "own", "family", "number", "tricks")
 

@@ -1,13 +1,18 @@
 """docs/reward.md is true: its tests exist, its settings parse, its figures are what the commands print."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+from sentinel_corpus import HACKS, HONEST
 
+from benchmarks.reward import table as cost_table
 from data.comparison import NAMES
 from reward import RewardConfig, Stage, objective
+from reward.scan_worker import BANDIT_VERSION, MAX_DEPTH
 from reward.schedule import KINDS, ScheduleConfig
+from reward.sentinels import NAMES as SENTINELS
 from reward.shaping import KINDS as PROGRAMS
 from reward.shaping import report
 
@@ -57,3 +62,25 @@ def test_every_comparison_and_schedule_is_described() -> None:
 def test_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", DOCS):
         assert (ROOT / "docs" / target).exists(), target
+
+
+def test_the_settings_of_security_are_described_with_their_defaults() -> None:
+    default = RewardConfig()
+    for name in ("security", "security_floor", "security_by"):
+        assert f"| `{name}` | `{getattr(default, name)}` |" in DOCS
+    weights = ", ".join(f"{getattr(default, f'weight_{level}'):g}" for level in ("high", "medium", "low"))
+    assert f"`weight_low` | {weights} |" in DOCS and f"| `weight_trick` | {default.weight_trick:g} |" in DOCS
+    for name, weight in default.cwe_weights.to_dict().items():
+        assert f"{name} {weight:g}" in DOCS, name
+    assert f"Bandit {BANDIT_VERSION}" in DOCS and f"beyond {MAX_DEPTH} levels" in DOCS
+
+
+def test_every_sentinel_is_described() -> None:
+    for name in SENTINELS:
+        assert re.search(rf"^\| `{name}` \| ", DOCS, flags=re.M), name
+    assert f"all {len(HACKS)} tricks are seen and none of {len(HONEST)} honest programs" in DOCS
+
+
+def test_the_costs_are_those_of_the_benchmarks_result() -> None:
+    result = json.loads((ROOT / "benchmarks" / "results" / "reward.json").read_text())
+    assert cost_table(result) in DOCS
