@@ -7,7 +7,6 @@ and with a fixed KL coefficient; then the last checkpoint and the best one on th
 problems, as ever). Runs go on where they were cut off. Needs about four minutes a run on a quiet core.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -15,7 +14,17 @@ from typing import Any
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder: its reward.py would be imported
 
-from benchmarks.runs import PRESET, ROOT, call, metrics_of, train_ppo, train_sft, validation_of, write  # noqa: E402
+from benchmarks.runs import (  # noqa: E402
+    PRESET,
+    ROOT,
+    arguments,
+    call,
+    metrics_of,
+    train_ppo,
+    train_sft,
+    validation_of,
+    write,
+)
 
 ITERATIONS = 80
 ARMS = {"adaptive": [], "fixed": ["--kl-controller", "fixed"]}
@@ -23,26 +32,18 @@ ARMS = {"adaptive": [], "fixed": ["--kl-controller", "fixed"]}
 
 def main() -> None:
     """Run what is missing, write results after every run, print a Markdown table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser = arguments(__doc__, ARMS, "runs/benchmark-collapse")
     parser.add_argument("--iterations", type=int, default=ITERATIONS)
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/benchmark-collapse"), help="folder for the runs"
-    )
-    parser.add_argument("--json", type=Path, help="file to write the results to")
-    arguments = parser.parse_args()
+    given = parser.parse_args()
     runs: list[dict[str, Any]] = []
-    for seed in arguments.seeds:
-        sft = train_sft(arguments.out / f"seed-{seed}" / "sft", seed)
-        for arm in arguments.arms:
-            flags = ["--iterations", str(arguments.iterations), *ARMS[arm]]
-            folder = train_ppo(arguments.out / f"seed-{seed}" / arm, sft, seed, flags)
+    for seed in given.seeds:
+        sft = train_sft(given.out / f"seed-{seed}" / "sft", seed)
+        for arm in given.arms:
+            flags = ["--iterations", str(given.iterations), *ARMS[arm]]
+            folder = train_ppo(given.out / f"seed-{seed}" / arm, sft, seed, flags)
             runs.append({"seed": seed, "arm": arm, **judge(folder, seed)})
-            if arguments.json:
-                write(arguments.json, {"iterations": arguments.iterations, "runs": runs})
+            if given.json:
+                write(given.json, {"iterations": given.iterations, "runs": runs})
     print(table(runs))
 
 

@@ -7,7 +7,6 @@ run that is there already is not run again, one that was cut off goes on. Needs 
 one to two more a seed for SFT, on a quiet core. --arms picks some.
 """
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder: its reward.py would be imported
 
-from benchmarks.runs import metrics_of, train_ppo, train_sft, validation_of, write  # noqa: E402
+from benchmarks.runs import arguments, metrics_of, train_ppo, train_sft, validation_of, write  # noqa: E402
 
 ARMS: dict[str, list[str]] = {
     "critic": [],
@@ -32,23 +31,16 @@ DRAWS = 2000
 
 def main() -> None:
     """Run what is missing, write results after every run, print Markdown tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmark-critic"), help="folder for the runs")
-    parser.add_argument("--json", type=Path, help="file to write the results to")
-    arguments = parser.parse_args()
+    given = arguments(__doc__, ARMS, "runs/benchmark-critic").parse_args()
     runs: list[dict[str, Any]] = []
-    for seed in arguments.seeds:
-        sft = train_sft(arguments.out / f"seed-{seed}" / "sft", seed)
-        for arm in arguments.arms:
+    for seed in given.seeds:
+        sft = train_sft(given.out / f"seed-{seed}" / "sft", seed)
+        for arm in given.arms:
             flags = ["--eval-every", "4", *ARMS[arm]]
-            folder = train_ppo(arguments.out / f"seed-{seed}" / arm, sft, seed, flags)
+            folder = train_ppo(given.out / f"seed-{seed}" / arm, sft, seed, flags)
             runs.append({"seed": seed, "arm": arm, **summary(metrics_of(folder))})
-            if arguments.json:
-                write(arguments.json, {"goals": GOALS, "window": WINDOW, "runs": runs})
+            if given.json:
+                write(given.json, {"goals": GOALS, "window": WINDOW, "runs": runs})
     print(table(runs))
 
 

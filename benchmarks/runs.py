@@ -1,16 +1,27 @@
 """Training runs of the embedded default that benchmarks share. What is there is not run again."""
 
+import argparse
 import json
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PRESET = ["--config", "configs/tiny.yaml"]
+
+
+def arguments(doc: str | None, arms: Iterable[str], out: str) -> argparse.ArgumentParser:
+    """The flags of a benchmark that compares `arms` over seeds, with its runs below `out`."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--arms", nargs="+", choices=list(arms), default=list(arms))
+    parser.add_argument("--out", type=Path, default=Path(out), help="folder for the runs")
+    parser.add_argument("--json", type=Path, help="file to write the results to")
+    return parser
 
 
 def train_sft(out: Path, seed: int) -> Path:
