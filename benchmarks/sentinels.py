@@ -3,8 +3,8 @@
     python benchmarks/sentinels.py --problems codecontests.jsonl
 
 Right programs of the embedded corpus (held-out split), the same problems with one slip that compiles, and the
-solutions of a file of problems, of which only those count that pass all tests here. How many tricks are seen is
-a test: tests/reward/test_reward_sentinels.py.
+solutions of a file of problems, of which only those count that pass all tests here. How many tricks are seen
+is a test: tests/reward/test_reward_sentinels.py.
 """
 
 import argparse
