@@ -23,7 +23,7 @@ def row(iteration: int, passed: float) -> dict[str, float]:
 
 
 def test_a_goal_is_reached_when_the_mean_of_five_rollouts_is_there():
-    """0.2, 0.3, …: the mean of iterations 4 to 8 is the first of 0.7. Explained variance: of the second half."""
+    """0.2, 0.3, …: the mean of iterations 4 to 8 is the first of 0.7. Explained: over the second half."""
     rows = [{"iteration": 0, "validation/all_pass": 0.1}, *(row(n, (n + 1) / 10) for n in range(1, 9))]
     found = summary(rows)
     assert found["to_goal"] == {"0.60": 70, "0.65": 80, "0.70": 80}
