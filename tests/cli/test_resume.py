@@ -166,14 +166,20 @@ def test_the_first_signal_asks_and_the_second_interrupts(capfd, number):
     assert capfd.readouterr().err.count("stopping after this iteration") == 1
 
 
-def start(*arguments: object) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "train.py", "ppo", *map(str, arguments)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def killed_while_running(arguments: list[object], log: Path, delay: float, saving: Path | None) -> None:
+    """Start `train.py ppo`, and kill it `delay` seconds into its iterations, or then while it saves."""
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "train.py", "ppo", *map(str, arguments)], cwd=ROOT, stdout=out, stderr=out
+        )
+    while process.poll() is None and "\nPPO: " not in f"\n{log.read_text()}":
+        time.sleep(0.01)
+    time.sleep(delay)
+    while process.poll() is None and saving is not None and not list(saving.glob("*.partial")):
+        time.sleep(0.0002)
+    assert process.poll() is None, f"it ended before it was killed:\n{log.read_text()}"
+    process.kill()
+    process.wait()
 
 
 @pytest.mark.slow
@@ -184,23 +190,11 @@ def test_killed_twenty_times_equals_straight_through(sft_run, tmp_path):
     settings = [*PPO, "--iterations", 60, "--eval-every", 7, "--num-validation", 4]
     assert command("ppo", "--sft", sft_run, "--out", straight, *settings) == 0
     draw = random.Random(0)
-    kills, arguments = 0, ["--sft", sft_run, "--out", killed, *settings]
-    while kills < 20:
-        process = start(*arguments)
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("PPO:"):
-                break
+    arguments: list[object] = ["--sft", sft_run, "--out", killed, *settings]
+    for number in range(20):
+        saving = killed / "checkpoints" if number % 3 == 2 else None
+        killed_while_running(arguments, tmp_path / "log", draw.uniform(0.0, 1.5), saving)
         arguments = ["--resume", killed]
-        time.sleep(draw.uniform(0.0, 1.5))
-        if kills % 3 == 2:
-            while process.poll() is None and not list((killed / "checkpoints").glob("*.partial")):
-                time.sleep(0.0002)
-        assert process.poll() is None, "the run ended before it was killed 20 times"
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        kills += 1
     assert command("ppo", "--resume", killed) == 0
     names = [f"checkpoints/iteration-000060/{name}" for name in WEIGHTS]
     same(killed, straight, "metrics.jsonl", "samples.jsonl", *names)

@@ -67,7 +67,7 @@ def test_killed_and_resumed_equals_straight_through(tmp_path, letters_sft, strai
     Equal to the byte: weights, optimizer, metrics and samples; equal: checkpoints kept and `best`.
     """
     killed = 0
-    for countdown in (0, 2, 5, 9, 14, 10**9):
+    for countdown in (0, 3, 9, 10**9):
         arguments = (tmp_path, letters_sft, *MOMENTS[moment], countdown)
         process = multiprocessing.get_context("fork").Process(target=train_until_killed, args=arguments)
         process.start()
