@@ -1,7 +1,8 @@
 """Which objective applies when. The facts about a program do not change; what they are worth may.
 
-A schedule is a weight per iteration: R goes from the true objective (weight 0: all tests passed, or nothing)
-to the configured one (weight 1: the ladder) in a straight line, see `objective.mix`.
+A schedule is a weight per iteration, numbered by how many are complete: R goes from the true objective
+(weight 0: all tests passed, or nothing) to the configured one (weight 1: the ladder) in a straight line, see
+`objective.mix`.
 
     constant            the configured objective throughout
     binary-to-partial   weight 0 until iteration `switch_at`, 1 from then on: the curriculum of the paper's
@@ -47,7 +48,7 @@ class ScheduleConfig:
     """One objective throughout (constant), all-or-nothing and then the ladder (binary-to-partial), a mix that
     moves evenly (linear), or one that follows solve rate and stages (auto)."""
     switch_at: int = 0
-    """First iteration of the ladder (binary-to-partial), or last one before the mix moves (linear); >= 0."""
+    """Completed iterations at which the ladder begins (binary-to-partial) or the mix starts moving (linear)."""
     over: int = 100
     """Iterations that a linear move takes, >= 1."""
     start: float = 0.0
@@ -56,7 +57,7 @@ class ScheduleConfig:
     """Weight of the ladder at the end of a linear move, in [0, 1]."""
     auto: Thresholds = field(default_factory=Thresholds)
     anneal_at: int | None = None
-    """Last iteration before the weight falls to 0, the true objective (None: it does not); >= 0."""
+    """Completed iterations at which the weight starts to fall to 0, the true objective (None: never)."""
     anneal_over: int = 100
     """Iterations that this fall takes, >= 1."""
 
