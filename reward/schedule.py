@@ -48,7 +48,7 @@ class ScheduleConfig:
     """One objective throughout (constant), all-or-nothing and then the ladder (binary-to-partial), a mix that
     moves evenly (linear), or one that follows solve rate and stages (auto)."""
     switch_at: int = 0
-    """Completed iterations at which the ladder begins (binary-to-partial) or the mix starts moving (linear)."""
+    """Completed iterations at which the ladder begins (binary-to-partial) or the mix starts to move."""
     over: int = 100
     """Iterations that a linear move takes, >= 1."""
     start: float = 0.0
