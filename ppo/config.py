@@ -55,7 +55,7 @@ class PPOConfig:
     gamma: float = 1.0
     """Discount per token. Below 1, a score 512 tokens away hardly reaches the first token (0.99: 0.6 %)."""
     baseline: Literal["critic", "prompt-mean", "leave-one-out"] = "critic"
-    """What a response is compared with. critic: the value head, token by token. prompt-mean: the running mean
+    """What a response is compared with. critic: its values, token by token. prompt-mean: the running mean
     score of its problem (on a first visit: of the rollout); one sample per prompt is enough. leave-one-out:
     the mean of the other samples of its prompt, 2 or more (RLOO). The last two train no critic."""
     baseline_memory: int = 8
@@ -112,8 +112,8 @@ class PPOConfig:
     policy has left the samples far behind, and its gradient is that of a few tokens. None: never."""
     learning_rate: float = 1e-5
     """Of the policy."""
-    value_learning_rate: float = 1e-4
-    """Of the critic."""
+    value_learning_rate: float = 1e-3
+    """Of the critic, which starts from nothing. For --critic head, whose weights face the trunk: 1e-4."""
     lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
     """How both learning rates fall over the run; a fall settles the policy at the end, constant leaves the
     length of the run open."""
@@ -183,7 +183,7 @@ class PPOConfig:
 
     @property
     def uses_critic(self) -> bool:
-        """Whether values come from the value head, which is trained then."""
+        """Whether values come from the critic, which is trained then."""
         return self.baseline == "critic"
 
     @property
