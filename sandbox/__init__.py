@@ -4,7 +4,7 @@ Standard library only, Linux only; imports nothing else of this project. The san
 states facts (`Report`, `Run`, `Status`); whether an output is right is somebody else's question, and
 expected outputs never enter a process that runs a program.
 
-Covered and not covered by the layers in force: see `lockdown.py`.
+Layers and what they are called: `tiers`; threat model, platforms and costs: docs/sandbox.md.
 """
 
 from sandbox.pool import Accept, Job, Sandbox

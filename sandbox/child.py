@@ -31,6 +31,9 @@ from sandbox.wire import Note, Request, Want
 
 FILE_NAME = "program.py"
 
+# Members of an enum are looked up by Python code in 3.11, which a child does better without.
+_COMPILED, _ELSEWHERE, _BROKEN = (bytes([note]) for note in (Note.COMPILED, Note.ELSEWHERE, Note.BROKEN))
+_ONLY_COMPILE = int(Want.COMPILE)
 _exit = os._exit  # bound before any program can replace it
 _boot = sys.modules["__main__"]  # kept: to free it in a child would touch, and so copy, the server's pages
 
@@ -50,14 +53,15 @@ class Program:
     """A compiled program in the process that is about to run it, on one input or on several in turn."""
 
     def __init__(
-        self, code: CodeType, memory_bytes: int, interpreter: Interpreter, channel: Channel | None
+        self, code: CodeType, limits: lockdown.ChildLimits, interpreter: Interpreter, channel: Channel | None
     ) -> None:
         self._code = code
-        self._memory_bytes = memory_bytes
+        self._limits = limits
         self._interpreter = interpreter
         self._channel = channel
         # What compile() itself printed, a SyntaxWarning say: each input's stderr begins with it.
-        self._remarks = os.pread(2, os.lseek(2, 0, os.SEEK_CUR), 0)
+        size = os.lseek(2, 0, os.SEEK_CUR)
+        self._remarks = os.pread(2, size, 0) if size else b""
 
     def start(self) -> tuple[CodeType, dict[str, Any]]:
         """The code and the namespace to exec it in; installs `__main__`."""
@@ -69,7 +73,7 @@ class Program:
         )
         sys.modules["__main__"] = self._module
         sys.argv[:] = [FILE_NAME]
-        self._interpreter.restore(self._memory_bytes)
+        gc.enable()
         return self._code, vars(self._module)
 
     def failed(self, error: BaseException) -> None:
@@ -111,13 +115,15 @@ class Program:
             os.dup2(fd, target)
             os.close(fd)
         _open_stdio()
+        self._interpreter.restore(self._limits)
         if self._remarks:
             os.write(2, self._remarks)
 
     def _end(self) -> NoReturn:
         """In the order of the interpreter's own end, which itself would cost milliseconds."""
         try:
-            threading._shutdown()  # type: ignore[attr-defined]  # waits for non-daemon threads
+            if self._interpreter.has_threads():
+                threading._shutdown()  # type: ignore[attr-defined]  # waits for non-daemon threads
             atexit._run_exitfuncs()
             flushed = _flush(sys.stdout) & _flush(sys.stderr)
             self._drop_objects()  # its own sys.stdout may not work without them: only ours from here on
@@ -140,7 +146,7 @@ class Program:
 
 def prepare(
     request: Request,
-    limits: list[tuple[int, int]],
+    limits: lockdown.ChildLimits,
     fds: list[int],
     channel: Channel | None,
     surroundings: Surroundings,
@@ -154,7 +160,7 @@ def prepare(
         source = _set_up(request, limits, fds, channel, surroundings)
     except BaseException as error:
         os.write(2, _message(error))
-        os.write(note, bytes([Note.BROKEN]))
+        os.write(note, _BROKEN)
         _exit(1)
     try:
         text: str | bytes = source.decode("utf-8-sig", "surrogatepass") if request.is_text else source
@@ -166,27 +172,26 @@ def prepare(
     elsewhere = not names.isdisjoint(surroundings.elsewhere) and preload.imports(
         code, names, surroundings.elsewhere
     )
-    os.write(note, bytes([Note.ELSEWHERE if elsewhere else Note.COMPILED]))
-    if elsewhere or request.want == Want.COMPILE:
+    os.write(note, _ELSEWHERE if elsewhere else _COMPILED)
+    if elsewhere or request.want == _ONLY_COMPILE:
         _exit(0)
     os.close(note)
     if not names.isdisjoint(NOT_SHARED):
         channel = None
     if not names.isdisjoint(adapt.STANDARD_STREAMS):
         adapt.open_standard_streams()
-    return Program(code, request.memory_bytes, surroundings.interpreter, channel)
+    return Program(code, limits, surroundings.interpreter, channel)
 
 
 def _set_up(
     request: Request,
-    limits: list[tuple[int, int]],
+    limits: lockdown.ChildLimits,
     fds: list[int],
     channel: Channel | None,
     surroundings: Surroundings,
 ) -> bytes:
     _signal.pthread_sigmask(signal.SIG_SETMASK, ())  # without the enums of `signal`: a tenth of a run's cost
     lockdown.enter_child(limits, surroundings.server)
-    lockdown.limit_private_memory(request.memory_bytes)  # compile() is under it too
     program, *stdio = fds
     for target, fd in enumerate(stdio):
         os.dup2(fd, target)

@@ -60,6 +60,10 @@ def fork() -> int:
     return check(_libc_fork(), "fork")
 
 
+# Soft and hard limits by kind.
+ChildLimits = list[tuple[int, tuple[int, int]]]
+
+
 class _FilterProgram(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
 
@@ -68,17 +72,17 @@ class Filter:
     """The system call filter, laid out once per server so that a child only fills in its own number."""
 
     def __init__(self) -> None:
-        code, self._pid_at = seccomp.build()
+        code, pid_at = seccomp.build()
         self._code = ctypes.create_string_buffer(code, len(code))
+        self._pid = memoryview(self._code).cast("B")[pid_at : pid_at + 4]
         self._program = _FilterProgram(len(code) // seccomp.INSTRUCTION_BYTES, ctypes.addressof(self._code))
+        self._address = ctypes.addressof(self._program)
 
     def install(self, pid: int) -> None:
         """From here on it holds for this process, `pid`, and can never be lifted. Raises OSError."""
-        ctypes.c_uint32.from_buffer(self._code, self._pid_at).value = pid
-        prctl_filter = libc.prctl(
-            _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(self._program), 0, 0
-        )
-        check(prctl_filter, "seccomp filter")
+        self._pid[:] = pid.to_bytes(4, "little")
+        result = libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, self._address, 0, 0)
+        check(result, "seccomp filter")
 
 
 def enter_server() -> None:
@@ -102,35 +106,31 @@ def max_tasks() -> int:
     return max(_tasks_by_user().values()) + SPARE_TASKS
 
 
-def enter_child(limits: list[tuple[int, int]], server_pid: int) -> None:
+def enter_child(limits: ChildLimits, server_pid: int) -> None:
     """Layers of one run; called in the fresh child, before it reads the program. Raises OSError."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != server_pid:  # the server died before the line above
         os._exit(1)
     os.setsid()
-    for kind, value in limits:
-        resource.setrlimit(kind, (value, value))
+    for kind, soft_and_hard in limits:
+        resource.setrlimit(kind, soft_and_hard)
 
 
-def child_limits(request: Request, max_tasks: int) -> list[tuple[int, int]]:
-    """Hard limits of a run, as kinds and values; lower where the server's own are (containers set some)."""
+def child_limits(request: Request, max_tasks: int) -> ChildLimits:
+    """Limits of a run, kind -> (soft, hard); lower where the server's own are (containers set some)."""
     limits = (
         # Whole seconds only: the server's own clock is the exact limit, this one holds if the server is
         # stopped.
         (resource.RLIMIT_CPU, int(request.cpu_seconds) + 2),
         (resource.RLIMIT_AS, request.memory_bytes + HEADROOM),
-        (resource.RLIMIT_DATA, request.memory_bytes + HEADROOM),
         # One byte more than the limit, so that an output of exactly the limit is told from one that was cut.
         (resource.RLIMIT_FSIZE, request.output_bytes + 1),
         (resource.RLIMIT_NPROC, max_tasks),
     )
-    return [(kind, _at_most_hard(kind, value)) for kind, value in limits]
-
-
-def limit_private_memory(memory_bytes: int) -> None:
-    """Below what memory_mb allows; `allow_stacks` undoes it."""
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes - FILE_PAGES, hard))
+    hard = [(kind, _at_most_hard(kind, value)) for kind, value in limits]
+    most = _at_most_hard(resource.RLIMIT_DATA, request.memory_bytes + HEADROOM)
+    private = min(most, request.memory_bytes - FILE_PAGES)
+    return [(resource.RLIMIT_DATA, (private, most)), *((kind, (value, value)) for kind, value in hard)]
 
 
 def allow_stacks() -> None:

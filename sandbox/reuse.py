@@ -16,11 +16,12 @@ import builtins
 import decimal
 import gc
 import random
+import resource
 import signal
 import sys
 import threading
 
-from sandbox.lockdown import limit_private_memory
+from sandbox.lockdown import ChildLimits
 
 RANDOM_SEED = 0
 # A program that names one is not looked at afterwards: such a thread may not even have begun by then.
@@ -36,20 +37,28 @@ class Interpreter:
         self._sys = {name: value for name, value in vars(sys).items() if name not in _OWN_STREAMS}
         self._path = list(sys.path)
         self._modules = len(sys.modules)
-        self._exit_handlers = atexit._ncallbacks(), len(threading._threading_atexits)  # type: ignore[attr-defined]
+        self._exit_handlers = atexit._ncallbacks()
+        self._thread_handlers = len(threading._threading_atexits)  # type: ignore[attr-defined]
         self._recursion_limit = sys.getrecursionlimit()
         self._digits = sys.get_int_max_str_digits()
         self._switch_interval = sys.getswitchinterval()
         self._threshold = gc.get_threshold()
         self._seed = random.seed
+        self._seed(RANDOM_SEED)
+
+    def has_threads(self) -> bool:
+        """Whether threads of the program run, or it wants to be told when they have ended."""
+        return (
+            len(threading._active) > 1  # type: ignore[attr-defined]
+            or _thread._count() > 0
+            or len(threading._threading_atexits) != self._thread_handlers  # type: ignore[attr-defined]
+        )
 
     def untouched(self) -> bool:
         """Whether the next program would find nothing but what `restore` puts back."""
-        handlers = atexit._ncallbacks(), len(threading._threading_atexits)  # type: ignore[attr-defined]
         return (
-            len(threading._active) == 1  # type: ignore[attr-defined]
-            and _thread._count() == 0
-            and handlers == self._exit_handlers
+            not self.has_threads()
+            and atexit._ncallbacks() == self._exit_handlers
             and vars(builtins) == self._builtins
             and len(sys.modules) == self._modules
             and sys.path == self._path
@@ -58,9 +67,9 @@ class Interpreter:
             and all(vars(sys).get(name) is value for name, value in self._sys.items())
         )
 
-    def restore(self, memory_bytes: int) -> None:
-        """Put back what programs may change. Once before the first input too: then all start alike."""
-        limit_private_memory(memory_bytes)
+    def restore(self, limits: ChildLimits) -> None:
+        """Put back what programs may change."""
+        resource.setrlimit(*limits[0])  # of private memory: `allow_stacks` lifts it
         sys.setrecursionlimit(self._recursion_limit)
         sys.set_int_max_str_digits(self._digits)
         sys.setswitchinterval(self._switch_interval)

@@ -15,6 +15,8 @@ import site
 import socket
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sandbox import adapt, landlock, lockdown, namespaces, preload
@@ -184,17 +186,27 @@ def serve(arguments: list[str]) -> Program:
 def _enter(settings: Settings) -> int:
     """Put the layers in force that hold for the server and all its children. Returns a descriptor of /proc.
 
-    Raises OSError where the kernel refuses one that was asked for.
+    Raises OSError, which names the layer, where the kernel refuses one that was asked for.
     """
     lockdown.enter_server()
-    if "namespaces" in settings.layers:
-        proc = namespaces.enter(settings.parent)
-    else:
-        proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with _named("namespaces"):
+        if "namespaces" in settings.layers:
+            proc = namespaces.enter(settings.parent)
+        else:
+            proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     lockdown.drop_capabilities()
-    if "landlock" in settings.layers:
-        landlock.restrict(proc)
+    with _named("landlock"):
+        if "landlock" in settings.layers:
+            landlock.restrict(proc)
     return proc
+
+
+@contextmanager
+def _named(layer: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"{layer}: {error.strerror}") from error
 
 
 def _fault(error: int) -> Reply:

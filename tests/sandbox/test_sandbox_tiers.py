@@ -87,8 +87,8 @@ def test_where_namespaces_are_refused_auto_says_so_and_full_does_not_start() -> 
         pytest.skip("this machine allows no user namespace to try this in")
     weaker, refused = done.stdout.splitlines()
     assert weaker == ("base+landlock OK" if landlock.abi() else "base OK")
-    assert "tier base" in done.stderr and "for lack of a stronger one (full: " in done.stderr
-    assert refused.startswith("the kernel refuses the sandbox: full: ")
+    assert "tier base" in done.stderr and "for lack of a stronger one (full: namespaces: " in done.stderr
+    assert refused.startswith("the kernel refuses the sandbox: full: namespaces: ")
 
 
 def test_the_self_test_finds_the_holes_of_a_server_without_filter() -> None:
