@@ -15,8 +15,8 @@ can end on what is really wanted: from `anneal_at` on, the weight that holds the
 `anneal_over` iterations, and never rises again.
 
 A change of objective moves every score. What a trainer has measured of earlier scores (baselines, running
-scales) is worth nothing after `active` has changed. Outcomes replayed in the order of
-their iterations give every weight back, so stored ones can be judged again under the objective that held.
+scales) is worth nothing after `active` has changed. Outcomes replayed in the order of their iterations give
+every weight back, so stored ones can be judged again under the objective that held.
 """
 
 from __future__ import annotations

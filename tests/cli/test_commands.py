@@ -132,9 +132,7 @@ def test_init_starts_from_the_weights_alone(sft_run, ppo_run, tmp_path):
 
 SCHEDULES = {
     "switch": ({"kind": "binary-to-partial", "switch_at": 1}, [0.0, 1.0]),
-    "linear": ({"kind": "linear", "start": 0.25, "over": 2}, [0.25, 0.625]),
     "auto": ({"kind": "auto", "auto": {"window": 1, "solve_low": 0.99, "solve_high": 1.0}}, [0.0, 0.25]),
-    "annealed": ({"anneal_at": 0, "anneal_over": 1}, [1.0, 0.0]),
 }
 
 
