@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 
 from sandbox.lockdown import OPEN_FILES
 
 CHILD_FD = OPEN_FILES - 1  # the highest number, so that the program's own files begin at 3
-_DONE = struct.Struct("<16sq")
+_GO = b"go"
 
 
 class Channel:
@@ -31,14 +30,16 @@ class Channel:
         """Of the server's end, to poll."""
         return self._server.fileno()
 
-    def heard(self) -> int | None:
-        """Peak memory, KiB, of a child that says that it is done; None for all else, its end too."""
-        said = self._server.recv(_DONE.size)
-        return _DONE.unpack(said)[1] if said.startswith(self._word) else None
+    def heard(self) -> bool:
+        """Whether the child says that it is done; False for all else, its end too."""
+        try:
+            return self._server.recv(len(self._word) + 1) == self._word
+        except ConnectionResetError:  # it ended without a look at what was sent to it
+            return False
 
     def send(self, descriptors: list[int]) -> None:
         """Stdin, stdout and stderr of the next input. Raises OSError if the child has closed its end."""
-        socket.send_fds(self._server, [b"go"], descriptors)
+        socket.send_fds(self._server, [_GO], descriptors)
 
     def close(self) -> None:
         """The server's end."""
@@ -50,13 +51,25 @@ class Channel:
         os.dup2(self._child.detach(), CHILD_FD)
         self._child = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, CHILD_FD)
         os.set_blocking(CHILD_FD, False)
+        self._identity = _identity()
 
-    def wait(self, peak_kb: int) -> list[int]:
-        """Say that this input is done, and wait for the descriptors of the next. OSError: nobody listens."""
-        os.write(CHILD_FD, _DONE.pack(self._word, peak_kb))
+    def wait(self) -> list[int]:
+        """Say that this input is done, and wait for the descriptors of the next.
+
+        OSError: nobody listens, or the program has put something else in the place of the channel.
+        """
+        if _identity() != self._identity:
+            raise OSError("not the channel")
+        os.write(CHILD_FD, self._word)
         for number in range(3):  # a program may have closed one, and what comes must not land there
             os.dup2(CHILD_FD, number)
         os.set_blocking(CHILD_FD, True)
-        _, fds, _, _ = socket.recv_fds(self._child, _DONE.size, 3)
+        _, fds, _, _ = socket.recv_fds(self._child, len(_GO), 3)
         os.set_blocking(CHILD_FD, False)
         return fds
+
+
+def _identity() -> tuple[int, int]:
+    """Of what is open at `CHILD_FD`."""
+    status = os.fstat(CHILD_FD)
+    return status.st_dev, status.st_ino

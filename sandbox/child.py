@@ -16,7 +16,6 @@ import builtins
 import gc
 import io
 import os
-import resource
 import signal
 import sys
 import threading
@@ -108,7 +107,7 @@ class Program:
     def _receive_input(self, channel: Channel) -> None:
         os.closerange(3, CHILD_FD)  # what the program left open
         try:
-            fds = channel.wait(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+            fds = channel.wait()
         except OSError:  # the program has closed it, or made it useless
             self._end()
         for target, fd in enumerate(fds):

@@ -30,7 +30,6 @@ class Child:
         self._proc = proc
         self._clock = (~pid << 3) | 2  # the kernel's id of its CPU clock: all its threads, user + system
         self._cpu_before = 0.0  # of earlier inputs
-        self._peak_kb = 0
         self._listening = channel is not None
         self._poll = select.poll()
         if channel is not None:
@@ -63,9 +62,7 @@ class Child:
             signal.sigtimedwait((signal.SIGCHLD,), seconds)
         elif self._poll.poll(seconds * 1000):
             assert self._channel is not None
-            peak_kb = self._channel.heard()
-            if peak_kb is not None:
-                self._peak_kb = peak_kb
+            if self._channel.heard():
                 return True
             # It is ending, or the program plays with what it does not know: then it finds nobody to wait for.
             self._channel.close()
@@ -80,7 +77,7 @@ class Child:
         """CPU seconds of this input, peak KiB. What it uses while it waits is charged to the next input."""
         cpu = self.cpu_seconds()
         self._cpu_before += cpu
-        return cpu, self._peak_kb
+        return cpu, self._peak_kb()
 
     def go_on(self, descriptors: list[int]) -> None:
         """Hand it stdin, stdout and stderr of the next input. Raises OSError if it is gone."""
@@ -142,6 +139,11 @@ class Child:
         except FileNotFoundError:
             return 0.0
         return min(waited, (MAX_STRETCH - 1) * request.wall_seconds)
+
+    def _peak_kb(self) -> int:
+        """0 if the process has no main thread any more."""
+        _, _, after = self._read(f"{self.pid}/status").partition(b"VmHWM:")
+        return int(after.split(maxsplit=1)[0]) if after else 0
 
     def _resident_bytes(self) -> int:
         return int(self._read(f"{self.pid}/statm").split()[1]) * _PAGE_BYTES

@@ -134,13 +134,41 @@ def test_work_done_while_waiting_is_charged_to_the_next_input() -> None:
         "import gc, os\nfrom array import array\n"
         "channel = [o for o in gc.get_objects() if type(o).__name__ == 'Channel']\n"
         "words = [v for c in channel for v in vars(c).values() if type(v) is bytes]\n"
-        "for word in words: os.write(63, word + bytes(8))\n"
+        "for word in words: os.write(63, word)\n"
         "while True: pass"
     )
     with Sandbox(Limits(cpu_seconds=0.3, wall_seconds=5), workers=1) as box:
         report = box.run(program, ["", ""], accept=always)
         assert report.runs[-1].status is Status.TIMEOUT
         assert box.run("print(1)", [""]).runs[0].stdout == b"1\n"
+
+
+FIND_WORD = (
+    "import gc, os\n"
+    "channels = [o for o in gc.get_objects() if type(o).__name__ == 'Channel']\n"
+    "(word,) = [v for c in channels for v in vars(c).values() if type(v) is bytes] or [b'']\n"
+)
+
+
+@pytest.mark.parametrize("said", ["word[:9]", "word * 2", "word + bytes(8)", "b''", "bytes(16)", "word"])
+def test_nothing_that_a_program_says_in_the_channel_costs_a_server(said: str) -> None:
+    program = f"{FIND_WORD}if word: os.write(63, {said})\nprint(1)"
+    with Sandbox(workers=1) as box:
+        servers = box._workers[0].pids
+        report = box.run(program, ["", "", ""], accept=always)
+        assert {run.status for run in report.runs} == {Status.OK}
+        assert box._workers[0].pids == servers
+
+
+@pytest.mark.parametrize("put", ["os.dup2(1, 63)", "os.dup2(os.pipe()[1], 63)", "os.closerange(63, 64)"])
+def test_what_a_program_puts_in_the_place_of_the_channel_stays_its_own(put: str, box: Sandbox) -> None:
+    report = box.run(f"import os\nprint(1, flush=True)\n{put}", ["", ""], accept=always)
+    assert [(run.status, run.stdout) for run in report.runs] == [(Status.OK, b"1\n")] * 2
+
+
+def test_a_shared_child_does_not_state_its_own_memory(box: Sandbox) -> None:
+    report = box.run("x = bytearray(60 << 20)\ndel x\nprint(1)", ["", ""], accept=always)
+    assert all(60 << 10 < run.max_rss_kb < 200 << 10 for run in report.runs)
 
 
 def test_a_waiting_child_is_ended_when_another_program_comes() -> None:
