@@ -20,12 +20,16 @@ import resource
 import signal
 import sys
 import threading
+from time import process_time
 
 from sandbox.lockdown import ChildLimits
 
 RANDOM_SEED = 0
-# A program that names one is not looked at afterwards: such a thread may not even have begun by then.
-NOT_SHARED = frozenset({"start_new_thread"})
+# A program that names one is not looked at afterwards: such a thread may not even have begun by then, and a
+# hard limit cannot be put back.
+NOT_SHARED = frozenset({"start_new_thread", "setrlimit", "prlimit"})
+# RLIMIT_CPU counts all inputs of a child together. It leaves two seconds, one of them for rounding.
+_CPU_SECONDS = 1.0
 _OWN_STREAMS = {"stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__", "argv"}
 
 
@@ -55,9 +59,10 @@ class Interpreter:
         )
 
     def untouched(self) -> bool:
-        """Whether the next program would find nothing but what `restore` puts back."""
+        """Whether the next input would find nothing but what `restore` puts back, and all its CPU time."""
         return (
             not self.has_threads()
+            and process_time() < _CPU_SECONDS
             and atexit._ncallbacks() == self._exit_handlers
             and vars(builtins) == self._builtins
             and len(sys.modules) == self._modules

@@ -66,6 +66,8 @@ CARRIES_NOTHING_OVER = {
     "stack size": "import threading\nprint(threading.stack_size(1 << 26))",
     "memory limit": "import resource, threading\nprint(resource.getrlimit(resource.RLIMIT_DATA))\n"
     "threading.stack_size(1 << 26)",
+    "limits": "import resource\nprint(resource.getrlimit(resource.RLIMIT_NOFILE))\n"
+    "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))",
     "digits": "import sys\nprint(sys.get_int_max_str_digits())\nsys.set_int_max_str_digits(0)",
     "collector": "import gc\nprint(gc.isenabled(), gc.get_threshold())\ngc.disable()\ngc.set_threshold(5)",
     "module patched": "import sys, math\nprint(math.pi)",
@@ -126,6 +128,13 @@ def test_limits_hold_for_each_input_of_a_shared_child(short_box: Sandbox) -> Non
     assert [run.status for run in output.runs] == [Status.OK, Status.OK, Status.OUTPUT]
     memory = short_box.run("x = bytearray(int(input()) << 20)", ["9", "9", "500"], accept=always)
     assert [run.status for run in memory.runs] == [Status.OK, Status.OK, Status.MEMORY]
+
+
+def test_inputs_that_share_a_child_have_all_their_cpu_time() -> None:
+    burn = "import time\nend = time.process_time() + 0.45\nwhile time.process_time() < end: pass"
+    with Sandbox(Limits(cpu_seconds=0.8, wall_seconds=20), workers=1) as box:  # the kernel ends it at 2 s
+        report = box.run(burn, [""] * 5, accept=always)
+    assert [run.status for run in report.runs] == [Status.OK] * 5
 
 
 def test_work_done_while_waiting_is_charged_to_the_next_input() -> None:
