@@ -81,9 +81,8 @@ class Scorer:
         self._cache: OrderedDict[Key, Outcome] = OrderedDict()
         self._cache_size = cache_size
         self._lock = threading.Lock()  # guards the cache
-        with (
-            ExitStack() as stack
-        ):  # closed in reverse: submitted batches, then their runs, then the processes
+        # Closed in reverse: submitted batches, then their runs, then the processes.
+        with ExitStack() as stack:
             self._analyser = stack.enter_context(Analyser(workers, cache_size))
             self._box = stack.enter_context(Sandbox(limits or Limits(), workers=workers, isolation=isolation))
             # A thread per sandbox worker: it sleeps while the child runs, and scans while others run.
@@ -136,9 +135,7 @@ class Scorer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if (
-            kind is not None
-        ):  # leaving in an error or by Ctrl-C: what is under way is of no use, so do not wait for it
+        if kind is not None:  # an error or Ctrl-C: what is under way is of no use, so do not wait for it
             self._box.close()
         self.close()
 
