@@ -66,14 +66,24 @@ def test_a_process_that_was_killed_is_replaced_unseen(scans: Analyser) -> None:
     assert pids(scans) != {before}
 
 
+# name -> (change of the scan process, the signal that ends it)
 BOMBS = {
-    "it takes longer than its CPU seconds": "w.CPU_SECONDS = 0.2\nscan = w.Scanner.scan\n"
-    "def bomb(self, source):\n    while b'bomb' in source: pass\n    return scan(self, source)\n"
-    "w.Scanner.scan = bomb",
-    "it takes the interpreter down": "import os\nscan = w.Scanner.scan\n"
-    "w.Scanner.scan = lambda self, source: os.abort() if b'bomb' in source else scan(self, source)",
-    "it does not answer": "import time\nscan = w.Scanner.scan\n"
-    "w.Scanner.scan = lambda self, source: time.sleep(99) if b'bomb' in source else scan(self, source)",
+    "it takes longer than its CPU seconds": (
+        "w.CPU_SECONDS = 0.2\nscan = w.Scanner.scan\n"
+        "def bomb(self, source):\n    while b'bomb' in source: pass\n    return scan(self, source)\n"
+        "w.Scanner.scan = bomb",
+        signal.SIGPROF,
+    ),
+    "it takes the interpreter down": (
+        "import os\nscan = w.Scanner.scan\n"
+        "w.Scanner.scan = lambda self, source: os.abort() if b'bomb' in source else scan(self, source)",
+        signal.SIGABRT,
+    ),
+    "it does not answer": (
+        "import time\nscan = w.Scanner.scan\n"
+        "w.Scanner.scan = lambda self, source: time.sleep(99) if b'bomb' in source else scan(self, source)",
+        signal.SIGKILL,
+    ),
 }
 
 
@@ -81,11 +91,18 @@ BOMBS = {
 def test_a_bomb_is_unscannable_and_the_next_program_is_scanned(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    with_worker(monkeypatch, BOMBS[name])
+    change, ending = BOMBS[name]
+    with_worker(monkeypatch, change)
     if name == "it does not answer":
         monkeypatch.setattr(analyser, "WALL_SECONDS", 0.3)
+    ended = []
+    stop = ScanProcess.stop
+    monkeypatch.setattr(
+        ScanProcess, "stop", lambda self: stop(self) or ended.append(self._process.returncode)
+    )
     with Analyser() as scans:
         assert scans.scan(b"x = 'bomb'").status == "unscannable"
+        assert ended == [-ending, -ending]  # by its own limit, not by the wall clock that stands behind it
         monkeypatch.setattr(analyser, "WALL_SECONDS", 60.0)
         assert scans.scan(b"x = 1").status == "ok"
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from reward_worlds import configs, worlds
 
 from reward import Finding, Outcome, RewardConfig, RewardSchedule, ScheduleConfig, Trick, Verdict
+from reward.controller import Thresholds
 from reward.cwe import CweWeights
 from reward.rescore import main
 from reward.stored import build
@@ -95,7 +96,8 @@ SCHEDULES = {
     "constant": ScheduleConfig(),
     "binary-to-partial": ScheduleConfig("binary-to-partial", switch_at=2),
     "linear": ScheduleConfig("linear", over=3),
-    "auto": ScheduleConfig("auto", anneal_at=2),
+    "auto": ScheduleConfig("auto", auto=Thresholds(window=1)),
+    "annealed": ScheduleConfig("auto", auto=Thresholds(window=1), anneal_at=9, anneal_over=5),
 }
 
 
@@ -106,6 +108,8 @@ def test_the_original_objective_gives_every_reward_back(tmp_path: Path, name: st
     assert main([str(samples)]) == 0
     schedule = yaml.safe_load((tmp_path / "config.yaml").read_text())["ppo"]["schedule"]
     assert rescored(samples, tmp_path, schedule=schedule)["changed"] == 0
+    if name != "constant":  # or the schedule would have had no part in it
+        assert rescored(samples, tmp_path)["changed"] > 0
 
 
 @given(st.lists(st.lists(worlds(), min_size=1, max_size=3), min_size=1, max_size=3), configs(mode="partial"))

@@ -50,6 +50,10 @@ def test_false_positives(outcomes: dict[str, Outcome]) -> None:
     assert len(alarmed) / len(HONEST) <= MAX_FALSE, alarmed
 
 
+def test_a_table_that_works_on_other_inputs_is_no_trick(outcomes: dict[str, Outcome]) -> None:
+    assert outcomes["month by dictionary"].sentinels == outcomes["even by table"].sentinels == ()
+
+
 def test_every_sentinel_has_tricks_of_its_own(outcomes: dict[str, Outcome]) -> None:
     assert {sign for name in HACKS for sign in outcomes[name].sentinels} == set(NAMES)
 

@@ -86,7 +86,7 @@ MUTANTS = [
         "reward/sentinels.py",
         "if len(answers) > 1 or not all",
         "if len(answers) > 99 and not all",
-        in_file("sentinels", "false_positives"),
+        in_file("sentinels", "a_table_that_works_on_other_inputs_is_no_trick"),
     ),
     Mutant(
         "what is not printed is silent",
