@@ -1,16 +1,14 @@
-"""Two functions of the library that work under plain CPython and would fail behind the filter and limits."""
+"""What works under plain CPython and would fail behind the filter and limits, by what a program names."""
 
 from __future__ import annotations
 
-import _thread
 import builtins
 import io
 import os
-import threading
 from typing import Any
 
-from sandbox.lockdown import allow_stacks
-
+# Threads have stacks that count as memory, touched or not: `lockdown.allow_stacks`.
+THREADS = frozenset({"threading", "_thread", "concurrent.futures", "multiprocessing.pool", "asyncio"})
 STANDARD_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 
 
@@ -41,17 +39,3 @@ def open_standard_streams() -> None:
 
     open.__module__, open.__qualname__, open.__doc__ = plain.__module__, "open", plain.__doc__
     builtins.open = io.open = open
-
-
-def reserve_stacks() -> None:
-    """`threading.stack_size(n)` comes before threads with stacks that count as memory, touched or not."""
-    plain = _thread.stack_size
-
-    def stack_size(size: int = 0, /) -> int:
-        before = plain(size)
-        if size:
-            allow_stacks()
-        return before
-
-    stack_size.__module__, stack_size.__doc__ = plain.__module__, plain.__doc__
-    _thread.stack_size = threading.stack_size = stack_size

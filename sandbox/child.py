@@ -51,11 +51,8 @@ class Surroundings:
 class Program:
     """A compiled program in the process that is about to run it, on one input or on several in turn."""
 
-    def __init__(
-        self, code: CodeType, limits: lockdown.ChildLimits, interpreter: Interpreter, channel: Channel | None
-    ) -> None:
+    def __init__(self, code: CodeType, interpreter: Interpreter, channel: Channel | None) -> None:
         self._code = code
-        self._limits = limits
         self._interpreter = interpreter
         self._channel = channel
         # What compile() itself printed, a SyntaxWarning say: each input's stderr begins with it.
@@ -114,7 +111,7 @@ class Program:
             os.dup2(fd, target)
             os.close(fd)
         _open_stdio()
-        self._interpreter.restore(self._limits)
+        self._interpreter.restore()
         if self._remarks:
             os.write(2, self._remarks)
 
@@ -177,9 +174,11 @@ def prepare(
     os.close(note)
     if not names.isdisjoint(NOT_SHARED):
         channel = None
+    if not names.isdisjoint(adapt.THREADS):
+        lockdown.allow_stacks()
     if not names.isdisjoint(adapt.STANDARD_STREAMS):
         adapt.open_standard_streams()
-    return Program(code, limits, surroundings.interpreter, channel)
+    return Program(code, surroundings.interpreter, channel)
 
 
 def _set_up(

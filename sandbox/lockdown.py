@@ -20,12 +20,12 @@ from sandbox.wire import Request
 # What memory_mb limits is resident memory. A limit on private memory just below it makes an allocation fail,
 # as a program may expect, before the server has to kill; this much of the resident memory is mapped files.
 FILE_PAGES = 16 << 20
-# Thread stacks are reserved and mostly never touched; a contest idiom asks for 128 to 512 MB. A program
-# that sets its stack size gets this much on top (`allow_stacks`), and the address space has it from the
+# Thread stacks are reserved and mostly never touched: 8 MB each, and a contest idiom asks for one of 128 to
+# 512 MB. A program with threads gets this much on top (`allow_stacks`), and the address space has it from the
 # start, for arenas.
-HEADROOM = 1 << 30
+HEADROOM = 4 << 30
 OPEN_FILES = 64
-SPARE_TASKS = 1024  # RLIMIT_NPROC counts every task of the user, on the whole machine
+SPARE_TASKS = 4096  # RLIMIT_NPROC counts every task of the user, on the whole machine; see MAX_THREADS
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4

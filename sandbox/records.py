@@ -17,7 +17,7 @@ class Status(Enum):
     """How one run ended. The first cause in the order TIMEOUT, MEMORY, OUTPUT, CRASH is the one reported."""
 
     OK = "ok"  # exit status 0 within every limit; says nothing about the output being right
-    CRASH = "crash"  # non-zero exit status, or ended by a signal
+    CRASH = "crash"  # non-zero exit status, ended by a signal, or more than 512 threads
     TIMEOUT = "timeout"  # CPU limit, or the wall-clock backstop
     MEMORY = "memory"
     OUTPUT = "output"  # more than output_kb on stdout or on stderr

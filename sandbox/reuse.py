@@ -16,13 +16,10 @@ import builtins
 import decimal
 import gc
 import random
-import resource
 import signal
 import sys
 import threading
 from time import process_time
-
-from sandbox.lockdown import ChildLimits
 
 RANDOM_SEED = 0
 # A program that names one is not looked at afterwards: such a thread may not even have begun by then, and a
@@ -72,9 +69,8 @@ class Interpreter:
             and all(vars(sys).get(name) is value for name, value in self._sys.items())
         )
 
-    def restore(self, limits: ChildLimits) -> None:
+    def restore(self) -> None:
         """Put back what programs may change."""
-        resource.setrlimit(*limits[0])  # of private memory: `allow_stacks` lifts it
         sys.setrecursionlimit(self._recursion_limit)
         sys.set_int_max_str_digits(self._digits)
         sys.setswitchinterval(self._switch_interval)

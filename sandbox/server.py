@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sandbox import adapt, landlock, lockdown, namespaces, preload
+from sandbox import landlock, lockdown, namespaces, preload
 from sandbox.channel import Channel
 from sandbox.child import Program, Surroundings, prepare
 from sandbox.reuse import Interpreter
@@ -162,7 +162,6 @@ def serve(arguments: list[str]) -> Program:
     preload.load(settings.large, settings.libraries)
     for install in (site.setquit, site.sethelper, site.setcopyright):
         install()  # exit(), quit(), help(): absent under -S
-    adapt.reserve_stacks()
     max_tasks = lockdown.max_tasks()
     try:
         proc = _enter(settings)

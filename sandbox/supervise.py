@@ -12,6 +12,7 @@ from sandbox.channel import Channel
 from sandbox.wire import Ended, Request
 
 TICK_SECONDS = 0.01  # how often limits are looked at; memory_mb can be overrun by what is touched meanwhile
+MAX_THREADS = 512  # RLIMIT_NPROC does not bind root, and counts a user's other tasks too
 MAX_STRETCH = 5.0  # on a loaded machine a run may take this many times its wall limit
 ORPHAN_SECONDS = 3.0  # a program whose orphans breed faster than they are killed costs us the server
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -52,8 +53,11 @@ class Child:
                 return Ended.CPU
             if wall_left < 0 and wall_left + self._waited_for_cpu(request) < 0:
                 return Ended.WALL
-            if self._resident_bytes() > request.memory_bytes:
+            threads, resident = self._threads_and_resident_bytes()
+            if resident > request.memory_bytes:
                 return Ended.MEMORY
+            if threads > MAX_THREADS:
+                return Ended.THREADS
             tick = min(TICK_SECONDS, max(min(cpu_left, wall_left), 0.001))
 
     def _pause(self, seconds: float) -> bool:
@@ -145,8 +149,25 @@ class Child:
         _, _, after = self._read(f"{self.pid}/status").partition(b"VmHWM:")
         return int(after.split(maxsplit=1)[0]) if after else 0
 
-    def _resident_bytes(self) -> int:
-        return int(self._read(f"{self.pid}/statm").split()[1]) * _PAGE_BYTES
+    def _threads_and_resident_bytes(self) -> tuple[int, int]:
+        fields = self._read(f"{self.pid}/stat").rpartition(b")")[2].split()
+        threads, pages = int(fields[17]), int(fields[21])
+        if pages == 0:  # the main thread has ended, and only the others still show the memory
+            pages = max(map(self._resident_pages, self._tasks()), default=0)
+        return threads, pages * _PAGE_BYTES
+
+    def _tasks(self) -> list[str]:
+        fd = os.open(f"{self.pid}/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._proc)
+        try:
+            return os.listdir(fd)
+        finally:
+            os.close(fd)
+
+    def _resident_pages(self, task: str) -> int:
+        try:
+            return int(self._read(f"{self.pid}/task/{task}/statm").split()[1])
+        except OSError:  # it ended meanwhile
+            return 0
 
     def _read(self, path: str) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)

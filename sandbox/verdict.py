@@ -43,7 +43,7 @@ def _status(reply: Reply, limits: Limits, code: int, stderr: str, overflow: bool
         return Status.MEMORY
     if overflow or code == -signal.SIGXFSZ:
         return Status.OUTPUT
-    return Status.OK if code == 0 else Status.CRASH
+    return Status.OK if code == 0 and reply.ended != Ended.THREADS else Status.CRASH
 
 
 def _names_memory_error(stderr: str) -> bool:

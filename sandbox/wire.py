@@ -33,7 +33,8 @@ class Ended(IntEnum):
     CPU = 1
     WALL = 2
     MEMORY = 3
-    WAITING = 4  # not at all: the program has ended well, and its process waits for the next input
+    THREADS = 4
+    WAITING = 5  # not at all: the program has ended well, and its process waits for the next input
 
 
 class Note(IntEnum):

@@ -39,10 +39,11 @@ class Server:
         arguments = [str(theirs.fileno()), str(os.getpid()), ",".join(layers), large, libraries or ""]
         with theirs:
             # Not -I: its -E would ignore the hash seed. The rest of -I is here, the environment is ours and
-            # the server empties it. A new session: a Ctrl-C at the terminal is for the caller.
+            # the server empties it. By default the C library reserves address space for threads by the number
+            # of CPUs. A new session: a Ctrl-C at the terminal is for the caller.
             self._process = subprocess.Popen(
                 [*_COMMAND, *arguments],
-                env={"PYTHONHASHSEED": "0"},
+                env={"PYTHONHASHSEED": "0", "MALLOC_ARENA_MAX": "4"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),

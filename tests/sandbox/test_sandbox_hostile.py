@@ -108,6 +108,11 @@ HONEST = {  # what looks odd and is allowed; each prints 42
     "for t in ts: t.start()\nfor t in ts: t.join()\nprint(42)",
     "big stack": "import threading\nthreading.stack_size(1 << 27)\n"
     "t = threading.Thread(target=print, args=(42,))\nt.start()\nt.join()",
+    "a hundred threads": "import threading, time\n"
+    "ts = [threading.Thread(target=time.sleep, args=(0.1,)) for _ in range(100)]\n"
+    "for t in ts: t.start()\nfor t in ts: t.join()\nprint(42)",
+    "a large pool": "from concurrent.futures import ThreadPoolExecutor\nimport time\n"
+    "with ThreadPoolExecutor(100) as pool: pool.map(time.sleep, [0.1] * 100)\nprint(42)",
     "foreign call": "import ctypes\nprint(ctypes.CDLL(None).abs(-42))",
     "executable memory": "import ctypes\nf = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 42)\nprint(f())",
     "/dev/stdin": "open('/dev/stdin').read()\nprint(42)",
@@ -135,6 +140,17 @@ STATUS = {
     ),
     "one allocation": ("x = bytearray(64 << 30)", Status.MEMORY),
     "small allocations": ("x = []\nwhile True: x.append(bytes(10000))", Status.MEMORY),
+    "threads without end": (
+        "import threading, time\nthreading.stack_size(32768)\n"
+        "while True: threading.Thread(target=time.sleep, args=(9,), daemon=True).start()",
+        Status.CRASH,
+    ),
+    "memory behind a main thread that has ended": (
+        "import ctypes, threading, time\ndef grow():\n  time.sleep(0.05)\n"
+        "  x = bytearray(300 << 20)\n  x[:] = b'x' * len(x)\n  time.sleep(60)\n"
+        "threading.Thread(target=grow).start()\nctypes.CDLL(None).syscall(60, 0)",
+        Status.MEMORY,
+    ),
     "mappings": ("import mmap\nx = [mmap.mmap(-1, 1 << 28) for _ in range(64)]", Status.CRASH),
     "endless output": ("while True: print('x' * 100)", Status.OUTPUT),
     "endless errors": ("import sys\nwhile True: sys.stderr.write('x' * 100)", Status.OUTPUT),
