@@ -157,7 +157,7 @@ def test_overwrite_does_not_delete_what_the_run_reads(capsys, copied):
 def test_flags_that_do_not_fit_the_run_are_not_kept(capsys, copied):
     _, ppo = copied
     change = ["--lora-rank", 8, "--allow-changes", "lora_rank"]
-    assert "use the --tune and --lora flags" in refused(capsys, "ppo", "--resume", ppo, *change)
+    assert "use the --tune, --lora and --critic flags" in refused(capsys, "ppo", "--resume", ppo, *change)
     assert command("ppo", "--resume", ppo) == 0
 
 
