@@ -9,7 +9,7 @@ from typing import Any
 
 # Threads have stacks that count as memory, touched or not: `lockdown.allow_stacks`.
 THREADS = frozenset({"threading", "_thread", "concurrent.futures", "multiprocessing.pool", "asyncio"})
-STANDARD_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+STANDARD_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2, "/dev/fd/0": 0, "/proc/self/fd/0": 0}
 
 
 def open_standard_streams() -> None:
@@ -29,8 +29,9 @@ def open_standard_streams() -> None:
         closefd: bool = True,
         opener: Any = None,
     ) -> Any:
-        if opener is None and isinstance(file, str) and file in STANDARD_STREAMS:
-            fd = STANDARD_STREAMS[file]
+        name = os.fspath(file) if isinstance(file, os.PathLike) else file
+        if opener is None and isinstance(name, str) and name in STANDARD_STREAMS:
+            fd = STANDARD_STREAMS[name]
 
             def opener(path: str, flags: int) -> int:
                 return os.dup(fd)

@@ -164,10 +164,8 @@ def prepare(
     except BaseException as error:  # SyntaxError, ValueError, RecursionError, MemoryError, OverflowError, ...
         os.write(2, _message(error))
         _exit(1)
-    names = set(preload.names(code))
-    elsewhere = not names.isdisjoint(surroundings.elsewhere) and preload.imports(
-        code, names, surroundings.elsewhere
-    )
+    names = frozenset(preload.names(code))
+    elsewhere = bool(surroundings.elsewhere) and preload.imports(code, names, surroundings.elsewhere)
     os.write(note, _ELSEWHERE if elsewhere else _COMPILED)
     if elsewhere or request.want == _ONLY_COMPILE:
         _exit(0)

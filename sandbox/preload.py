@@ -13,7 +13,7 @@ import os
 import pwd
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import CodeType
 
 MODULES = (
@@ -31,16 +31,18 @@ MODULES = (
     "encodings.utf_16_be encodings.utf_32 "
 ).split()
 LARGE = (
-    "numpy argparse asyncio bdb bz2 cProfile cmd code concurrent.futures concurrent.futures.thread "
-    "configparser csv curses difflib doctest email email.message email.mime.multipart email.mime.text "
-    "fileinput ftplib getopt getpass gettext glob gzip hashlib hmac html html.parser http http.client "
-    "http.cookies http.server imaplib ipaddress logging lzma mimetypes multiprocessing "
-    "multiprocessing.dummy multiprocessing.pool multiprocessing.popen_fork multiprocessing.queues "
-    "optparse pdb platform poplib profile pstats pty pydoc runpy sched secrets shelve shlex shutil "
-    "smtplib socket socketserver sqlite3 ssl subprocess symtable sysconfig tarfile telnetlib tempfile "
-    "trace tracemalloc unittest unittest.mock urllib urllib.error urllib.request uuid wave xml "
-    "xml.dom.minidom xml.etree.ElementTree xml.sax xmlrpc.client zipfile zoneinfo "
+    "numpy argparse asyncio bdb bz2 cProfile cmd code codeop colorsys concurrent.futures "
+    "concurrent.futures.thread configparser csv curses difflib doctest email email.message "
+    "email.mime.multipart email.mime.text filecmp fileinput ftplib getopt getpass gettext glob grp gzip "
+    "hashlib hmac html html.parser http http.client http.cookies http.server imaplib ipaddress logging "
+    "lzma mimetypes multiprocessing multiprocessing.dummy multiprocessing.pool multiprocessing.popen_fork "
+    "multiprocessing.queues optparse pdb pickletools pkgutil platform plistlib poplib profile pstats pty "
+    "pydoc quopri runpy sched secrets shelve shlex shutil smtplib socket socketserver sqlite3 ssl "
+    "subprocess symtable sysconfig tarfile telnetlib tempfile termios tomllib trace tracemalloc tty "
+    "unittest unittest.mock urllib urllib.error urllib.request uuid wave xml xml.dom.minidom "
+    "xml.etree.ElementTree xml.sax xmlrpc.client zipfile zoneinfo "
 ).split()
+_IMPORTERS = frozenset({"__import__", "import_module", "importlib"})
 _NUMPY_PARTS = ("numpy.fft", "numpy.linalg", "numpy.random", "numpy.polynomial", "numpy.ma", "numpy.matlib")
 
 
@@ -93,13 +95,17 @@ def names(code: CodeType) -> Iterator[str]:
         yield from (constant for constant in part.co_consts if isinstance(constant, str))
 
 
-def imports(code: CodeType, named: Collection[str], modules: Collection[str]) -> bool:
-    """Whether a program imports one of `modules`, of whose names some are among those `named` in it.
+def imports(code: CodeType, named: frozenset[str], modules: frozenset[str]) -> bool:
+    """Whether a program, in which `named` are all names and strings, imports one of `modules`.
 
     A variable may be called `code` or `html`. For imports by function, a string that is a module's name
-    will do.
+    will do; for those in text that is executed, any import.
     """
-    if "__import__" in named or "import_module" in named:
+    if ("exec" in named or "eval" in named) and any("import" in text for text in named - _IMPORTERS):
+        return True
+    if named.isdisjoint(modules):
+        return False
+    if not named.isdisjoint(_IMPORTERS):
         return True
     instructions = (instruction for part in _parts(code) for instruction in dis.get_instructions(part))
     return any(i.opname == "IMPORT_NAME" and i.argval in modules for i in instructions)

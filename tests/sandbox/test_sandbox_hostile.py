@@ -116,9 +116,13 @@ HONEST = {  # what looks odd and is allowed; each prints 42
     "foreign call": "import ctypes\nprint(ctypes.CDLL(None).abs(-42))",
     "executable memory": "import ctypes\nf = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 42)\nprint(f())",
     "/dev/stdin": "open('/dev/stdin').read()\nprint(42)",
+    "/dev/stdin as a path": "import pathlib\npathlib.Path('/dev/stdin').read_text()\nprint(42)",
+    "/dev/fd/0": "open('/dev/fd/0').read()\nprint(42)",
     "catches what it may": "try: open('x')\nexcept OSError: print(42)",
     "numpy": "import numpy as np\nprint(np.linalg.det(np.diag([6.0, 7.0])).round().astype(int))",
     "large library": "import asyncio, sqlite3, hashlib, logging\nprint(42)",
+    "in executed text": "exec('import hashlib\\nprint(hashlib.sha256().digest_size + 10)')",
+    "small library": "import colorsys, tomllib\nprint(tomllib.loads('x = 42')['x'])",
     "by its name": "print(getattr(__import__('hashlib'), 'sha256')(b'').digest_size + 10)",
 }
 
