@@ -62,7 +62,7 @@ class Program:
     def start(self) -> tuple[CodeType, dict[str, Any]]:
         """The code and the namespace to exec it in; installs `__main__`."""
         self._status = 0
-        self._streams = (sys.stdout, sys.stderr)  # ours, in case the program replaces sys.stdout
+        self._streams = (sys.stdin, sys.stdout, sys.stderr)  # ours, in case the program replaces one
         self._module = ModuleType("__main__")
         vars(self._module).update(
             __file__=FILE_NAME, __cached__=None, __builtins__=builtins, __annotations__={}
@@ -132,7 +132,13 @@ class Program:
                 _exit(self._status & 0xFF)
 
     def _drop_objects(self) -> None:
-        """Finalizers of the program's objects: `out = open(1, "w")` is written only when `out` dies."""
+        """Finalizers of the program's objects: `out = open(1, "w")` is written only when `out` dies.
+
+        As in the interpreter's own end, sys.stdout is ours again by then. A file that the program had there
+        may close descriptor 1 as it dies: it must do so before the next input's output comes to lie there.
+        """
+        sys.stdin, sys.stdout, sys.stderr = self._streams
+        sys.__stdin__, sys.__stdout__, sys.__stderr__ = self._streams  # type: ignore[misc,assignment]
         namespace = vars(self._module)
         for name in list(namespace):
             if name != "__builtins__":

@@ -20,6 +20,7 @@ import signal
 import sys
 import threading
 from time import process_time
+from types import ModuleType
 
 RANDOM_SEED = 0
 # A program that names one is not looked at afterwards: such a thread may not even have begun by then, and a
@@ -61,12 +62,13 @@ class Interpreter:
             not self.has_threads()
             and process_time() < _CPU_SECONDS
             and atexit._ncallbacks() == self._exit_handlers
-            and vars(builtins) == self._builtins
+            and len(vars(builtins)) == len(self._builtins)
+            and _holds(builtins, self._builtins)
             and len(sys.modules) == self._modules
             and sys.path == self._path
             and sys.gettrace() is None
             and sys.getprofile() is None
-            and all(vars(sys).get(name) is value for name, value in self._sys.items())
+            and _holds(sys, self._sys)
         )
 
     def restore(self) -> None:
@@ -81,3 +83,9 @@ class Interpreter:
         gc.set_threshold(*self._threshold)
         gc.enable()
         self._seed(RANDOM_SEED)
+
+
+def _holds(module: ModuleType, values: dict[str, object]) -> bool:
+    """By identity: a program's object may call itself equal to any other."""
+    namespace = vars(module)
+    return all(namespace.get(name) is value for name, value in values.items())

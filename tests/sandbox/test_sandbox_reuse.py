@@ -61,6 +61,12 @@ CARRIES_NOTHING_OVER = {
     "descriptors": "import os\nprint(os.dup(0), os.dup(1))",
     "descriptor closed": "import os\nprint(1, flush=True)\nos.close(1)\nos.close(0)",
     "wrapped output": "import sys, io\nsys.stdout = io.TextIOWrapper(sys.stdout.buffer)\nprint(1)",
+    "output by number": "import os, sys\nsys.stdout = os.fdopen(1, 'w')\nprint(1)",
+    "input by number": "import os, sys\nsys.stdin = sys.__stdin__ = os.fdopen(0)\nprint(input())",
+    "equal to all": "import builtins\nclass Equal:\n  def __eq__(self, other): return True\n"
+    "  def __call__(self, *a): pass\nprint(1)\nbuiltins.print = Equal()",
+    "finalizer that prints elsewhere": "import sys, io\nsys.stdout = io.StringIO()\n"
+    "class A:\n  def __del__(self): print('bye')\na = A()",
     "buffered output": "out = open(1, 'w')\nout.write('x' * 9)",
     "arguments": "import sys\nprint(sys.argv)\nsys.argv.append('x')",
     "stack size": "import threading\nprint(threading.stack_size(1 << 26))",
