@@ -4,8 +4,8 @@ A child may wait for the next input only after a run that ended well, and only i
 seen by the next one: no thread, no exit handler, no change to `builtins` or `sys`, no module added. What
 nearly every program touches is put back: recursion limit, stack size, the state of `random`, decimal
 contexts, timers, the collector. What is not looked at (an attribute set on a module of the library, a
-signal handler) the same program sets again at its start; and whatever it did, the caller only takes the run
-if its output is right.
+signal handler) the same program sets again at its start, the caller only takes the run if its output is
+right, and what was worked out for later inputs is worth no more than `supervise.SHARED_CPU_SECONDS`.
 """
 
 from __future__ import annotations
@@ -19,15 +19,12 @@ import random
 import signal
 import sys
 import threading
-from time import process_time
 from types import ModuleType
 
 RANDOM_SEED = 0
 # A program that names one is not looked at afterwards: such a thread may not even have begun by then, and a
 # hard limit cannot be put back.
 NOT_SHARED = frozenset({"start_new_thread", "setrlimit", "prlimit"})
-# RLIMIT_CPU counts all inputs of a child together. It leaves two seconds, one of them for rounding.
-_CPU_SECONDS = 1.0
 _OWN_STREAMS = {"stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__", "argv"}
 
 
@@ -57,10 +54,9 @@ class Interpreter:
         )
 
     def untouched(self) -> bool:
-        """Whether the next input would find nothing but what `restore` puts back, and all its CPU time."""
+        """Whether the next input would find nothing but what `restore` puts back."""
         return (
             not self.has_threads()
-            and process_time() < _CPU_SECONDS
             and atexit._ncallbacks() == self._exit_handlers
             and len(vars(builtins)) == len(self._builtins)
             and _holds(builtins, self._builtins)

@@ -130,6 +130,9 @@ class Server:
         if ended is Ended.WAITING:
             status, (cpu, peak) = 0, child.pause()
             self._waiting = child
+            if not child.may_go_on():
+                self._end_waiting()
+                ended = Ended.ITSELF
         if note is None:
             note = self._read_note()
         fault = errno.EIO if note == Note.BROKEN else 0
