@@ -7,7 +7,7 @@ import io
 import os
 from typing import Any
 
-# Threads have stacks that count as memory, touched or not: `lockdown.allow_stacks`.
+# Threads have stacks that count as memory, touched or not: `lockdown.lift_private_limit`.
 THREADS = frozenset({"threading", "_thread", "concurrent.futures", "multiprocessing.pool", "asyncio"})
 STANDARD_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2, "/dev/fd/0": 0, "/proc/self/fd/0": 0}
 

@@ -78,6 +78,8 @@ class Program:
             self._status = _system_exit(error.code)
             return
         self._status = 130 if isinstance(error, KeyboardInterrupt) else 1
+        if isinstance(error, MemoryError):
+            lockdown.lift_private_limit()  # or nothing is left to say so: 3.13 prints in Python
         trace = error.__traceback__
         error.__traceback__ = trace.tb_next if trace else None  # without boot.py's frame
         try:
@@ -179,7 +181,7 @@ def prepare(
     if not names.isdisjoint(NOT_SHARED):
         channel = None
     if not names.isdisjoint(adapt.THREADS):
-        lockdown.allow_stacks()
+        lockdown.lift_private_limit()
     if not names.isdisjoint(adapt.STANDARD_STREAMS):
         adapt.open_standard_streams()
     return Program(code, surroundings.interpreter, channel)

@@ -21,8 +21,8 @@ from sandbox.wire import Request
 # as a program may expect, before the server has to kill; this much of the resident memory is mapped files.
 FILE_PAGES = 16 << 20
 # Thread stacks are reserved and mostly never touched: 8 MB each, and a contest idiom asks for one of 128 to
-# 512 MB. A program with threads gets this much on top (`allow_stacks`), and the address space has it from the
-# start, for arenas.
+# 512 MB. A program with threads gets this much on top (`lift_private_limit`), and the address space has it
+# from the start, for arenas.
 HEADROOM = 4 << 30
 OPEN_FILES = 64
 SPARE_TASKS = 4096  # RLIMIT_NPROC counts every task of the user, on the whole machine; see MAX_THREADS
@@ -133,8 +133,9 @@ def child_limits(request: Request, max_tasks: int) -> ChildLimits:
     return [(resource.RLIMIT_DATA, (private, most)), *((kind, (value, value)) for kind, value in hard)]
 
 
-def allow_stacks() -> None:
-    """Let large stacks be reserved: from now on only the server's look at resident memory limits it."""
+def lift_private_limit() -> None:
+    """Let large stacks be reserved, or an error be printed: from now on only the server's look at resident
+    memory limits the process, and `HEADROOM`."""
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
     resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
 

@@ -30,6 +30,16 @@ def test_cpu_time_decides_timeout(program: str, short_box: Sandbox) -> None:
     assert run.signal == 9
 
 
+def test_a_memory_error_can_be_printed(short_box: Sandbox) -> None:
+    """Which takes memory where the traceback is written in Python: all of it is in use."""
+    program = (
+        "import sys\ndef hook(*error):\n  print(len(bytearray(1 << 21)))\n  sys.__excepthook__(*error)\n"
+        "sys.excepthook = hook\na = []\nwhile True: a.append(bytes(1000))"
+    )
+    run = short_box.run(program, [""]).runs[0]
+    assert (run.status, run.stdout) == (Status.MEMORY, b"2097152\n")
+
+
 @pytest.mark.parametrize(
     "program",
     ["import time\ntime.sleep(60)", "import threading\nthreading.Lock().acquire()\nthreading.Event().wait()"],
