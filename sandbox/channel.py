@@ -13,7 +13,7 @@ import socket
 from sandbox.lockdown import OPEN_FILES
 
 CHILD_FD = OPEN_FILES - 1  # the highest number, so that the program's own files begin at 3
-_GO = b"go"
+_MORE, _LAST = b"m", b"l"
 
 
 class Channel:
@@ -37,9 +37,12 @@ class Channel:
         except ConnectionResetError:  # it ended without a look at what was sent to it
             return False
 
-    def send(self, descriptors: list[int]) -> None:
-        """Stdin, stdout and stderr of the next input. Raises OSError if the child has closed its end."""
-        socket.send_fds(self._server, [_GO], descriptors)
+    def send(self, descriptors: list[int], keep: bool) -> None:
+        """Stdin, stdout and stderr of the next input, and whether there may be one more after it.
+
+        Raises OSError if the child has closed its end.
+        """
+        socket.send_fds(self._server, [_MORE if keep else _LAST], descriptors)
 
     def close(self) -> None:
         """The server's end."""
@@ -53,8 +56,8 @@ class Channel:
         os.set_blocking(CHILD_FD, False)
         self._identity = _identity()
 
-    def wait(self) -> list[int]:
-        """Say that this input is done, and wait for the descriptors of the next.
+    def wait(self) -> tuple[list[int], bool]:
+        """Say that this input is done, and wait for the descriptors of the next, and whether it is the last.
 
         OSError: nobody listens, or the program has put something else in the place of the channel.
         """
@@ -64,9 +67,9 @@ class Channel:
         for number in range(3):  # a program may have closed one, and what comes must not land there
             os.dup2(CHILD_FD, number)
         os.set_blocking(CHILD_FD, True)
-        _, fds, _, _ = socket.recv_fds(self._child, len(_GO), 3)
+        said, fds, _, _ = socket.recv_fds(self._child, len(_MORE), 3)
         os.set_blocking(CHILD_FD, False)
-        return fds
+        return fds, said == _LAST
 
 
 def _identity() -> tuple[int, int]:

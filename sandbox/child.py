@@ -19,6 +19,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 from types import CodeType, ModuleType
 from typing import Any, NoReturn
@@ -51,8 +52,11 @@ class Surroundings:
 class Program:
     """A compiled program in the process that is about to run it, on one input or on several in turn."""
 
-    def __init__(self, code: CodeType, interpreter: Interpreter, channel: Channel | None) -> None:
+    def __init__(
+        self, code: CodeType, named: Collection[str], interpreter: Interpreter, channel: Channel | None
+    ) -> None:
         self._code = code
+        self._named = named
         self._interpreter = interpreter
         self._channel = channel
         # What compile() itself printed, a SyntaxWarning say: each input's stderr begins with it.
@@ -96,22 +100,26 @@ class Program:
 
     def _is_as_new(self) -> bool:
         try:
-            if not self._interpreter.untouched() or not _flush(sys.stdout) & _flush(sys.stderr):
+            if self._interpreter.has_more_to_do() or not _flush(sys.stdout) & _flush(sys.stderr):
                 return False
             self._drop_objects()
-            return all([_flush(stream) for stream in self._streams]) and self._interpreter.untouched()
+            return all([_flush(stream) for stream in self._streams]) and self._interpreter.untouched(
+                self._named
+            )
         except BaseException:  # from the program's objects: the ordinary end will meet it again
             return False
 
     def _receive_input(self, channel: Channel) -> None:
         os.closerange(3, CHILD_FD)  # what the program left open
         try:
-            fds = channel.wait()
+            fds, last = channel.wait()
         except OSError:  # the program has closed it, or made it useless
             self._end()
         for target, fd in enumerate(fds):
             os.dup2(fd, target)
             os.close(fd)
+        if last:
+            self._channel = None
         _open_stdio()
         self._interpreter.restore()
         if self._remarks:
@@ -184,7 +192,7 @@ def prepare(
         lockdown.lift_private_limit()
     if not names.isdisjoint(adapt.STANDARD_STREAMS):
         adapt.open_standard_streams()
-    return Program(code, surroundings.interpreter, channel)
+    return Program(code, names, surroundings.interpreter, channel)
 
 
 def _set_up(

@@ -148,11 +148,12 @@ class Sandbox:
                 return Report(compiled, None if compiled else compile_failure(run, self.limits), ())
             accepted = False
             for i, stdin in enumerate(inputs):
-                shared = session.run_next(stdin) if accepted else None
+                more = i + 1 < len(inputs)
+                shared = session.run_next(stdin, keep=more) if accepted else None
                 if shared is not None and accept is not None and accept(i, shared):
                     runs.append(shared)
                     continue
-                compiled, run = self._try(session, stdin, keep=accept is not None and i + 1 < len(inputs))
+                compiled, run = self._try(session, stdin, keep=accept is not None and more)
                 if not compiled and not runs:
                     return Report(False, compile_failure(run, self.limits), ())
                 runs.append(run)

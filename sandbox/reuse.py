@@ -19,12 +19,15 @@ import random
 import signal
 import sys
 import threading
+from collections.abc import Collection
 from types import ModuleType
 
 RANDOM_SEED = 0
 # A program that names one is not looked at afterwards: such a thread may not even have begun by then, and a
 # hard limit cannot be put back.
 NOT_SHARED = frozenset({"start_new_thread", "setrlimit", "prlimit"})
+# A program that names one may change what it does not name.
+INDIRECT = frozenset({"setattr", "delattr", "vars", "globals", "exec", "eval", "__dict__", "__setattr__"})
 _OWN_STREAMS = {"stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__", "argv"}
 
 
@@ -34,6 +37,8 @@ class Interpreter:
     def __init__(self) -> None:
         self._builtins = dict(vars(builtins))
         self._sys = {name: value for name, value in vars(sys).items() if name not in _OWN_STREAMS}
+        self._everything = {*self._builtins, *self._sys}
+        self._attributes = len(vars(sys))
         self._path = list(sys.path)
         self._modules = len(sys.modules)
         self._exit_handlers = atexit._ncallbacks()
@@ -53,18 +58,27 @@ class Interpreter:
             or len(threading._threading_atexits) != self._thread_handlers  # type: ignore[attr-defined]
         )
 
-    def untouched(self) -> bool:
-        """Whether the next input would find nothing but what `restore` puts back."""
+    def has_more_to_do(self) -> bool:
+        """Whether threads or exit handlers are still to come, which need the program's objects."""
+        return self.has_threads() or atexit._ncallbacks() != self._exit_handlers
+
+    def untouched(self, named: Collection[str]) -> bool:
+        """Whether the next input would find nothing but what `restore` puts back.
+
+        `named`: every name in the program. It can only have changed what it names, and to look at the rest
+        would cost a tenth of a run: a look counts a reference, and so copies the page the object lies in.
+        """
+        named = self._everything if not INDIRECT.isdisjoint(named) else named
         return (
-            not self.has_threads()
-            and atexit._ncallbacks() == self._exit_handlers
+            not self.has_more_to_do()
             and len(vars(builtins)) == len(self._builtins)
-            and _holds(builtins, self._builtins)
+            and _holds(builtins, self._builtins, named)
             and len(sys.modules) == self._modules
             and sys.path == self._path
             and sys.gettrace() is None
             and sys.getprofile() is None
-            and _holds(sys, self._sys)
+            and len(vars(sys)) == self._attributes
+            and _holds(sys, self._sys, named)
         )
 
     def restore(self) -> None:
@@ -81,7 +95,7 @@ class Interpreter:
         self._seed(RANDOM_SEED)
 
 
-def _holds(module: ModuleType, values: dict[str, object]) -> bool:
+def _holds(module: ModuleType, values: dict[str, object], named: Collection[str]) -> bool:
     """By identity: a program's object may call itself equal to any other."""
     namespace = vars(module)
-    return all(namespace.get(name) is value for name, value in values.items())
+    return all(namespace.get(name) is values[name] for name in named if name in values)

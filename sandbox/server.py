@@ -73,7 +73,7 @@ class Server:
         """Serve requests for ever; returns in each child, with its program. Raises Lost."""
         while True:
             request, fds = self._receive()
-            if request.want == Want.NEXT:
+            if request.want in (Want.NEXT, Want.LAST):
                 reply = self._next(request, fds)
             else:
                 self._end_waiting()
@@ -115,7 +115,7 @@ class Server:
             return _fault(errno.ESRCH)
         start = time.monotonic()
         try:
-            child.go_on(fds)
+            child.go_on(fds, keep=request.want == Want.NEXT)
         except OSError:  # it closed its end of the channel: its end is what the reply will tell
             pass
         return self._attend(child, request, start, Note.COMPILED)

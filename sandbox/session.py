@@ -55,13 +55,13 @@ class Session:
         self._child_waits = reply.ended == Ended.WAITING
         return reply.note in (Note.COMPILED, Note.ELSEWHERE), run
 
-    def run_next(self, stdin: bytes) -> Run | None:
-        """In the child that waits; None if none does, or if it was lost. It is kept again if it can be."""
+    def run_next(self, stdin: bytes, keep: bool) -> Run | None:
+        """In the child that waits; None if none does, or if it was lost. `keep` it again, if it can be."""
         if not self._child_waits:
             return None
         self._child_waits = False
         try:
-            reply, run = self._ask(Want.NEXT, stdin)
+            reply, run = self._ask(Want.NEXT if keep else Want.LAST, stdin)
         except Fault:  # nothing is known of this input: a fresh child will tell, and it has its own retry
             return None
         self._child_waits = reply.ended == Ended.WAITING
@@ -75,7 +75,7 @@ class Session:
         )
         with _memfd(stdin) as given, _memfd() as out, _memfd() as err:
             stdio = [given, out, err]
-            files = stdio if want is Want.NEXT else [self._code, *stdio]
+            files = stdio if want in (Want.NEXT, Want.LAST) else [self._code, *stdio]
             reply = self._worker.ask(request, files, self._large)
             out_size, err_size = os.fstat(out).st_size, os.fstat(err).st_size
             stdout = os.pread(out, min(out_size, output_bytes), 0)

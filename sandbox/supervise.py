@@ -90,10 +90,13 @@ class Child:
         """Whether it has used little enough CPU time for another input."""
         return self._cpu_before < SHARED_CPU_SECONDS
 
-    def go_on(self, descriptors: list[int]) -> None:
-        """Hand it stdin, stdout and stderr of the next input. Raises OSError if it is gone."""
+    def go_on(self, descriptors: list[int], keep: bool) -> None:
+        """Hand it stdin, stdout and stderr of the next input; `keep`: it may wait for another after that.
+
+        Raises OSError if it is gone.
+        """
         assert self._channel is not None
-        self._channel.send(descriptors)
+        self._channel.send(descriptors, keep)
 
     def end(self) -> tuple[int, float, int]:
         """Kill and reap the child, its group and every orphan; after a normal end too, for nothing that a

@@ -23,7 +23,10 @@ class Want(IntEnum):
     COMPILE = 0  # compile the program, no more
     RUN = 1  # ... and run it on one input, in a fresh child
     KEEP = 2  # the same, and let the child wait for another input if it is as good as new afterwards
-    NEXT = 3  # run the next input in the child that waits; it is kept again. No program among the descriptors
+    NEXT = (
+        3  # run the next input in the child that waits, and keep it again. No program among the descriptors
+    )
+    LAST = 4  # the same, and do not keep it
 
 
 class Ended(IntEnum):

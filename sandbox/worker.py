@@ -150,7 +150,11 @@ class Worker:
         """Raises Fault; the servers are then stopped, for their state is not known."""
         try:
             server = self._servers.get(large)
-            if server is not None and server.runs >= RECYCLE_RUNS and request.want != Want.NEXT:
+            if (
+                server is not None
+                and server.runs >= RECYCLE_RUNS
+                and request.want not in (Want.NEXT, Want.LAST)
+            ):
                 self.stop()
                 server = None
             server = server or self.start(large)

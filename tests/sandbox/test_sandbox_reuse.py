@@ -86,6 +86,13 @@ CARRIES_NOTHING_OVER = {
     "finalizer": "class A:\n  def __del__(self): print('bye')\na = A()",
     "builtins": "print(hasattr(__builtins__, 'left'))\n__builtins__.left = 1",
     "print replaced": "import builtins\nold = print\nbuiltins.print = lambda *a: old('p', *a)\nprint(1)",
+    "builtins by another name": "globals()['__builtins__'].left = getattr(__builtins__, 'left', 0) + 1\n"
+    "print(__builtins__.left)",
+    "print replaced in text": "exec('import builtins; p = print; builtins.print = lambda *a: p(0, *a)')\n"
+    "print(1)",
+    "sys replaced": "import sys\nprint(sys.exit.__name__)\nsys.exit = print",
+    "new in sys": "import sys\nprint(hasattr(sys, 'left'))\nsys.left = 1",
+    "set by name": "import sys\nprint(sys.maxsize)\nsetattr(sys, 'max' + 'size', 1)",
     "modules": "import sys\nprint('left' in sys.modules)\nsys.modules['left'] = sys",
     "hook": "import sys\nprint(sys.displayhook.__name__)\nsys.displayhook = print",
     "path": "import sys\nprint(len(sys.path))\nsys.path.append('x')",
