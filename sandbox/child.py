@@ -103,9 +103,8 @@ class Program:
             if self._interpreter.has_more_to_do() or not _flush(sys.stdout) & _flush(sys.stderr):
                 return False
             self._drop_objects()
-            return all([_flush(stream) for stream in self._streams]) and self._interpreter.untouched(
-                self._named
-            )
+            flushed = all([_flush(stream) for stream in self._streams])
+            return flushed and self._interpreter.untouched(self._named)
         except BaseException:  # from the program's objects: the ordinary end will meet it again
             return False
 
@@ -119,7 +118,7 @@ class Program:
             os.dup2(fd, target)
             os.close(fd)
         if last:
-            self._channel = None
+            self._channel = None  # and with it its descriptor
         _open_stdio()
         self._interpreter.restore()
         if self._remarks:

@@ -62,7 +62,9 @@ def test_waiting_for_a_busy_cpu_does_not_count_as_wall_time() -> None:
     others = []
     try:
         os.sched_setaffinity(0, {min(cpus)})  # the server and all it forks inherit this
-        others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+        spin = [sys.executable, "-c", "while True: pass"]
+        # In sessions of their own, as the child is in one: where the scheduler shares by session, five do.
+        others = [subprocess.Popen(spin, start_new_session=True) for _ in range(4)]
         with Sandbox(replace(SHORT, cpu_seconds=1.0, wall_seconds=0.4), workers=1) as box:
             busy, asleep = (
                 box.run(program, [""]).runs[0] for program in (burn, "import time\ntime.sleep(60)")
