@@ -1,8 +1,9 @@
 """The script of a server process: `python -S -s -P -X utf8 boot.py <arguments of server.Settings>`.
 
-`serve` returns only in a forked child, with a program to run. The child therefore runs its program here, at
+`serve` yields only in a forked child, once, with the program to run. The child therefore runs it here, at
 the bottom of the stack: the recursion limit counts as under `python prog.py`, and no frame of the server is
-left that a program which breaks `os._exit` could return into.
+left that a program which breaks `os._exit` could return into. A generator, not a function that returns: what
+the server holds stays held, for a child that freed it would touch, and so copy, every page it lies on.
 """
 
 import sys
@@ -16,7 +17,8 @@ sys.modules["sandbox"] = _package
 
 from sandbox.server import serve  # noqa: E402
 
-program = serve(sys.argv[1:])
+serving = serve(sys.argv[1:])
+program = next(serving)
 while True:
     code, namespace = program.start()
     try:

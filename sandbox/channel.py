@@ -13,6 +13,7 @@ import socket
 from sandbox.lockdown import OPEN_FILES
 
 CHILD_FD = OPEN_FILES - 1  # the highest number, so that the program's own files begin at 3
+NOTE_FD = CHILD_FD - 1  # of a pipe to the server: how far the child came. Closed before the program runs
 _MORE, _LAST = b"m", b"l"
 
 
@@ -50,11 +51,14 @@ class Channel:
 
     def keep_child_end(self) -> None:
         """At `CHILD_FD`; the caller closes every other number. A program that reads it does not hang."""
-        self._server.detach()
-        os.dup2(self._child.detach(), CHILD_FD)
+        os.dup2(self._child.fileno(), CHILD_FD)
         self._child = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, CHILD_FD)
         os.set_blocking(CHILD_FD, False)
         self._identity = _identity()
+
+    def close_child_end(self) -> None:
+        """There will be no further input."""
+        self._child.close()
 
     def wait(self) -> tuple[list[int], bool]:
         """Say that this input is done, and wait for the descriptors of the next, and whether it is the last.

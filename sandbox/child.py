@@ -10,13 +10,11 @@ frames early, and an uncaught KeyboardInterrupt gives exit status 130 instead of
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]
 import atexit
 import builtins
 import gc
 import io
 import os
-import signal
 import sys
 import threading
 from collections.abc import Collection
@@ -25,7 +23,7 @@ from types import CodeType, ModuleType
 from typing import Any, NoReturn
 
 from sandbox import adapt, lockdown, preload
-from sandbox.channel import CHILD_FD, Channel
+from sandbox.channel import CHILD_FD, NOTE_FD, Channel
 from sandbox.reuse import NOT_SHARED, Interpreter
 from sandbox.wire import Note, Request, Want
 
@@ -42,10 +40,10 @@ _boot = sys.modules["__main__"]  # kept: to free it in a child would touch, and 
 class Surroundings:
     """What all children of a server have in common."""
 
-    note: int  # descriptor to write a Note to
     server: int  # process id
     filter: lockdown.Filter | None
     elsewhere: frozenset[str]  # modules that another server holds
+    special: frozenset[str]  # `special_names(elsewhere)`
     interpreter: Interpreter
 
 
@@ -72,7 +70,6 @@ class Program:
             __file__=FILE_NAME, __cached__=None, __builtins__=builtins, __annotations__={}
         )
         sys.modules["__main__"] = self._module
-        sys.argv[:] = [FILE_NAME]
         gc.enable()
         return self._code, vars(self._module)
 
@@ -93,12 +90,16 @@ class Program:
 
     def finish(self) -> None:
         """Wait for the next input and return with it, if that was asked for and can be; else end here."""
-        if self._channel is not None and self._status == 0 and self._is_as_new():
-            self._receive_input(self._channel)
-        else:
+        if self._channel is None or self._status != 0 or not self.is_as_new():
+            self._end()
+        os.closerange(3, CHILD_FD)  # what the program left open
+        try:
+            self.receive_input(self._channel)
+        except OSError:  # the program has closed the channel, or made it useless
             self._end()
 
-    def _is_as_new(self) -> bool:
+    def is_as_new(self) -> bool:
+        """Whether the next input would find this process as the last one did. Ends the program's objects."""
         try:
             if self._interpreter.has_more_to_do() or not _flush(sys.stdout) & _flush(sys.stderr):
                 return False
@@ -108,18 +109,17 @@ class Program:
         except BaseException:  # from the program's objects: the ordinary end will meet it again
             return False
 
-    def _receive_input(self, channel: Channel) -> None:
-        os.closerange(3, CHILD_FD)  # what the program left open
-        try:
-            fds, last = channel.wait()
-        except OSError:  # the program has closed it, or made it useless
-            self._end()
+    def receive_input(self, channel: Channel) -> None:
+        """Wait for the next input and make ready for it. Raises OSError if there will be none."""
+        fds, last = channel.wait()
         for target, fd in enumerate(fds):
             os.dup2(fd, target)
             os.close(fd)
         if last:
-            self._channel = None  # and with it its descriptor
-        _open_stdio()
+            channel.close_child_end()
+            self._channel = None
+        open_stdio()
+        sys.argv[:] = [FILE_NAME]
         self._interpreter.restore()
         if self._remarks:
             os.write(2, self._remarks)
@@ -152,7 +152,8 @@ class Program:
         for name in list(namespace):
             if name != "__builtins__":
                 namespace[name] = None
-        gc.collect()
+        # Only a collection of all generations empties the free lists, whose objects lie on the server's pages.
+        gc.collect(2 if gc.get_objects(generation=2) else 1)
 
 
 def prepare(
@@ -166,62 +167,66 @@ def prepare(
 
     Never raises and never returns without a program: whatever goes wrong ends the process.
     """
-    note = surroundings.note
     try:
-        source = _set_up(request, limits, fds, channel, surroundings)
+        lockdown.enter_child(limits, surroundings.server)
+        if surroundings.filter is not None:
+            surroundings.filter.install()
+        source = take(fds, channel)
+        os.closerange(3, NOTE_FD)
     except BaseException as error:
         os.write(2, _message(error))
-        os.write(note, _BROKEN)
+        os.write(NOTE_FD, _BROKEN)
         _exit(1)
+    return load(source, request, channel, surroundings)
+
+
+def take(fds: list[int], channel: Channel | None) -> bytes:
+    """Put the descriptors of a request where a program has them; its text."""
+    program, *stdio = fds
+    for target, fd in enumerate(stdio):
+        os.dup2(fd, target)
+    if channel is not None:
+        channel.keep_child_end()
+    return os.pread(program, os.lseek(program, 0, os.SEEK_END), 0)
+
+
+def load(source: bytes, request: Request, channel: Channel | None, surroundings: Surroundings) -> Program:
+    """Compile; ends the process if the program is not to be run here."""
     try:
-        text: str | bytes = source.decode("utf-8-sig", "surrogatepass") if request.is_text else source
+        # As "utf-8-sig" does, which is written in Python.
+        text = str(source, "utf-8", "surrogatepass").removeprefix("\ufeff") if request.is_text else source
         code = compile(text, FILE_NAME, "exec", dont_inherit=True)
     except BaseException as error:  # SyntaxError, ValueError, RecursionError, MemoryError, OverflowError, ...
         os.write(2, _message(error))
         _exit(1)
-    names = frozenset(preload.names(code))
-    elsewhere = bool(surroundings.elsewhere) and preload.imports(code, names, surroundings.elsewhere)
-    os.write(note, _ELSEWHERE if elsewhere else _COMPILED)
+    names = preload.names(code)
+    special = not surroundings.special.isdisjoint(names)
+    elsewhere = special and bool(surroundings.elsewhere) and preload.imports(code, names, surroundings.elsewhere)
+    os.write(NOTE_FD, _ELSEWHERE if elsewhere else _COMPILED)
     if elsewhere or request.want == _ONLY_COMPILE:
         _exit(0)
-    os.close(note)
-    if not names.isdisjoint(NOT_SHARED):
-        channel = None
-    if not names.isdisjoint(adapt.THREADS):
-        lockdown.lift_private_limit()
-    if not names.isdisjoint(adapt.STANDARD_STREAMS):
-        adapt.open_standard_streams()
+    os.close(NOTE_FD)
+    if special:
+        if channel is not None and not names.isdisjoint(NOT_SHARED):
+            channel.close_child_end()
+            channel = None
+        if not names.isdisjoint(adapt.THREADS):
+            lockdown.lift_private_limit()
+        if not names.isdisjoint(adapt.STANDARD_STREAMS):
+            adapt.open_standard_streams()
     return Program(code, names, surroundings.interpreter, channel)
 
 
-def _set_up(
-    request: Request,
-    limits: lockdown.ChildLimits,
-    fds: list[int],
-    channel: Channel | None,
-    surroundings: Surroundings,
-) -> bytes:
-    _signal.pthread_sigmask(signal.SIG_SETMASK, ())  # without the enums of `signal`: a tenth of a run's cost
-    lockdown.enter_child(limits, surroundings.server)
-    program, *stdio = fds
-    for target, fd in enumerate(stdio):
-        os.dup2(fd, target)
-    source = os.pread(program, os.fstat(program).st_size, 0)
-    if channel is not None:
-        channel.keep_child_end()
-    os.closerange(3, surroundings.note)
-    os.closerange(surroundings.note + 1, lockdown.OPEN_FILES - (channel is not None))
-    _open_stdio()
-    if surroundings.filter is not None:
-        surroundings.filter.install(os.getpid())
-    return source
+def special_names(elsewhere: frozenset[str]) -> frozenset[str]:
+    """A program that has none of these among its names needs no closer look."""
+    return elsewhere | preload.EXECUTORS | NOT_SHARED | adapt.THREADS | adapt.STANDARD_STREAMS.keys()
 
 
 def _message(error: BaseException) -> bytes:
     return f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace")
 
 
-def _open_stdio() -> None:
+def open_stdio() -> None:
     """As the interpreter opens them under a UTF-8 locale."""
     sys.stdin = sys.__stdin__ = _stream(0, "rb", "strict", "<stdin>")  # type: ignore[misc]
     sys.stdout = sys.__stdout__ = _stream(1, "wb", "strict", "<stdout>")  # type: ignore[misc]

@@ -11,8 +11,11 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-import signal
+from _signal import pthread_sigmask  # type: ignore[import-not-found]  # `signal`'s own returns enums, which are slow
 from collections import Counter
+from os import _exit, getpid, getppid, setsid
+from resource import setrlimit
+from signal import SIG_SETMASK, SIGKILL
 
 from sandbox import seccomp
 from sandbox.wire import Request
@@ -34,9 +37,11 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _SECCOMP_MODE_FILTER = 2
 _CAPABILITY_VERSION_3 = 0x20080522
+_SIGKILL, _SIG_SETMASK = int(SIGKILL), int(SIG_SETMASK)
 
 libc = ctypes.CDLL(None, use_errno=True)
-libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
+_prctl = libc.prctl
+_prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
 _libc_fork = ctypes.PyDLL(None, use_errno=True).fork  # PyDLL: with the interpreter's lock held
 
 
@@ -48,9 +53,9 @@ def check(result: int, what: str) -> int:
     return result
 
 
-def prctl(option: int, argument: int) -> None:
+def prctl(option: int, argument: int, more: int = 0) -> None:
     """Raises OSError."""
-    check(libc.prctl(option, argument, 0, 0, 0), f"prctl({option})")
+    check(_prctl(option, argument, more, 0, 0), "prctl")
 
 
 def fork() -> int:
@@ -78,11 +83,10 @@ class Filter:
         self._program = _FilterProgram(len(code) // seccomp.INSTRUCTION_BYTES, ctypes.addressof(self._code))
         self._address = ctypes.addressof(self._program)
 
-    def install(self, pid: int) -> None:
-        """From here on it holds for this process, `pid`, and can never be lifted. Raises OSError."""
-        self._pid[:] = pid.to_bytes(4, "little")
-        result = libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, self._address, 0, 0)
-        check(result, "seccomp filter")
+    def install(self) -> None:
+        """From here on it holds for this process and can never be lifted. Raises OSError."""
+        self._pid[:] = getpid().to_bytes(4, "little")
+        prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, self._address)
 
 
 def enter_server() -> None:
@@ -108,12 +112,13 @@ def max_tasks() -> int:
 
 def enter_child(limits: ChildLimits, server_pid: int) -> None:
     """Layers of one run; called in the fresh child, before it reads the program. Raises OSError."""
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != server_pid:  # the server died before the line above
-        os._exit(1)
-    os.setsid()
+    pthread_sigmask(_SIG_SETMASK, ())
+    prctl(PR_SET_PDEATHSIG, _SIGKILL)
+    if getppid() != server_pid:  # the server died before the line above
+        _exit(1)
+    setsid()
     for kind, soft_and_hard in limits:
-        resource.setrlimit(kind, soft_and_hard)
+        setrlimit(kind, soft_and_hard)
 
 
 def child_limits(request: Request, max_tasks: int) -> ChildLimits:

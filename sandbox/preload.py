@@ -42,6 +42,7 @@ LARGE = (
     "unittest unittest.mock urllib urllib.error urllib.request uuid wave xml xml.dom.minidom "
     "xml.etree.ElementTree xml.sax xmlrpc.client zipfile zoneinfo "
 ).split()
+EXECUTORS = frozenset({"exec", "eval"})
 _IMPORTERS = frozenset({"__import__", "import_module", "importlib"})
 _NUMPY_PARTS = ("numpy.fft", "numpy.linalg", "numpy.random", "numpy.polynomial", "numpy.ma", "numpy.matlib")
 
@@ -88,11 +89,13 @@ def with_packages(modules: Iterable[str]) -> frozenset[str]:
     return frozenset(".".join(path[: i + 1]) for path in parts for i in range(len(path)))
 
 
-def names(code: CodeType) -> Iterator[str]:
+def names(code: CodeType) -> frozenset[str]:
     """Every name and string in a program: a module that it imports, whichever way, is among them."""
+    found: list[str] = []
     for part in _parts(code):
-        yield from part.co_names
-        yield from (constant for constant in part.co_consts if isinstance(constant, str))
+        found += part.co_names
+        found += [constant for constant in part.co_consts if isinstance(constant, str)]
+    return frozenset(found)
 
 
 def imports(code: CodeType, named: frozenset[str], modules: frozenset[str]) -> bool:
@@ -101,7 +104,7 @@ def imports(code: CodeType, named: frozenset[str], modules: frozenset[str]) -> b
     A variable may be called `code` or `html`. For imports by function, a string that is a module's name
     will do; for those in text that is executed, any import.
     """
-    if ("exec" in named or "eval" in named) and any("import" in text for text in named - _IMPORTERS):
+    if not named.isdisjoint(EXECUTORS) and any("import" in text for text in named - _IMPORTERS):
         return True
     if named.isdisjoint(modules):
         return False

@@ -20,8 +20,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sandbox import landlock, lockdown, namespaces, preload
-from sandbox.channel import Channel
-from sandbox.child import Program, Surroundings, prepare
+from sandbox.channel import NOTE_FD, Channel
+from sandbox.child import Program, Surroundings, prepare, special_names
+from sandbox.rehearsal import rehearse
 from sandbox.reuse import Interpreter
 from sandbox.supervise import Child, Lost
 from sandbox.wire import FD_COUNT, MESSAGE_BYTES, READY, REFUSED, Ended, Note, Reply, Request, Want
@@ -59,18 +60,27 @@ class Server:
         self._waiting: Child | None = None
         self._poll = select.poll()
         self._poll.register(sock, 0)  # only hang-up
-        self._note_read, self._note_write = os.pipe()
+        self._note_read, note_write = os.pipe()
+        os.dup2(note_write, NOTE_FD)
+        os.close(note_write)
         os.set_blocking(self._note_read, False)
+        elsewhere = frozenset() if settings.large else preload.with_packages(preload.LARGE)
         self._surroundings = Surroundings(
-            note=self._note_write,
             server=os.getpid(),
             filter=lockdown.Filter() if "seccomp" in settings.layers else None,
-            elsewhere=frozenset() if settings.large else preload.with_packages(preload.LARGE),
+            elsewhere=elsewhere,
+            special=special_names(elsewhere),
             interpreter=Interpreter(),
         )
 
-    def next_program(self) -> Program:
-        """Serve requests for ever; returns in each child, with its program. Raises Lost."""
+    def rehearse(self) -> None:
+        """To be done before the first fork."""
+        rehearse(self._surroundings)
+        while self._read_note() != Note.NOTHING:
+            pass
+
+    def programs(self) -> Iterator[Program]:
+        """Serve requests for ever; yields only in a child, its program. Raises Lost."""
         while True:
             request, fds = self._receive()
             if request.want in (Want.NEXT, Want.LAST):
@@ -87,8 +97,8 @@ class Server:
                     reply = _fault(error.errno or errno.EAGAIN)
                 else:
                     if pid == 0:
-                        self._sock.detach()  # or it would close a number that is the program's by then
-                        return prepare(request, limits, fds, channel, self._surroundings)
+                        yield prepare(request, limits, fds, channel, self._surroundings)
+                        raise AssertionError("a child serves nobody")
                     if channel is not None:
                         channel.keep_server_end()
                     reply = self._attend(Child(pid, self._proc, channel), request, start)
@@ -154,8 +164,8 @@ class Server:
         return os.getppid() == self._parent and not self._poll.poll(0)
 
 
-def serve(arguments: list[str]) -> Program:
-    """Run the server. Returns only in a forked child; in the server itself it ends the process."""
+def serve(arguments: list[str]) -> Iterator[Program]:
+    """Run the server. Yields only in a forked child; in the server itself it ends the process."""
     settings = Settings.from_arguments(arguments)
     signal.pthread_sigmask(signal.SIG_SETMASK, (signal.SIGCHLD,))  # taken by sigtimedwait, never delivered
     os.chdir("/")
@@ -175,12 +185,14 @@ def serve(arguments: list[str]) -> Program:
     for name in [name for name in sys.modules if name.split(".")[0] == "sandbox"]:
         del sys.modules[name]  # a program has no such modules; we hold what we need
     server = Server(sock, proc, max_tasks, settings)
+    gc.freeze()
+    server.rehearse()
     gc.disable()
     gc.collect()
     gc.freeze()  # or the first collection in each child would copy every page of the server
     try:
         sock.send(READY)
-        return server.next_program()
+        yield from server.programs()
     except (Lost, BrokenPipeError, ConnectionResetError):
         os._exit(0)
 
