@@ -8,23 +8,35 @@ closes every descriptor there is, as tests of isolation do, only loses the child
 from __future__ import annotations
 
 import os
+import select
 import socket
 
 from sandbox.lockdown import OPEN_FILES
+from sandbox.wire import receive
 
 CHILD_FD = OPEN_FILES - 1  # the highest number, so that the program's own files begin at 3
 NOTE_FD = CHILD_FD - 1  # of a pipe to the server: how far the child came. Closed before the program runs
 _MORE, _LAST = b"m", b"l"
+_KIND = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK  # a program that reads it does not hang
 
 
 class Channel:
-    """Made before the fork; then each side calls its `keep_...` once, and only its own methods."""
+    """Made before the fork; then each side uses only its own methods."""
 
     def __init__(self) -> None:
-        self._server, self._child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._server, child = socket.socketpair(socket.AF_UNIX, _KIND)
+        os.dup2(child.fileno(), CHILD_FD)
+        child.close()
+        self._child = socket.socket(socket.AF_UNIX, _KIND, 0, CHILD_FD)
+        self._identity = _identity()
         self._word = os.urandom(16)  # no program comes upon it by chance
+        self._poll = select.poll()
+        self._poll.register(CHILD_FD, select.POLLIN)
 
-    def keep_server_end(self) -> None:
+    # The server's methods.
+
+    def forked(self) -> None:
+        """Let go of the child's end."""
         self._child.close()
 
     def fileno(self) -> int:
@@ -49,31 +61,31 @@ class Channel:
         """The server's end."""
         self._server.close()
 
-    def keep_child_end(self) -> None:
-        """At `CHILD_FD`; the caller closes every other number. A program that reads it does not hang."""
-        os.dup2(self._child.fileno(), CHILD_FD)
-        self._child = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, CHILD_FD)
-        os.set_blocking(CHILD_FD, False)
-        self._identity = _identity()
+    # The child's methods. It closes all numbers but `CHILD_FD`, the server's end among them.
 
-    def close_child_end(self) -> None:
-        """There will be no further input."""
-        self._child.close()
+    def wait(self) -> bool:
+        """Say that this input is done, and wait for the next, which will be descriptors 0, 1 and 2.
 
-    def wait(self) -> tuple[list[int], bool]:
-        """Say that this input is done, and wait for the descriptors of the next, and whether it is the last.
-
-        OSError: nobody listens, or the program has put something else in the place of the channel.
+        Returns whether there may be one more after it; the channel is closed if not. Raises OSError: nobody
+        listens, or the program has put something else in the place of the channel.
         """
         if _identity() != self._identity:
             raise OSError("not the channel")
         os.write(CHILD_FD, self._word)
-        for number in range(3):  # a program may have closed one, and what comes must not land there
-            os.dup2(CHILD_FD, number)
-        os.set_blocking(CHILD_FD, True)
-        said, fds, _, _ = socket.recv_fds(self._child, len(_MORE), 3)
-        os.set_blocking(CHILD_FD, False)
-        return fds, said == _LAST
+        self._poll.poll()
+        said, fds = receive(self._child, len(_MORE), 3)
+        for target, fd in enumerate(fds):  # ascending, so none is below its target, which may have been free
+            if fd != target:
+                os.dup2(fd, target)
+                os.close(fd)
+        if said == _MORE:
+            return True
+        self.give_up()
+        return False
+
+    def give_up(self) -> None:
+        """There will be no further input."""
+        os.close(CHILD_FD)
 
 
 def _identity() -> tuple[int, int]:

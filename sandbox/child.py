@@ -17,7 +17,6 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Collection
 from dataclasses import dataclass
 from types import CodeType, ModuleType
 from typing import Any, NoReturn
@@ -51,7 +50,7 @@ class Program:
     """A compiled program in the process that is about to run it, on one input or on several in turn."""
 
     def __init__(
-        self, code: CodeType, named: Collection[str], interpreter: Interpreter, channel: Channel | None
+        self, code: CodeType, named: frozenset[str], interpreter: Interpreter, channel: Channel | None
     ) -> None:
         self._code = code
         self._named = named
@@ -94,9 +93,12 @@ class Program:
             self._end()
         os.closerange(3, CHILD_FD)  # what the program left open
         try:
-            self.receive_input(self._channel)
-        except OSError:  # the program has closed the channel, or made it useless
+            more = self._channel.wait()
+        except OSError:  # the program has closed it, or made it useless
             self._end()
+        if not more:
+            self._channel = None
+        self.renew()
 
     def is_as_new(self) -> bool:
         """Whether the next input would find this process as the last one did. Ends the program's objects."""
@@ -104,23 +106,15 @@ class Program:
             if self._interpreter.has_more_to_do() or not _flush(sys.stdout) & _flush(sys.stderr):
                 return False
             self._drop_objects()
-            flushed = all([_flush(stream) for stream in self._streams])
-            return flushed and self._interpreter.untouched(self._named)
+            return self._flush_own() and self._interpreter.untouched(self._named)
         except BaseException:  # from the program's objects: the ordinary end will meet it again
             return False
 
-    def receive_input(self, channel: Channel) -> None:
-        """Wait for the next input and make ready for it. Raises OSError if there will be none."""
-        fds, last = channel.wait()
-        for target, fd in enumerate(fds):
-            os.dup2(fd, target)
-            os.close(fd)
-        if last:
-            channel.close_child_end()
-            self._channel = None
+    def renew(self) -> None:
+        """Make ready for the next input, which is at descriptors 0, 1 and 2."""
         open_stdio()
         sys.argv[:] = [FILE_NAME]
-        self._interpreter.restore()
+        self._interpreter.restore(self._named)
         if self._remarks:
             os.write(2, self._remarks)
 
@@ -132,13 +126,15 @@ class Program:
             atexit._run_exitfuncs()
             flushed = _flush(sys.stdout) & _flush(sys.stderr)
             self._drop_objects()  # its own sys.stdout may not work without them: only ours from here on
-            for stream in self._streams:
-                flushed = _flush(stream) & flushed
-            if not flushed:
+            if not self._flush_own() & flushed:
                 self._status = 120  # CPython's own status for this
         finally:
             while True:
                 _exit(self._status & 0xFF)
+
+    def _flush_own(self) -> bool:
+        stdin, stdout, stderr = self._streams
+        return _flush(stdin) & _flush(stdout) & _flush(stderr)
 
     def _drop_objects(self) -> None:
         """Finalizers of the program's objects: `out = open(1, "w")` is written only when `out` dies.
@@ -152,7 +148,7 @@ class Program:
         for name in list(namespace):
             if name != "__builtins__":
                 namespace[name] = None
-        # Only a collection of all generations empties the free lists, whose objects lie on the server's pages.
+        # A collection of all generations also empties the free lists, whose objects lie on the server's pages.
         gc.collect(2 if gc.get_objects(generation=2) else 1)
 
 
@@ -171,7 +167,7 @@ def prepare(
         lockdown.enter_child(limits, surroundings.server)
         if surroundings.filter is not None:
             surroundings.filter.install()
-        source = take(fds, channel)
+        source = take(fds)
         os.closerange(3, NOTE_FD)
     except BaseException as error:
         os.write(2, _message(error))
@@ -180,13 +176,11 @@ def prepare(
     return load(source, request, channel, surroundings)
 
 
-def take(fds: list[int], channel: Channel | None) -> bytes:
+def take(fds: list[int]) -> bytes:
     """Put the descriptors of a request where a program has them; its text."""
     program, *stdio = fds
     for target, fd in enumerate(stdio):
         os.dup2(fd, target)
-    if channel is not None:
-        channel.keep_child_end()
     return os.pread(program, os.lseek(program, 0, os.SEEK_END), 0)
 
 
@@ -201,14 +195,15 @@ def load(source: bytes, request: Request, channel: Channel | None, surroundings:
         _exit(1)
     names = preload.names(code)
     special = not surroundings.special.isdisjoint(names)
-    elsewhere = special and bool(surroundings.elsewhere) and preload.imports(code, names, surroundings.elsewhere)
+    absent = surroundings.elsewhere if special else frozenset()
+    elsewhere = bool(absent) and preload.imports(code, names, absent)
     os.write(NOTE_FD, _ELSEWHERE if elsewhere else _COMPILED)
     if elsewhere or request.want == _ONLY_COMPILE:
         _exit(0)
     os.close(NOTE_FD)
     if special:
         if channel is not None and not names.isdisjoint(NOT_SHARED):
-            channel.close_child_end()
+            channel.give_up()
             channel = None
         if not names.isdisjoint(adapt.THREADS):
             lockdown.lift_private_limit()

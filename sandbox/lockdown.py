@@ -18,7 +18,6 @@ from resource import setrlimit
 from signal import SIG_SETMASK, SIGKILL
 
 from sandbox import seccomp
-from sandbox.wire import Request
 
 # What memory_mb limits is resident memory. A limit on private memory just below it makes an allocation fail,
 # as a program may expect, before the server has to kill; this much of the resident memory is mapped files.
@@ -121,20 +120,20 @@ def enter_child(limits: ChildLimits, server_pid: int) -> None:
         setrlimit(kind, soft_and_hard)
 
 
-def child_limits(request: Request, max_tasks: int) -> ChildLimits:
+def child_limits(max_tasks: int, cpu_seconds: float, memory_bytes: int, output_bytes: int) -> ChildLimits:
     """Limits of a run, kind -> (soft, hard); lower where the server's own are (containers set some)."""
     limits = (
         # Whole seconds only: the server's own clock is the exact limit, this one holds if the server is
         # stopped.
-        (resource.RLIMIT_CPU, int(request.cpu_seconds) + 2),
-        (resource.RLIMIT_AS, request.memory_bytes + HEADROOM),
+        (resource.RLIMIT_CPU, int(cpu_seconds) + 2),
+        (resource.RLIMIT_AS, memory_bytes + HEADROOM),
         # One byte more than the limit, so that an output of exactly the limit is told from one that was cut.
-        (resource.RLIMIT_FSIZE, request.output_bytes + 1),
+        (resource.RLIMIT_FSIZE, output_bytes + 1),
         (resource.RLIMIT_NPROC, max_tasks),
     )
     hard = [(kind, _at_most_hard(kind, value)) for kind, value in limits]
-    most = _at_most_hard(resource.RLIMIT_DATA, request.memory_bytes + HEADROOM)
-    private = min(most, request.memory_bytes - FILE_PAGES)
+    most = _at_most_hard(resource.RLIMIT_DATA, memory_bytes + HEADROOM)
+    private = min(most, memory_bytes - FILE_PAGES)
     return [(resource.RLIMIT_DATA, (private, most)), *((kind, (value, value)) for kind, value in hard)]
 
 

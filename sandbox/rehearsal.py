@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from sandbox.channel import CHILD_FD, NOTE_FD, Channel
+from sandbox.channel import NOTE_FD, Channel
 from sandbox.child import FILE_NAME, Surroundings, load, open_stdio, take
 from sandbox.wire import Request, Want
 
@@ -34,33 +34,40 @@ _REQUEST = Request(Want.KEEP, True, 0.0, 0.0, 0, 0)
 
 
 def rehearse(surroundings: Surroundings) -> None:
-    """Nothing is left of it but the standard streams, which each child then finds made: 0, 1 and 2 are empty
-    files, as they will be there.
+    """Nothing is left of it but `sys.stdin` and its like, which each child then finds made, and made for what
+    will be there: empty files.
     """
     main, note = sys.modules["__main__"], os.dup(NOTE_FD)
-    for _ in range(PASSES):
-        channel = Channel()
-        fds = [_file(_PROGRAM), *_stdio()]
-        program = load(take(fds, channel), _REQUEST, channel, surroundings)
-        os.dup2(note, NOTE_FD)
-        for keep in (True, False):
-            code, namespace = program.start()
-            exec(code, namespace)
-            assert program.is_as_new()
-            more = _stdio()
-            channel.send(more, keep)
-            fds += more
-            program.receive_input(channel)
-        for fd in fds:
-            os.close(fd)
-        channel.close()
-    os.close(note)
-    for target, fd in enumerate(_stdio()):
-        os.dup2(fd, target)
-        os.close(fd)
-    open_stdio()
+    own = [os.dup(fd) for fd in range(3)]
+    try:
+        for _ in range(PASSES):
+            _run_twice(surroundings)
+            os.dup2(note, NOTE_FD)
+        _put(_stdio())
+        open_stdio()
+    finally:
+        _put(own)
+        os.close(note)
     sys.modules["__main__"] = main
     sys.argv[:] = [FILE_NAME]
+
+
+def _run_twice(surroundings: Surroundings) -> None:
+    channel = Channel()
+    fds = [_file(_PROGRAM), *_stdio()]
+    program = load(take(fds), _REQUEST, channel, surroundings)
+    for keep in (True, False):
+        code, namespace = program.start()
+        exec(code, namespace)
+        assert program.is_as_new()
+        more = _stdio()
+        fds += more
+        channel.send(more, keep)
+        assert channel.wait() == keep
+        program.renew()
+    channel.close()
+    for fd in fds:
+        os.close(fd)
 
 
 def _stdio() -> list[int]:
@@ -71,3 +78,10 @@ def _file(content: bytes) -> int:
     fd = os.memfd_create("rehearsal", os.MFD_CLOEXEC)
     os.pwrite(fd, content, 0)
     return fd
+
+
+def _put(descriptors: list[int]) -> None:
+    """At 0, 1 and 2."""
+    for target, fd in enumerate(descriptors):
+        os.dup2(fd, target)
+        os.close(fd)

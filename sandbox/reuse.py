@@ -19,7 +19,7 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Collection
+from collections.abc import Iterable
 from types import ModuleType
 
 RANDOM_SEED = 0
@@ -28,6 +28,11 @@ RANDOM_SEED = 0
 NOT_SHARED = frozenset({"start_new_thread", "setrlimit", "prlimit"})
 # A program that names one may change what it does not name.
 INDIRECT = frozenset({"setattr", "delattr", "vars", "globals", "exec", "eval", "__dict__", "__setattr__"})
+# A program that names none of these has changed nothing that `restore` puts back.
+RESTORED = INDIRECT | {
+    "setrecursionlimit", "set_int_max_str_digits", "setswitchinterval", "stack_size", "setitimer", "alarm",
+    "gc", "random", "_random", "statistics", "decimal", "_decimal", "__import__", "import_module", "getattr",
+}  # fmt: skip
 _OWN_STREAMS = {"stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__", "argv"}
 
 
@@ -62,27 +67,29 @@ class Interpreter:
         """Whether threads or exit handlers are still to come, which need the program's objects."""
         return self.has_threads() or atexit._ncallbacks() != self._exit_handlers
 
-    def untouched(self, named: Collection[str]) -> bool:
+    def untouched(self, named: frozenset[str]) -> bool:
         """Whether the next input would find nothing but what `restore` puts back.
 
         `named`: every name in the program. It can only have changed what it names, and to look at the rest
         would cost a tenth of a run: a look counts a reference, and so copies the page the object lies in.
         """
-        named = self._everything if not INDIRECT.isdisjoint(named) else named
+        looked_at = self._everything if not INDIRECT.isdisjoint(named) else named
         return (
             not self.has_more_to_do()
             and len(vars(builtins)) == len(self._builtins)
-            and _holds(builtins, self._builtins, named)
+            and _holds(builtins, self._builtins, looked_at)
             and len(sys.modules) == self._modules
             and sys.path == self._path
             and sys.gettrace() is None
             and sys.getprofile() is None
             and len(vars(sys)) == self._attributes
-            and _holds(sys, self._sys, named)
+            and _holds(sys, self._sys, looked_at)
         )
 
-    def restore(self) -> None:
-        """Put back what programs may change."""
+    def restore(self, named: frozenset[str]) -> None:
+        """Put back what a program with these names may have changed."""
+        if named.isdisjoint(RESTORED):
+            return
         sys.setrecursionlimit(self._recursion_limit)
         sys.set_int_max_str_digits(self._digits)
         sys.setswitchinterval(self._switch_interval)
@@ -95,7 +102,10 @@ class Interpreter:
         self._seed(RANDOM_SEED)
 
 
-def _holds(module: ModuleType, values: dict[str, object], named: Collection[str]) -> bool:
+def _holds(module: ModuleType, values: dict[str, object], named: Iterable[str]) -> bool:
     """By identity: a program's object may call itself equal to any other."""
     namespace = vars(module)
-    return all(namespace.get(name) is values[name] for name in named if name in values)
+    for name in named:
+        if name in values and namespace.get(name) is not values[name]:
+            return False
+    return True

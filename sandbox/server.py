@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 from sandbox import landlock, lockdown, namespaces, preload
 from sandbox.channel import NOTE_FD, Channel
@@ -25,8 +26,10 @@ from sandbox.child import Program, Surroundings, prepare, special_names
 from sandbox.rehearsal import rehearse
 from sandbox.reuse import Interpreter
 from sandbox.supervise import Child, Lost
-from sandbox.wire import FD_COUNT, MESSAGE_BYTES, READY, REFUSED, Ended, Note, Reply, Request, Want
+from sandbox.wire import FD_COUNT, MESSAGE_BYTES, READY, REFUSED, Ended, Note, Reply, Request, Want, receive
 
+# Members of an enum are looked up by Python code in 3.11.
+_KEEP, _NEXT, _LAST = int(Want.KEEP), int(Want.NEXT), int(Want.LAST)
 IDLE_SECONDS = 1.0  # how often an idle server asks whether its parent lives; its socket may be held by others
 
 
@@ -55,7 +58,7 @@ class Server:
         self._parent = (
             0 if "namespaces" in settings.layers else settings.parent
         )  # then the guard looks after us
-        self._max_tasks = max_tasks
+        self._limits = lru_cache(partial(lockdown.child_limits, max_tasks))
         self._large = settings.large
         self._waiting: Child | None = None
         self._poll = select.poll()
@@ -83,13 +86,13 @@ class Server:
         """Serve requests for ever; yields only in a child, its program. Raises Lost."""
         while True:
             request, fds = self._receive()
-            if request.want in (Want.NEXT, Want.LAST):
+            if request.want in (_NEXT, _LAST):
                 reply = self._next(request, fds)
             else:
                 self._end_waiting()
                 start = time.monotonic()
-                keep = request.want == Want.KEEP and not self._large
-                limits = lockdown.child_limits(request, self._max_tasks)
+                keep = request.want == _KEEP and not self._large
+                limits = self._limits(request.cpu_seconds, request.memory_bytes, request.output_bytes)
                 channel = Channel() if keep else None
                 try:
                     pid = lockdown.fork()
@@ -100,7 +103,7 @@ class Server:
                         yield prepare(request, limits, fds, channel, self._surroundings)
                         raise AssertionError("a child serves nobody")
                     if channel is not None:
-                        channel.keep_server_end()
+                        channel.forked()
                     reply = self._attend(Child(pid, self._proc, channel), request, start)
             for fd in fds:
                 os.close(fd)
@@ -109,7 +112,7 @@ class Server:
     def _receive(self) -> tuple[Request, list[int]]:
         while True:
             try:
-                data, fds, _, _ = socket.recv_fds(self._sock, MESSAGE_BYTES, FD_COUNT)
+                data, fds = receive(self._sock, MESSAGE_BYTES, FD_COUNT)
             except TimeoutError:
                 self._end_waiting()
                 if not self._wanted():
@@ -125,7 +128,7 @@ class Server:
             return _fault(errno.ESRCH)
         start = time.monotonic()
         try:
-            child.go_on(fds, keep=request.want == Want.NEXT)
+            child.go_on(fds, keep=request.want == _NEXT)
         except OSError:  # it closed its end of the channel: its end is what the reply will tell
             pass
         return self._attend(child, request, start, Note.COMPILED)

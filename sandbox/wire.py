@@ -6,6 +6,7 @@ output, so nothing of one run lies in the memory that the next run inherits.
 
 from __future__ import annotations
 
+import socket
 import struct
 from enum import IntEnum
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from typing import NamedTuple
 READY = b"ready"  # the server's first packet ...
 REFUSED = b"refused "  # ... or by why it cannot serve as asked
 FD_COUNT = 4
+_INT_BYTES = struct.calcsize("i")
 _REQUEST = struct.Struct("<B?ddQQ")
 _REPLY = struct.Struct("<iBBiddq")
 
@@ -87,3 +89,12 @@ class Reply(NamedTuple):
 
 
 MESSAGE_BYTES = 4096  # more than either message; a SEQPACKET receive returns one whole message
+
+
+def receive(sock: socket.socket, size: int, descriptors: int) -> tuple[bytes, list[int]]:
+    """A message and the descriptors that came with it: `socket.recv_fds`, at half its cost."""
+    data, ancillary, _, _ = sock.recvmsg(size, socket.CMSG_SPACE(descriptors * _INT_BYTES))
+    fds: list[int] = []
+    for _, _, packed in ancillary:  # SCM_RIGHTS: nothing else was asked for
+        fds += memoryview(packed).cast("i")
+    return data, fds
