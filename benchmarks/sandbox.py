@@ -100,6 +100,15 @@ print(forks(os.fork, {count}), forks(lockdown.fork, {count}))
 """
 
 
+def page_faults() -> dict[str, int]:
+    """Of a child that runs a program of one line, and with four more inputs: what most of its cost goes to."""
+    program = "import resource\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)"
+    with Sandbox(workers=1) as box:
+        for _ in range(10):  # the server, too, learns in its first runs
+            runs = box.run(program, [""] * 5, accept=always).runs
+    return {"1 input": int(runs[0].stdout), "5 inputs": int(runs[4].stdout)}
+
+
 def bare_forks(count: int) -> tuple[float, float]:
     """CPU seconds of fork, exit and wait in a process like a server: by os.fork, and as servers do it."""
     script = BARE_FORK.format(root=str(Path(__file__).resolve().parents[1]), count=count)
@@ -228,6 +237,8 @@ def main() -> None:
     result: dict[str, Any] = {"ms_per_input": table, "ratios": ratios(table)}
     for name, value in result["ratios"].items():
         print(f"{name:52} {value:6.1f}")
+    result["page_faults"] = page_faults()
+    print(f"page faults of a child: {result['page_faults']}")
     result["programs_per_second"] = throughput(arguments.rounds, arguments.count)
     for workers, rate in result["programs_per_second"].items():
         print(f"{workers} workers: {rate:.0f} programs/s")

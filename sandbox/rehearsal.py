@@ -59,11 +59,12 @@ def _run_twice(surroundings: Surroundings) -> None:
     for keep in (True, False):
         code, namespace = program.start()
         exec(code, namespace)
-        assert program.is_as_new()
+        if not program.is_as_new():
+            raise RuntimeError("a rehearsal has left its mark on the interpreter")
         more = _stdio()
         fds += more
         channel.send(more, keep)
-        assert channel.wait() == keep
+        channel.wait()
         program.renew()
     channel.close()
     for fd in fds:

@@ -62,6 +62,19 @@ def test_map_keeps_the_order_and_runs_in_parallel() -> None:
     assert [report.compiles for report in reports] == [True, True, False, True]
 
 
+def test_an_error_in_a_job_of_map_ends_the_others(box: Sandbox) -> None:
+    asked = []
+
+    def fails(i: int, run: Run) -> bool:
+        asked.append(run)
+        return bool([][1])
+
+    with pytest.raises(IndexError):
+        box.map([("", [""], fails)] * 100)
+    assert len(asked) <= len(box._workers)
+    assert [report.compiles for report in box.map([("", []), ("x =", [])])] == [True, False]
+
+
 def test_run_may_be_called_from_many_threads(box: Sandbox) -> None:
     outputs: dict[int, bytes] = {}
 
@@ -233,6 +246,13 @@ def test_runs_do_not_pile_up_descriptors(box: Sandbox) -> None:
     box.run("", [""] * 20, accept=lambda i, run: True)
     box.run("", [""] * 20, accept=lambda i, run: bool(i % 2))
     assert descriptors() == before
+
+
+def test_a_server_holds_nothing_of_its_rehearsal() -> None:
+    """Its standard streams, the socket, /proc and the two ends of the pipe for notes."""
+    with Sandbox(workers=1, isolation="base") as box:
+        (pid,) = box._workers[0].pids
+        assert len(os.listdir(f"/proc/{pid}/fd")) == 7
 
 
 def test_close_ends_a_run_under_way_and_is_final() -> None:
