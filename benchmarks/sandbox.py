@@ -101,7 +101,7 @@ print(forks(os.fork, {count}), forks(lockdown.fork, {count}))
 
 
 def page_faults() -> dict[str, int]:
-    """Of a child that runs a program of one line, and with four more inputs: what most of its cost goes to."""
+    """Of a child that runs a program of one line, and with four more inputs: most of its cost."""
     program = "import resource\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)"
     with Sandbox(workers=1) as box:
         for _ in range(10):  # the server, too, learns in its first runs

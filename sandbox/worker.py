@@ -40,8 +40,8 @@ class Server:
         with theirs:
             # Not -I: its -E would ignore the hash seed. The rest of -I is here, the environment is ours and
             # the server empties it. By default the C library reserves address space for threads by the number
-            # of CPUs, and looks symbols up at their first use, which would be in each child anew. A new session:
-            # a Ctrl-C at the terminal is for the caller.
+            # of CPUs, and looks symbols up at their first use, which would be in each child anew. A new
+            # session: a Ctrl-C at the terminal is for the caller.
             self._process = subprocess.Popen(
                 [*_COMMAND, *arguments],
                 env={"PYTHONHASHSEED": "0", "MALLOC_ARENA_MAX": "4", "LD_BIND_NOW": "1"},

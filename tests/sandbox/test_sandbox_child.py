@@ -24,7 +24,8 @@ SAME_AS_PYTHON = {
     "mmap": "import mmap\nprint(mmap.mmap(0, 0, access=mmap.ACCESS_READ)[:])",
     "stdin is 0": "import sys\nprint(sys.stdin.fileno(), sys.stdin.name, sys.stdin.isatty(), sys.stdin.mode)",
     "streams": "import sys\nfor s in sys.stdin, sys.stdout: print(s, s.newlines, s.line_buffering, "
-    "s.write_through, s.buffer, s.buffer.raw)\nprint(sys.stdin.tell(), sys.stdin.seekable(), sys.stderr.errors)",
+    "s.write_through, s.buffer, s.buffer.raw)\n"
+    "print(sys.stdin.tell(), sys.stdin.seekable(), sys.stderr.errors)",
     "streams are their own": "import sys\nprint(sys.stdin is sys.__stdin__, sys.stdout is sys.__stdout__)",
     "arguments": "import sys\nprint(sys.argv)",
     "exit()": "exit()",
