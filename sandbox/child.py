@@ -148,7 +148,7 @@ class Program:
         for name in list(namespace):
             if name != "__builtins__":
                 namespace[name] = None
-        # Of all generations only if need be: that empties the free lists too, which lie on the server's pages.
+        # Of all generations only if need be: it empties the free lists too, which lie on the server's pages.
         gc.collect(2 if gc.get_objects(generation=2) else 1)
 
 
