@@ -2,7 +2,7 @@
 
 A child may wait for the next input only after a run that ended well, and only if nothing it left could be
 seen by the next one: no thread, no exit handler, no change to `builtins` or `sys`, no module added. What
-nearly every program touches is put back: recursion limit, stack size, the state of `random`, decimal
+programs often touch is put back if they name it: recursion limit, stack size, the state of `random`, decimal
 contexts, timers, the collector. What is not looked at (an attribute set on a module of the library, a
 signal handler) the same program sets again at its start, the caller only takes the run if its output is
 right, and what was worked out for later inputs is worth no more than `supervise.SHARED_CPU_SECONDS`.
