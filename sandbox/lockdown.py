@@ -58,8 +58,8 @@ def prctl(option: int, argument: int, more: int = 0) -> None:
 
 
 def fork() -> int:
-    """`os.fork` without the interpreter's own hooks, a quarter of a run's cost: they repair the locks of other
-    threads, of which a server has none, and seed `random`, which `reuse` does. Raises OSError.
+    """`os.fork` without the interpreter's own hooks, a quarter of a run's cost: they repair the locks of
+    other threads, of which a server has none, and seed `random`, which `reuse` does. Raises OSError.
     """
     return check(_libc_fork(), "fork")
 

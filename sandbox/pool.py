@@ -2,8 +2,8 @@
 
 Every input is run in a fresh child, unless the caller's `accept` approves each run: then one child takes the
 inputs one after another, at less than half the cost. What one run leaves behind could change the next, so a
-child is only used again if it is as good as new (`reuse`), and a run in a used child counts only if it is accepted
-too: the first that is not is thrown away, and a fresh child decides.
+child is only used again if it is as good as new (`reuse`), and a run in a used child counts only if it is
+accepted too: the first that is not is thrown away, and a fresh child decides.
 """
 
 from __future__ import annotations
