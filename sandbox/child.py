@@ -195,8 +195,7 @@ def load(source: bytes, request: Request, channel: Channel | None, surroundings:
         _exit(1)
     names = preload.names(code)
     special = not surroundings.special.isdisjoint(names)
-    absent = surroundings.elsewhere if special else frozenset()
-    elsewhere = bool(absent) and preload.imports(code, names, absent)
+    elsewhere = special and preload.imports(code, names, surroundings.elsewhere)
     os.write(NOTE_FD, _ELSEWHERE if elsewhere else _COMPILED)
     if elsewhere or request.want == _ONLY_COMPILE:
         _exit(0)

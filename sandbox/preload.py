@@ -104,6 +104,8 @@ def imports(code: CodeType, named: frozenset[str], modules: frozenset[str]) -> b
     A variable may be called `code` or `html`. For imports by function, a string that is a module's name
     will do; for those in text that is executed, any import.
     """
+    if not modules:
+        return False
     if not named.isdisjoint(EXECUTORS) and any("import" in text for text in named - _IMPORTERS):
         return True
     if named.isdisjoint(modules):
