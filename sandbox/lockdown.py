@@ -1,8 +1,8 @@
 """The layers around a program that hold on every machine; together with `seccomp` they are tier "base".
 
-Once per server (`enter_server`): no gain of privileges through set-uid files, no capabilities, no core files,
-few descriptors. Per run (`enter_child`): death with the server, hard limits of CPU, address space, output and
-tasks. Last, before the program is even compiled (`Filter.install`): the system call filter, which carries the
+Once per server (`enter_server`): no gain of privileges through set-uid files, no capabilities, no core files.
+Per run (`enter_child`): death with the server, hard limits of CPU, address space, output, tasks, descriptors.
+Last, before the program is even compiled (`Filter.install`): the system call filter, which carries the
 guarantees. The further tiers, `landlock` and `namespaces`, only add depth: no verdict depends on them.
 """
 
@@ -94,7 +94,6 @@ def enter_server() -> None:
     # With a filter no program has children. Without one (unsafe=True) its orphans must be found and killed.
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
     _lower(resource.RLIMIT_CORE, 0)
-    _lower(resource.RLIMIT_NOFILE, OPEN_FILES)
     _prefer_for_oom_kill()
 
 
@@ -130,6 +129,9 @@ def child_limits(max_tasks: int, cpu_seconds: float, memory_bytes: int, output_b
         # One byte more than the limit, so that an output of exactly the limit is told from one that was cut.
         (resource.RLIMIT_FSIZE, output_bytes + 1),
         (resource.RLIMIT_NPROC, max_tasks),
+        # Not the server's too: it also bounds the descriptors that all the user's processes have under way
+        # through sockets, and a server hands some to its child.
+        (resource.RLIMIT_NOFILE, OPEN_FILES),
     )
     hard = [(kind, _at_most_hard(kind, value)) for kind, value in limits]
     most = _at_most_hard(resource.RLIMIT_DATA, memory_bytes + HEADROOM)

@@ -129,8 +129,9 @@ class Server:
         start = time.monotonic()
         try:
             child.go_on(fds, keep=request.want == _NEXT)
-        except OSError:  # it closed its end of the channel: its end is what the reply will tell
-            pass
+        except OSError:  # it closed its end of the channel, or the kernel refuses
+            child.end()
+            return _fault(errno.ESRCH)
         return self._attend(child, request, start, Note.COMPILED)
 
     def _attend(self, child: Child, request: Request, start: float, note: int | None = None) -> Reply:

@@ -92,7 +92,7 @@ REFUSED = {  # an ordinary error, which a program may catch
     "raise a limit": ("resource.setrlimit(resource.RLIMIT_AS, (-1, -1))", "ValueError"),
     "another's limits": ("resource.prlimit(os.getppid(), resource.RLIMIT_AS)", "PermissionError"),
     "import from disk": ("import torch", "ModuleNotFoundError"),
-    "terminal of its own": ("os.forkpty()", "PermissionError"),
+    "terminal of its own": ("os.openpty()", "PermissionError"),
     "popen": ("os.popen('true')", "ModuleNotFoundError"),
     "sparse output": ("os.ftruncate(1, 1 << 40)", "OSError"),
 }

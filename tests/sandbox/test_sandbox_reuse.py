@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from corpus import lines
 from sandbox_helpers import alive, eventually
 
 from sandbox import Accept, Limits, Report, Run, Sandbox, Status
+from sandbox.lockdown import OPEN_FILES
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 
@@ -25,6 +27,16 @@ def pids(report: Report) -> list[bytes]:
 def test_accepted_inputs_share_a_child(box: Sandbox) -> None:
     report = box.run("import os\nprint(input(), os.getpid())", ["a", "b", "c"], accept=always)
     assert [run.stdout.split()[0] for run in report.runs] == [b"a", b"b", b"c"]
+    assert len(set(pids(report))) == 1
+
+
+def test_descriptors_under_way_elsewhere_keep_no_child_from_its_next_input(tier_box: Sandbox) -> None:
+    """The kernel counts those of all the user's processes together, and refuses to send more."""
+    one, other = socket.socketpair()
+    with one, other:
+        for _ in range(OPEN_FILES // 16 + 1):
+            socket.send_fds(one, [b"x"], [0] * 16)
+        report = tier_box.run("import os\nprint(os.getpid())", [""] * 3, accept=always)
     assert len(set(pids(report))) == 1
 
 
