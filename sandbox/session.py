@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -65,7 +64,7 @@ class Session:
         except Fault:  # nothing is known of this input: a fresh child will tell, and it has its own retry
             return None
         self._child_waits = reply.ended == Ended.WAITING
-        return None if reply.fault == errno.ESRCH else run
+        return None if reply.fault else run
 
     def _ask(self, want: Want, stdin: bytes) -> tuple[Reply, Run]:
         limits = self._limits
