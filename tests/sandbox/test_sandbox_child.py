@@ -69,6 +69,12 @@ SAME_AS_PYTHON = {
     "file left open": "out = open(1, 'w')\nout.write('x')",
     "stdout wrapped": "import sys, io\n"
     "sys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding='utf8')\nprint('é')",
+    "stdout detached": "import sys, io\nsys.stdout = io.TextIOWrapper(sys.stdout.detach())\nprint(1)",
+    "stdin detached": "import sys, io\nprint(io.TextIOWrapper(sys.stdin.detach(), 'utf8').read(3))",
+    "finalizer with globals": "import sys\nn = 3\nclass A:\n  def __del__(s): sys.stdout.write(str(n))\n"
+    "a = A()",
+    "fast io left to its end": "import os, io\nclass W(io.IOBase):\n  def __init__(s): s.b = io.BytesIO()\n"
+    "  def flush(s): os.write(1, s.b.getvalue()); s.b.truncate(0)\nout = W()\nout.b.write(b'x')",
     "stdout replaced": "import sys, io\nprint('a')\nsys.stdout = io.StringIO()\nprint('b')",
     "stdout closed": "import sys\nprint(1)\nsys.stdout.close()",
     "fd 1 closed": "import os\nos.close(1)\nprint(1)",

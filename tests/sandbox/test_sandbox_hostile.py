@@ -226,6 +226,12 @@ def test_playing_with_every_descriptor_changes_no_verdict(box: Sandbox) -> None:
         assert [(run.status, run.stdout) for run in runs] == [(Status.OK, b"41\n")] * 3
 
 
+def test_a_program_finds_nothing_of_the_one_before_it(box: Sandbox) -> None:
+    box.run("x = bytes(90 << 20)\nraise SystemExit(77)", [""])
+    program = "import gc\nprint([o for o in gc.get_objects() if type(o).__name__ == 'Reply'])"
+    assert box.run(program, [""]).runs[0].stdout == b"[]\n"
+
+
 def test_neighbours_of_the_greedy_are_not_disturbed() -> None:
     greedy = [
         "while True: print('x' * 10**6)",  # 10 GB, if it could

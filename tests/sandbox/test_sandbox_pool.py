@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -278,6 +279,38 @@ def test_close_ends_a_run_under_way_and_is_final() -> None:
     for call in (lambda: box.run("", [""]), lambda: box.map([("", [""])])):
         with pytest.raises(SandboxError, match="closed"):
             call()
+
+
+def test_close_ends_a_map_that_has_not_begun_like_any_other() -> None:
+    box = Sandbox(workers=1)
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            box.map([("import time\ntime.sleep(60)", [""])])
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    (server,) = box._workers[0].pids
+    for thread in threads:
+        thread.start()
+    assert eventually(lambda: any("Seccomp:\t2" in status(pid) for pid in descendants(server)))
+    assert eventually(lambda: box._threads._work_queue.qsize() > 0)  # the other map's
+    box.close()
+    for thread in threads:
+        thread.join()
+    assert [type(error) for error in errors] == [SandboxError] * 2
+
+
+def test_descriptors_that_others_have_under_way_are_not_in_the_way() -> None:
+    """The kernel refuses to pass more while a user has as many under way as one process may open."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        socket.send_fds(ours, [b"x"], [0] * 100)
+        with Sandbox(workers=1, isolation="base") as box:
+            report = box.run("print(input())", ["a", "b", "c"], accept=lambda i, run: True)
+    assert [(run.status, run.stdout) for run in report.runs] == [(Status.OK, b"%c\n" % c) for c in b"abc"]
 
 
 def test_a_forked_copy_of_the_caller_can_neither_use_nor_close_the_box(box: Sandbox) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import os
-import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,6 @@ from corpus import lines
 from sandbox_helpers import alive, eventually
 
 from sandbox import Accept, Limits, Report, Run, Sandbox, Status
-from sandbox.lockdown import OPEN_FILES
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 
@@ -27,16 +26,6 @@ def pids(report: Report) -> list[bytes]:
 def test_accepted_inputs_share_a_child(box: Sandbox) -> None:
     report = box.run("import os\nprint(input(), os.getpid())", ["a", "b", "c"], accept=always)
     assert [run.stdout.split()[0] for run in report.runs] == [b"a", b"b", b"c"]
-    assert len(set(pids(report))) == 1
-
-
-def test_descriptors_under_way_elsewhere_keep_no_child_from_its_next_input(tier_box: Sandbox) -> None:
-    """The kernel counts those of all the user's processes together, and refuses to send more."""
-    one, other = socket.socketpair()
-    with one, other:
-        for _ in range(OPEN_FILES // 16 + 1):
-            socket.send_fds(one, [b"x"], [0] * 16)
-        report = tier_box.run("import os\nprint(os.getpid())", [""] * 3, accept=always)
     assert len(set(pids(report))) == 1
 
 
@@ -113,6 +102,8 @@ CARRIES_NOTHING_OVER = {
     "daemon thread": "import threading, time\nprint(threading.active_count())\n"
     "threading.Thread(target=time.sleep, args=(9,), daemon=True).start()",
     "raw thread": "import _thread, time\nprint(_thread._count())\n_thread.start_new_thread(time.sleep, (9,))",
+    "arguments replaced": "import sys\nsys.argv = tuple(sys.argv)\nprint(1)",
+    "default decimal context": "from decimal import *\nprint(Decimal(1) / 3)\nDefaultContext.prec = 5",
     "executor": "from concurrent.futures import ThreadPoolExecutor as T\nT(2).submit(print, 'x')",
 }
 
@@ -211,6 +202,61 @@ def test_nothing_that_a_program_says_in_the_channel_costs_a_server(said: str) ->
 def test_what_a_program_puts_in_the_place_of_the_channel_stays_its_own(put: str, box: Sandbox) -> None:
     report = box.run(f"import os\nprint(1, flush=True)\n{put}", ["", ""], accept=always)
     assert [(run.status, run.stdout) for run in report.runs] == [(Status.OK, b"1\n")] * 2
+
+
+@pytest.mark.parametrize("name", ["VmHWM: x", "VmHWM:", "VmHWM: 7"])
+def test_a_process_by_another_name_costs_no_server_and_hides_no_memory(name: str) -> None:
+    """The name stands in the file that the server reads the peak from, and in front of it."""
+    program = f"import ctypes\nctypes.CDLL(None).prctl(15, b{name!r})\nx = bytes(60 << 20)\nprint(1)"
+    with Sandbox(workers=1) as box:
+        servers = box._workers[0].pids
+        report = box.run(program, ["", ""], accept=always)
+        assert box._workers[0].pids == servers
+    assert [(run.status, run.stdout) for run in report.runs] == [(Status.OK, b"1\n")] * 2
+    assert all(run.max_rss_kb > 1 << 10 for run in report.runs)
+
+
+@pytest.mark.parametrize(
+    "used",
+    [
+        "math.left = used = hasattr(math, 'left')",
+        "used = time.process_time() > 0.02\nwhile time.process_time() < 0.03: pass",
+    ],
+)
+def test_a_program_has_one_guess_for_each_input(used: str, box: Sandbox) -> None:
+    """One answer in a used child and, that being wrong, another in a fresh one would be two."""
+    expected = [b"yes\n", b"no\n", b"yes\n", b"yes\n", b"no\n", b"no\n"]
+    program = f"import math, time\n{used}\nprint('no' if used else 'yes')"
+
+    def right(report: Report) -> list[bool]:
+        return [run.stdout == output for run, output in zip(report.runs, expected, strict=True)]
+
+    inputs = [""] * len(expected)
+    shared = box.run(program, inputs, accept=lambda i, run: run.stdout == expected[i])
+    assert right(shared) == right(box.run(program, inputs))
+
+
+def test_limits_hold_for_a_child_that_only_says_that_it_waits() -> None:
+    program = (
+        f"{FIND_WORD}import ctypes, time\nlimit = (ctypes.c_ulong * 2)()\nlibc = ctypes.CDLL(None)\n"
+        "libc.getrlimit(2, limit)\nlimit[0] = limit[1]\nlibc.syscall(160, 2, limit)\n"
+        "print(os.getpid(), flush=True)\nos.write(63, word)\n"
+        "x = bytearray(400 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1\ntime.sleep(9)"
+    )
+    peaks = []
+
+    def look(i: int, run: Run) -> bool:
+        if i == 0:
+            status = Path(f"/proc/{int(run.stdout)}/status")
+            end = time.monotonic() + 0.8
+            while time.monotonic() < end and "VmHWM:" in (text := status.read_text()):
+                peaks.append(int(text.split("VmHWM:")[1].split()[0]) >> 10)
+                time.sleep(0.01)
+        return True
+
+    with Sandbox(Limits(memory_mb=128), workers=1, isolation="base") as box:
+        box.run(program, ["", ""], accept=look)
+    assert max(peaks) < 256  # the limit, and what can be touched between two looks
 
 
 def test_a_shared_child_does_not_state_its_own_memory(box: Sandbox) -> None:
