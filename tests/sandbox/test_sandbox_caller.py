@@ -68,3 +68,20 @@ def test_import_needs_no_torch_and_nothing_of_ours() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True)
     assert done.stdout == b"OK\n[]\n"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_caller_may_have_closed_its_standard_streams(closed: str, tmp_path: Path) -> None:
+    """As a daemon does. `hashlib` is in the second server."""
+    program = (
+        "from sandbox import Sandbox\nimport pathlib, sys\n"
+        "with Sandbox(workers=1) as box:\n"
+        "  runs = [box.run(f'import {m}\\nprint(input())', ['x']).runs[0] for m in ('math', 'hashlib')]\n"
+        "pathlib.Path(sys.argv[1]).write_text(repr([(run.status.name, run.stdout) for run in runs]))\n"
+    )
+    out = tmp_path / "out"
+    subprocess.run(
+        ["/bin/sh", "-c", f'"$0" -c "$1" "$2" {closed}', sys.executable, program, str(out)], cwd=ROOT
+    )
+    assert out.exists()
+    assert out.read_text() == repr([("OK", b"x\n")] * 2)
