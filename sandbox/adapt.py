@@ -9,6 +9,8 @@ from typing import Any
 
 # Threads have stacks that count as memory, touched or not: `lockdown.lift_private_limit`.
 THREADS = frozenset({"threading", "_thread", "concurrent.futures", "multiprocessing.pool", "asyncio"})
+# What is printed through the C library lies in a buffer of its own.
+C_LIBRARY = frozenset({"ctypes", "_ctypes"})
 STANDARD_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2, "/dev/fd/0": 0, "/proc/self/fd/0": 0}
 
 

@@ -74,6 +74,8 @@ class Channel:
         os.write(CHILD_FD, self._word)
         self._poll.poll()
         said, fds = receive(self._child, len(_MORE), 3)
+        if len(fds) != 3:
+            raise OSError("the server has closed its end")
         for target, fd in enumerate(fds):  # ascending, so none is below its target, which may have been free
             if fd != target:
                 os.dup2(fd, target)

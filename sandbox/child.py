@@ -17,6 +17,7 @@ import io
 import os
 import sys
 import threading
+import weakref
 from dataclasses import dataclass
 from types import CodeType, ModuleType
 from typing import Any, NoReturn
@@ -64,13 +65,12 @@ class Program:
         """The code and the namespace to exec it in; installs `__main__`."""
         self._status = 0
         self._streams = (sys.stdin, sys.stdout, sys.stderr)  # ours, in case the program replaces one
-        self._module = ModuleType("__main__")
-        vars(self._module).update(
-            __file__=FILE_NAME, __cached__=None, __builtins__=builtins, __annotations__={}
-        )
-        sys.modules["__main__"] = self._module
+        module = sys.modules["__main__"] = ModuleType("__main__")
+        self._module = weakref.ref(module)
+        namespace = vars(module)
+        namespace.update(__file__=FILE_NAME, __cached__=None, __builtins__=builtins, __annotations__={})
         gc.enable()
-        return self._code, vars(self._module)
+        return self._code, namespace
 
     def failed(self, error: BaseException) -> None:
         """The program ended with `error`: print and set the exit status as the interpreter would."""
@@ -84,6 +84,8 @@ class Program:
         error.__traceback__ = trace.tb_next if trace else None  # without boot.py's frame
         try:
             sys.excepthook(type(error), error, error.__traceback__)
+        except SystemExit as wish:
+            self._status = _system_exit(wish.code)
         except BaseException:  # a broken hook of the program's: the exit status already tells
             sys.__excepthook__(type(error), error, error.__traceback__)
 
@@ -113,7 +115,7 @@ class Program:
     def renew(self) -> None:
         """Make ready for the next input, which is at descriptors 0, 1 and 2."""
         open_stdio()
-        sys.argv[:] = [FILE_NAME]
+        sys.argv = [FILE_NAME]
         self._interpreter.restore(self._named)
         if self._remarks:
             os.write(2, self._remarks)
@@ -125,9 +127,12 @@ class Program:
                 threading._shutdown()  # type: ignore[attr-defined]  # waits for non-daemon threads
             atexit._run_exitfuncs()
             flushed = _flush(sys.stdout) & _flush(sys.stderr)
-            self._drop_objects()  # its own sys.stdout may not work without them: only ours from here on
-            if not self._flush_own() & flushed:
+            if not flushed:
                 self._status = 120  # CPython's own status for this
+            self._drop_objects()  # its own sys.stdout may not work without them: only ours from here on
+            self._flush_own()  # what finalizers printed; that this fails is nothing to CPython
+            if not self._named.isdisjoint(adapt.C_LIBRARY):
+                lockdown.libc.fflush(None)
         finally:
             while True:
                 _exit(self._status & 0xFF)
@@ -139,17 +144,20 @@ class Program:
     def _drop_objects(self) -> None:
         """Finalizers of the program's objects: `out = open(1, "w")` is written only when `out` dies.
 
-        As in the interpreter's own end, sys.stdout is ours again by then. A file that the program had there
-        may close descriptor 1 as it dies: it must do so before the next input's output comes to lie there.
+        In the order of the interpreter's own end: sys.stdout is ours again; `__main__` goes, and finalizers
+        still find its names; if something holds on to it, its names are emptied. A file that the program had
+        as sys.stdout may close descriptor 1 as it dies: it must, before the next output comes to lie there.
         """
         sys.stdin, sys.stdout, sys.stderr = self._streams
         sys.__stdin__, sys.__stdout__, sys.__stderr__ = self._streams  # type: ignore[misc,assignment]
-        namespace = vars(self._module)
-        for name in list(namespace):
-            if name != "__builtins__":
-                namespace[name] = None
-        # Of all generations only if need be: it empties the free lists too, which lie on the server's pages.
-        gc.collect(2 if gc.get_objects(generation=2) else 1)
+        sys.modules["__main__"] = _boot
+        _collect()
+        module = self._module()
+        if module is not None:
+            names = [name for name in vars(module) if name != "__builtins__"]
+            for name in names:
+                vars(module)[name] = None
+            _collect()
 
 
 def prepare(
@@ -161,7 +169,7 @@ def prepare(
 ) -> Program:
     """Turn a fresh fork of the server into a process that holds one compiled program and nothing else.
 
-    Never raises and never returns without a program: whatever goes wrong ends the process.
+    Never returns without a program: whatever goes wrong ends the process.
     """
     try:
         lockdown.enter_child(limits, surroundings.server)
@@ -214,6 +222,11 @@ def load(source: bytes, request: Request, channel: Channel | None, surroundings:
 def special_names(elsewhere: frozenset[str]) -> frozenset[str]:
     """A program that has none of these among its names needs no closer look."""
     return elsewhere | preload.EXECUTORS | NOT_SHARED | adapt.THREADS | adapt.STANDARD_STREAMS.keys()
+
+
+def _collect() -> None:
+    # Of all generations only if need be: it empties the free lists too, which lie on the server's pages.
+    gc.collect(2 if gc.get_objects(generation=2) else 1)
 
 
 def _message(error: BaseException) -> bytes:

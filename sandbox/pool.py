@@ -3,7 +3,8 @@
 Every input is run in a fresh child, unless the caller's `accept` approves each run: then one child takes the
 inputs one after another, at less than half the cost. What one run leaves behind could change the next, so a
 child is only used again if it is as good as new (`reuse`), and a run in a used child counts only if it is
-accepted too: the first that is not is thrown away, and a fresh child decides.
+accepted too: the first that is not is thrown away, and a fresh child decides. If that one answers otherwise,
+fresh children decide on everything.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import queue
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +32,7 @@ Job = tuple[Text, Sequence[Text]] | tuple[Text, Sequence[Text], Accept | None]
 
 MAX_INPUT_MB = 64
 _TRIES = 2
+_CLOSED = "the sandbox is closed: make a new one"
 _DEFAULT_LIMITS = Limits()
 _log = logging.getLogger(__name__)
 
@@ -103,8 +105,9 @@ class Sandbox:
         """Compile `program`, run it once per input. str is UTF-8; a str's encoding cookie is not honoured.
 
         `accept(i, run)` is called here, in the caller's process, at least once per input, in order. True: the
-        next input may share this run's child. It is called again for an input whose first run, in a shared
-        child, it did not accept, with the run of the fresh child that takes its place.
+        next input may share this run's child. It is called again for an input whose first run, in a used
+        child, does not count, with the run of the fresh child that takes its place. It must not call this
+        sandbox: a server is kept for the program meanwhile.
         Raises ValueError for arguments of a wrong kind, SandboxError after close().
         """
         source, texts = _checked(program, inputs)
@@ -136,13 +139,14 @@ class Sandbox:
                 raise
 
         # A task per worker, not per job: to hand a job to a thread costs a thirtieth of what it takes to run.
-        futures = [self._threads.submit(work) for _ in self._workers[: len(checked)]]
         try:
+            futures = [self._threads.submit(work) for _ in self._workers[: len(checked)]]
             for future in futures:
                 future.result()
-        except BaseException:
+        except CancelledError:
+            raise SandboxError(_CLOSED) from None
+        finally:
             waiting.clear()
-            raise
         return [reports[i] for i in range(len(checked))]
 
     def _run(self, source: bytes, is_text: bool, inputs: list[bytes], accept: Accept | None) -> Report:
@@ -164,18 +168,24 @@ class Sandbox:
             if not inputs:
                 compiled, run = self._try(session, None)
                 return Report(compiled, None if compiled else compile_failure(run, self.limits), ())
-            accepted = False
+            used: list[int] = []  # the inputs that a used child has run
+            share, accepted = accept is not None, False
             for i, stdin in enumerate(inputs):
                 more = i + 1 < len(inputs)
-                shared = session.run_next(stdin, keep=more) if accepted else None
-                if shared is not None and accept is not None and accept(i, shared):
-                    runs.append(shared)
+                first = session.run_next(stdin, keep=more) if share and accepted else None
+                if first is not None and accept is not None and accept(i, first):
+                    used.append(i)
+                    runs.append(first)
                     continue
-                compiled, run = self._try(session, stdin, keep=accept is not None and more)
+                compiled, run = self._try(session, stdin, keep=share and more)
                 if not compiled and not runs:
                     return Report(False, compile_failure(run, self.limits), ())
                 runs.append(run)
                 accepted = accept is not None and accept(i, run)
+                if first is not None and (first.status, first.stdout) != (run.status, run.stdout):
+                    # It answers otherwise in a used child: two guesses, if both were to count.
+                    share = False
+                    self._run_again(session, inputs, runs, used, accept)
         except Fault as fault:
             if not inputs:
                 raise SandboxError(f"{fault}: run it again") from fault
@@ -183,6 +193,17 @@ class Sandbox:
             runs += [Run(Status.FAULT)] * (len(inputs) - len(runs))
             return Report(True, f"fault of the sandbox: {fault}", tuple(runs))
         return Report(True, None, tuple(runs))
+
+    def _run_again(
+        self, session: Session, inputs: list[bytes], runs: list[Run], used: list[int], accept: Accept | None
+    ) -> None:
+        """Replace the runs of the inputs `used` by such of fresh children. Raises Fault."""
+        for i in used:
+            runs[i] = Run(Status.FAULT)
+        for i in used:
+            _, runs[i] = self._try(session, inputs[i])
+            if accept is not None:
+                accept(i, runs[i])
 
     def _try(self, session: Session, stdin: bytes | None, keep: bool = False) -> tuple[bool, Run]:
         for attempt in range(1, _TRIES + 1):
@@ -196,7 +217,7 @@ class Sandbox:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise SandboxError("the sandbox is closed: make a new one")
+            raise SandboxError(_CLOSED)
         if os.getpid() != self._owner:
             raise SandboxError("this sandbox belongs to the process that made it: make one after the fork")
 

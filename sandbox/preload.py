@@ -90,11 +90,18 @@ def with_packages(modules: Iterable[str]) -> frozenset[str]:
 
 
 def names(code: CodeType) -> frozenset[str]:
-    """Every name and string in a program: a module that it imports, whichever way, is among them."""
+    """Every name and string in a program: a module that it imports, whichever way, is among them, if its name
+    is not put together as it runs."""
     found: list[str] = []
     for part in _parts(code):
         found += part.co_names
-        found += [constant for constant in part.co_consts if isinstance(constant, str)]
+        pending: list[Iterable[object]] = [part.co_consts]
+        for constants in pending:
+            for constant in constants:
+                if isinstance(constant, str):
+                    found.append(constant)
+                elif isinstance(constant, (tuple, frozenset)):
+                    pending.append(constant)
     return frozenset(found)
 
 

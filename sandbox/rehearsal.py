@@ -40,6 +40,7 @@ def rehearse(surroundings: Surroundings) -> None:
     main, note = sys.modules["__main__"], os.dup(NOTE_FD)
     own = [os.dup(fd) for fd in range(3)]
     try:
+        open_stdio()
         for _ in range(PASSES):
             _run_twice(surroundings)
             os.dup2(note, NOTE_FD)
@@ -49,7 +50,7 @@ def rehearse(surroundings: Surroundings) -> None:
         _put(own)
         os.close(note)
     sys.modules["__main__"] = main
-    sys.argv[:] = [FILE_NAME]
+    sys.argv = [FILE_NAME]
 
 
 def _run_twice(surroundings: Surroundings) -> None:

@@ -3,7 +3,7 @@
 A child may wait for the next input only after a run that ended well, and only if nothing it left could be
 seen by the next one: no thread, no exit handler, no change to `builtins` or `sys`, no module added. What
 programs often touch is put back if they name it: recursion limit, stack size, the state of `random`, decimal
-contexts, timers, the collector. What is not looked at (an attribute set on a module of the library, a
+contexts, the collector. What is not looked at (an attribute set on a module of the library, a
 signal handler) the same program sets again at its start, the caller only takes the run if its output is
 right, and what was worked out for later inputs is worth no more than `supervise.SHARED_CPU_SECONDS`.
 """
@@ -16,22 +16,24 @@ import builtins
 import decimal
 import gc
 import random
-import signal
 import sys
 import threading
 from collections.abc import Iterable
 from types import ModuleType
 
 RANDOM_SEED = 0
-# A program that names one is not looked at afterwards: such a thread may not even have begun by then, and a
-# hard limit cannot be put back.
-NOT_SHARED = frozenset({"start_new_thread", "setrlimit", "prlimit"})
+# A program that names one is not looked at afterwards: such a thread may not even have begun by then, a hard
+# limit cannot be put back, an alarm can come while the child waits, and through C anything can have changed.
+NOT_SHARED = frozenset({
+    "start_new_thread", "setrlimit", "prlimit", "alarm", "setitimer", "ctypes", "_ctypes",
+    "DefaultContext", "BasicContext", "ExtendedContext",
+})  # fmt: skip
 # A program that names one may change what it does not name.
 INDIRECT = frozenset({"setattr", "delattr", "vars", "globals", "exec", "eval", "__dict__", "__setattr__"})
-# A program that names none of these has changed nothing that `restore` puts back.
+# What `restore` puts back can only be changed through one of these, if not by a name that is put together.
 RESTORED = INDIRECT | {
-    "setrecursionlimit", "set_int_max_str_digits", "setswitchinterval", "stack_size", "setitimer", "alarm",
-    "gc", "random", "_random", "statistics", "decimal", "_decimal", "__import__", "import_module", "getattr",
+    "setrecursionlimit", "set_int_max_str_digits", "setswitchinterval", "stack_size", "gc", "random", "_random",
+    "statistics", "decimal", "_decimal", "__import__", "import_module", "getattr",
 }  # fmt: skip
 _OWN_STREAMS = {"stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__", "argv"}
 
@@ -95,8 +97,6 @@ class Interpreter:
         sys.setswitchinterval(self._switch_interval)
         threading.stack_size(0)
         decimal.setcontext(decimal.Context())
-        for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
-            signal.setitimer(timer, 0)
         gc.set_threshold(*self._threshold)
         gc.enable()
         self._seed(RANDOM_SEED)

@@ -41,7 +41,7 @@ _ALLOWED = {
     "ftruncate": 77, "preadv": 295, "pwritev": 296, "pselect6": 270, "ppoll": 271, "dup3": 292,
     "close_range": 436, "pipe": 22, "pipe2": 293, "eventfd2": 290, "epoll_create1": 291,
     "epoll_ctl": 233, "epoll_wait": 232,
-    "epoll_pwait": 281, "recvmsg": 47,  # of a socket it was given: sandbox.reuse; it cannot make one
+    "epoll_pwait": 281, "recvmsg": 47,  # of a socket it was given: sandbox.channel; it cannot make one
     # memory
     "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12, "mremap": 25, "msync": 26, "madvise": 28,
     # its own signals, clocks and timers
@@ -114,19 +114,8 @@ _CLONE_NEW = 0x7E020080  # every CLONE_NEW* flag
 _AT_EMPTY_PATH = 0x1000
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 # F_SETOWN and FIOSETOWN are not here: they would have the kernel send SIGIO to any process of the user.
-_FCNTL_COMMANDS = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    7,
-    1030,
-    1032,
-    1034,
-)  # DUPFD ... SETLKW, DUPFD_CLOEXEC, PIPE_SZ, SEALS
+# DUPFD ... SETLKW, DUPFD_CLOEXEC, PIPE_SZ, SEALS
+_FCNTL_COMMANDS = (0, 1, 2, 3, 4, 5, 6, 7, 1030, 1032, 1034)
 # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX
 _IOCTL_REQUESTS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 _PRCTL_OPTIONS = (2, 15, 16)  # GET_PDEATHSIG, SET_NAME, GET_NAME: never SET_PDEATHSIG

@@ -25,8 +25,20 @@ from sandbox.channel import NOTE_FD, Channel
 from sandbox.child import Program, Surroundings, prepare, special_names
 from sandbox.rehearsal import rehearse
 from sandbox.reuse import Interpreter
-from sandbox.supervise import Child, Lost
-from sandbox.wire import FD_COUNT, MESSAGE_BYTES, READY, REFUSED, Ended, Note, Reply, Request, Want, receive
+from sandbox.supervise import TICK_SECONDS, Child, Lost
+from sandbox.wire import (
+    FAILED,
+    FD_COUNT,
+    MESSAGE_BYTES,
+    READY,
+    REFUSED,
+    Ended,
+    Note,
+    Reply,
+    Request,
+    Want,
+    receive,
+)
 
 # Members of an enum are looked up by Python code in 3.11.
 _KEEP, _NEXT, _LAST = int(Want.KEEP), int(Want.NEXT), int(Want.LAST)
@@ -55,14 +67,14 @@ class Server:
     def __init__(self, sock: socket.socket, proc: int, max_tasks: int, settings: Settings) -> None:
         self._sock = sock
         self._proc = proc
-        self._parent = (
-            0 if "namespaces" in settings.layers else settings.parent
-        )  # then the guard looks after us
+        # In a namespace of its own the parent has no number, and the guard looks after us.
+        self._parent = 0 if "namespaces" in settings.layers else settings.parent
         self._limits = lru_cache(partial(lockdown.child_limits, max_tasks))
         self._large = settings.large
         self._waiting: Child | None = None
-        self._poll = select.poll()
-        self._poll.register(sock, 0)  # only hang-up
+        self._requests, self._hang_up = select.poll(), select.poll()
+        self._requests.register(sock, select.POLLIN)
+        self._hang_up.register(sock, 0)
         self._note_read, note_write = os.pipe()
         os.dup2(note_write, NOTE_FD)
         os.close(note_write)
@@ -97,6 +109,9 @@ class Server:
                 try:
                     pid = lockdown.fork()
                 except OSError as error:
+                    if channel is not None:
+                        channel.forked()
+                        channel.close()
                     reply = _fault(error.errno or errno.EAGAIN)
                 else:
                     if pid == 0:
@@ -108,19 +123,18 @@ class Server:
             for fd in fds:
                 os.close(fd)
             self._sock.send(reply.pack())
+            del reply  # the next child would find it
 
     def _receive(self) -> tuple[Request, list[int]]:
-        while True:
-            try:
-                data, fds = receive(self._sock, MESSAGE_BYTES, FD_COUNT)
-            except TimeoutError:
+        while not self._requests.poll(1000 * (IDLE_SECONDS if self._waiting is None else TICK_SECONDS)):
+            if self._waiting is None or not self._waiting.rests():
                 self._end_waiting()
                 if not self._wanted():
-                    raise Lost from None
-                continue
-            if not data:
-                raise Lost
-            return Request.unpack(data), fds
+                    raise Lost
+        data, fds = receive(self._sock, MESSAGE_BYTES, FD_COUNT)
+        if not data:
+            raise Lost
+        return Request.unpack(data), fds
 
     def _next(self, request: Request, fds: list[int]) -> Reply:
         child, self._waiting = self._waiting, None
@@ -165,7 +179,7 @@ class Server:
 
     def _wanted(self) -> bool:
         """Whether somebody still waits for the answer."""
-        return os.getppid() == self._parent and not self._poll.poll(0)
+        return os.getppid() == self._parent and not self._hang_up.poll(0)
 
 
 def serve(arguments: list[str]) -> Iterator[Program]:
@@ -174,6 +188,7 @@ def serve(arguments: list[str]) -> Iterator[Program]:
     signal.pthread_sigmask(signal.SIG_SETMASK, (signal.SIGCHLD,))  # taken by sigtimedwait, never delivered
     os.chdir("/")
     os.environ.clear()
+    _open_standard_streams()
     sock = socket.socket(fileno=os.dup(settings.socket_fd))  # low: children close only the low numbers
     os.close(settings.socket_fd)
     preload.load(settings.large, settings.libraries)
@@ -185,12 +200,15 @@ def serve(arguments: list[str]) -> Iterator[Program]:
     except OSError as error:
         sock.send(REFUSED + str(error).encode())
         os._exit(1)
-    sock.settimeout(IDLE_SECONDS)
     for name in [name for name in sys.modules if name.split(".")[0] == "sandbox"]:
         del sys.modules[name]  # a program has no such modules; we hold what we need
-    server = Server(sock, proc, max_tasks, settings)
-    gc.freeze()
-    server.rehearse()
+    try:
+        server = Server(sock, proc, max_tasks, settings)
+        gc.freeze()
+        server.rehearse()
+    except Exception as error:
+        sock.send(FAILED + f"{type(error).__name__}: {error}".encode())
+        raise
     gc.disable()
     gc.collect()
     gc.freeze()  # or the first collection in each child would copy every page of the server
@@ -199,6 +217,15 @@ def serve(arguments: list[str]) -> Iterator[Program]:
         yield from server.programs()
     except (Lost, BrokenPipeError, ConnectionResetError):
         os._exit(0)
+
+
+def _open_standard_streams() -> None:
+    """Those that the caller has closed: no other descriptor may come to have their numbers."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open("/dev/null", os.O_RDWR)  # the lowest number that is free
 
 
 def _enter(settings: Settings) -> int:

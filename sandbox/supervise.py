@@ -17,6 +17,8 @@ MAX_STRETCH = 5.0  # on a loaded machine a run may take this many times its wall
 # A child that has used so much takes no further input. Sharing saves milliseconds, and this bounds what a
 # program can work out under one input for the next. RLIMIT_CPU, which counts all inputs, leaves a second.
 SHARED_CPU_SECONDS = 0.1
+RESTING_CPU_SECONDS = 0.005  # while it waits: a program can say that it is done and go on
+WAITING_SECONDS = 1.0  # for the next input
 ORPHAN_SECONDS = 3.0  # a program whose orphans breed faster than they are killed costs us the server
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -34,6 +36,7 @@ class Child:
         self._proc = proc
         self._clock = (~pid << 3) | 2  # the kernel's id of its CPU clock: all its threads, user + system
         self._cpu_before = 0.0  # of earlier inputs
+        self._paused = 0.0  # when it began to wait
         self._listening = channel is not None
         self._poll = select.poll()
         if channel is not None:
@@ -84,7 +87,14 @@ class Child:
         """CPU seconds of this input, peak KiB. What it uses while it waits is charged to the next input."""
         cpu = self.cpu_seconds()
         self._cpu_before += cpu
+        self._paused = time.monotonic()
         return cpu, self._peak_kb()
+
+    def rests(self) -> bool:
+        """Whether it really does nothing while it waits, and has not yet waited for too long."""
+        threads, _ = self._threads_and_resident_bytes()
+        waited = time.monotonic() - self._paused
+        return threads == 1 and self.cpu_seconds() < RESTING_CPU_SECONDS and waited < WAITING_SECONDS
 
     def may_go_on(self) -> bool:
         """Whether it has used little enough CPU time for another input."""
@@ -156,7 +166,8 @@ class Child:
 
     def _peak_kb(self) -> int:
         """0 if the process has no main thread any more."""
-        _, _, after = self._read(f"{self.pid}/status").partition(b"VmHWM:")
+        # At the start of a line: the name of the process, which is the program's to choose, comes before it.
+        _, _, after = self._read(f"{self.pid}/status").partition(b"\nVmHWM:")
         return int(after.split(maxsplit=1)[0]) if after else 0
 
     def _threads_and_resident_bytes(self) -> tuple[int, int]:

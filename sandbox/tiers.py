@@ -9,10 +9,12 @@ unsafe   without the filter: only where it cannot be had, and only if the caller
 from __future__ import annotations
 
 import platform
+import resource
 import sys
 from collections.abc import Iterator
 
 from sandbox import landlock
+from sandbox.lockdown import OPEN_FILES
 from sandbox.records import SandboxError
 
 FILTER = "seccomp"
@@ -39,6 +41,9 @@ def candidates(isolation: str, unsafe: bool) -> Iterator[frozenset[str]]:
         raise SandboxError("the sandbox needs Linux (or WSL2): run this in a container")
     if isolation not in ISOLATIONS:
         raise SandboxError(f'isolation={isolation!r}: give "auto", "base" or "full"')
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if most < OPEN_FILES:
+        raise SandboxError(f"this process may open {most} files: allow {OPEN_FILES} or more (ulimit -n)")
     if unsafe:
         if isolation == "full":
             raise SandboxError('isolation="full" with unsafe=True contradict each other: leave one out')

@@ -1,7 +1,7 @@
 """The two messages between the pool and a server process, over a SOCK_SEQPACKET socketpair.
 
 A request carries limits and descriptors (program, stdin, stdout, stderr); never a byte of program, input or
-output, so nothing of one run lies in the memory that the next run inherits.
+output, so none of these lies in the memory that the next run inherits.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from enum import IntEnum
 from typing import NamedTuple
 
 READY = b"ready"  # the server's first packet ...
-REFUSED = b"refused "  # ... or by why it cannot serve as asked
+REFUSED = b"refused "  # ... or which layer the kernel refuses ...
+FAILED = b"failed "  # ... or what else went wrong
 FD_COUNT = 4
 _INT_BYTES = struct.calcsize("i")
 _REQUEST = struct.Struct("<B?ddQQ")
@@ -25,9 +26,7 @@ class Want(IntEnum):
     COMPILE = 0  # compile the program, no more
     RUN = 1  # ... and run it on one input, in a fresh child
     KEEP = 2  # the same, and let the child wait for another input if it is as good as new afterwards
-    NEXT = (
-        3  # run the next input in the child that waits, and keep it again. No program among the descriptors
-    )
+    NEXT = 3  # run the next input in the child that waits, and keep it again; no program is handed over
     LAST = 4  # the same, and do not keep it
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import threading
 from pathlib import Path
 
 from sandbox import supervise
-from sandbox.wire import MESSAGE_BYTES, READY, REFUSED, Reply, Request, Want
+from sandbox.wire import FAILED, MESSAGE_BYTES, READY, REFUSED, Reply, Request, Want
 
 RECYCLE_RUNS = 5000  # a server is replaced after so many runs: what leaks in an interpreter leaks slowly
 START_SECONDS = 60.0  # for the imports of a server on a loaded machine
@@ -34,7 +35,7 @@ class Server:
         """`libraries`: where numpy lies ("": nowhere), for the server with the large libraries; else None."""
         self._ready = False
         self.runs = 0
-        self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._sock, theirs = _socket_pair()
         large = "small" if libraries is None else "large"
         arguments = [str(theirs.fileno()), str(os.getpid()), ",".join(layers), large, libraries or ""]
         with theirs:
@@ -63,6 +64,8 @@ class Server:
         data = self._receive(START_SECONDS)
         if data.startswith(REFUSED):
             raise Refused(data.removeprefix(REFUSED).decode())
+        if data.startswith(FAILED):
+            raise Fault(f"the server process did not start ({data.removeprefix(FAILED).decode()})")
         if data != READY:
             raise Fault("the server process did not start")
         self._ready = True
@@ -102,6 +105,15 @@ class Server:
             self._process.kill()
             self._process.wait()
             self._sock.close()
+
+
+def _socket_pair() -> tuple[socket.socket, socket.socket]:
+    """Above the standard streams, some of which the caller may have closed."""
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = (fcntl.fcntl(sock, fcntl.F_DUPFD_CLOEXEC, 3) for sock in pair)
+    for sock in pair:
+        sock.close()
+    return socket.socket(fileno=ours), socket.socket(fileno=theirs)
 
 
 class Worker:

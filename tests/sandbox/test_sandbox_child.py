@@ -42,6 +42,14 @@ SAME_AS_PYTHON = {
     "os._exit replaced": "import os\nos._exit = lambda code: None\nprint(1)",
     "error": "def f(): 1 / 0\nprint(1)\nf()",
     "hook": "import sys\nsys.excepthook = lambda *a: print('hook')\n1 / 0",
+    "hook exits": "import sys\nsys.excepthook = lambda *a: sys.exit(3)\n1 / 0",
+    "finalizer of a module that is held": "import sys\nn = 3\nclass A:\n"
+    "  def __del__(s): sys.stdout.write(str(n))\na = A()\nsys.held = sys.modules['__main__']",
+    "finalizer after an error": "n = 3\nclass A:\n  def __del__(s): print(n)\na = A()\na.a = a\n1 / 0",
+    "finalizer of a local": "n = 3\nclass A:\n  def __del__(s): print(n)\ndef f():\n  a = A()\n  1 / 0\nf()",
+    "print of C": "import ctypes\nprint(1, flush=True)\nctypes.CDLL(None).printf(b'x')",
+    "modules by name": "from importlib import import_module\n"
+    "for name in ('hashlib', 'math'): print(import_module(name).__name__)",
     "segfault": "import ctypes\nctypes.string_at(0)",
     "abort": "import os\nos.abort()",
     "atexit": "import atexit\natexit.register(print, 'x')\nprint('y')",

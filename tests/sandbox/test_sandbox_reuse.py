@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from corpus import lines
 from sandbox_helpers import alive, eventually
 
 from sandbox import Accept, Limits, Report, Run, Sandbox, Status
+from sandbox.supervise import MAX_THREADS
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 
@@ -33,15 +35,30 @@ def test_accept_is_called_here_in_order_and_again_for_the_run_that_replaces_one(
     calls: list[tuple[int, bytes, int]] = []
 
     def accept(i: int, run: Run) -> bool:
-        calls.append((i, run.stdout.split()[0], os.getpid()))
+        calls.append((i, run.stdout.strip(), os.getpid()))
         return i != 1
 
-    report = box.run("import os\nprint(input(), os.getpid())", ["a", "b", "c", "d"], accept=accept)
+    program = "import os, sys\nprint(input())\nprint(os.getpid(), file=sys.stderr)"
+    report = box.run(program, ["a", "b", "c", "d"], accept=accept)
     # b ran in a's child, was not accepted, and ran again in its own; c needed a fresh one, d shared it.
     assert [(i, text) for i, text, _ in calls] == [(0, b"a"), (1, b"b"), (1, b"b"), (2, b"c"), (3, b"d")]
     assert {pid for _, _, pid in calls} == {os.getpid()}
-    a, b, c, d = pids(report)
+    a, b, c, d = [run.stderr for run in report.runs]
     assert len({a, b, c}) == 3 and c == d
+
+
+def test_fresh_children_decide_on_all_once_a_used_one_has_answered_otherwise(box: Sandbox) -> None:
+    calls: list[tuple[int, bytes]] = []
+
+    def accept(i: int, run: Run) -> bool:
+        calls.append((i, run.stdout.strip()))
+        return i != 2
+
+    program = "import math\nprint(hasattr(math, 'left'))\nmath.left = 1"
+    report = box.run(program, [""] * 4, accept=accept)
+    assert [run.stdout for run in report.runs] == [b"False\n"] * 4
+    assert calls[:4] == [(0, b"False"), (1, b"True"), (2, b"True"), (2, b"False")]
+    assert calls[4:] == [(1, b"False"), (3, b"False")]  # again, and from then on only in fresh ones
 
 
 def test_a_run_that_is_not_accepted_counts_only_from_a_fresh_child(box: Sandbox) -> None:
@@ -181,6 +198,8 @@ def test_work_done_while_waiting_is_charged_to_the_next_input() -> None:
         assert box.run("print(1)", [""]).runs[0].stdout == b"1\n"
 
 
+# Not by a name that would keep the program out of a shared child.
+C_TYPES = "c = __import__(''.join(['cty', 'pes']))\n"
 FIND_WORD = (
     "import gc, os\n"
     "channels = [o for o in gc.get_objects() if type(o).__name__ == 'Channel']\n"
@@ -207,7 +226,7 @@ def test_what_a_program_puts_in_the_place_of_the_channel_stays_its_own(put: str,
 @pytest.mark.parametrize("name", ["VmHWM: x", "VmHWM:", "VmHWM: 7"])
 def test_a_process_by_another_name_costs_no_server_and_hides_no_memory(name: str) -> None:
     """The name stands in the file that the server reads the peak from, and in front of it."""
-    program = f"import ctypes\nctypes.CDLL(None).prctl(15, b{name!r})\nx = bytes(60 << 20)\nprint(1)"
+    program = f"{C_TYPES}c.CDLL(None).prctl(15, b{name!r})\nx = bytes(60 << 20)\nprint(1)"
     with Sandbox(workers=1) as box:
         servers = box._workers[0].pids
         report = box.run(program, ["", ""], accept=always)
@@ -236,27 +255,37 @@ def test_a_program_has_one_guess_for_each_input(used: str, box: Sandbox) -> None
     assert right(shared) == right(box.run(program, inputs))
 
 
-def test_limits_hold_for_a_child_that_only_says_that_it_waits() -> None:
+@pytest.mark.parametrize(
+    "then",
+    [
+        "x = bytearray(400 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1",
+        "threading.stack_size(1 << 16)\nfor _ in range(3000): "
+        "threading.Thread(target=time.sleep, args=(9,), daemon=True).start()",
+    ],
+    ids=["memory", "threads"],
+)
+def test_limits_hold_for_a_child_that_only_says_that_it_waits(then: str) -> None:
     program = (
-        f"{FIND_WORD}import ctypes, time\nlimit = (ctypes.c_ulong * 2)()\nlibc = ctypes.CDLL(None)\n"
+        f"{FIND_WORD}{C_TYPES}import threading, time\nlimit = (c.c_ulong * 2)()\nlibc = c.CDLL(None)\n"
         "libc.getrlimit(2, limit)\nlimit[0] = limit[1]\nlibc.syscall(160, 2, limit)\n"
-        "print(os.getpid(), flush=True)\nos.write(63, word)\n"
-        "x = bytearray(400 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1\ntime.sleep(9)"
+        f"print(os.getpid(), flush=True)\nos.write(63, word)\n{then}\ntime.sleep(9)"
     )
-    peaks = []
+    peaks, threads = [], []
 
     def look(i: int, run: Run) -> bool:
         if i == 0:
             status = Path(f"/proc/{int(run.stdout)}/status")
             end = time.monotonic() + 0.8
-            while time.monotonic() < end and "VmHWM:" in (text := status.read_text()):
-                peaks.append(int(text.split("VmHWM:")[1].split()[0]) >> 10)
-                time.sleep(0.01)
+            with suppress(FileNotFoundError, ProcessLookupError):
+                while time.monotonic() < end and "VmHWM:" in (text := status.read_text()):
+                    peaks.append(int(text.split("VmHWM:")[1].split()[0]) >> 10)
+                    threads.append(int(text.split("Threads:")[1].split()[0]))
         return True
 
     with Sandbox(Limits(memory_mb=128), workers=1, isolation="base") as box:
         box.run(program, ["", ""], accept=look)
-    assert max(peaks) < 256  # the limit, and what can be touched between two looks
+    assert 0 < max(peaks) < 256  # the limit, and what can be touched between two looks
+    assert 0 < max(threads) < MAX_THREADS
 
 
 def test_a_shared_child_does_not_state_its_own_memory(box: Sandbox) -> None:
