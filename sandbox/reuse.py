@@ -32,8 +32,8 @@ NOT_SHARED = frozenset({
 INDIRECT = frozenset({"setattr", "delattr", "vars", "globals", "exec", "eval", "__dict__", "__setattr__"})
 # What `restore` puts back can only be changed through one of these, if not by a name that is put together.
 RESTORED = INDIRECT | {
-    "setrecursionlimit", "set_int_max_str_digits", "setswitchinterval", "stack_size", "gc", "random", "_random",
-    "statistics", "decimal", "_decimal", "__import__", "import_module", "getattr",
+    "setrecursionlimit", "set_int_max_str_digits", "setswitchinterval", "stack_size", "gc",
+    "random", "_random", "statistics", "decimal", "_decimal", "__import__", "import_module", "getattr",
 }  # fmt: skip
 _OWN_STREAMS = {"stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__", "argv"}
 
