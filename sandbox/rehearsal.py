@@ -37,8 +37,7 @@ def rehearse(surroundings: Surroundings) -> None:
     """Nothing is left of it but `sys.stdin` and its like, which each child then finds made, and made for what
     will be there: empty files.
     """
-    main, note = sys.modules["__main__"], os.dup(NOTE_FD)
-    own = [os.dup(fd) for fd in range(3)]
+    note, *own = [os.dup(fd) for fd in (NOTE_FD, 0, 1, 2)]
     try:
         open_stdio()
         for _ in range(PASSES):
@@ -49,7 +48,6 @@ def rehearse(surroundings: Surroundings) -> None:
     finally:
         _put(own)
         os.close(note)
-    sys.modules["__main__"] = main
     sys.argv = [FILE_NAME]
 
 
