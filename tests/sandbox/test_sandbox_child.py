@@ -53,6 +53,16 @@ SAME_AS_PYTHON = {
     "segfault": "import ctypes\nctypes.string_at(0)",
     "abort": "import os\nos.abort()",
     "atexit": "import atexit\natexit.register(print, 'x')\nprint('y')",
+    "printed before a handler writes": "import atexit, os\n"
+    "atexit.register(os.write, 1, b'second')\nprint('first')",
+    "printed before a handler ends it": "import atexit, os\natexit.register(os._exit, 0)\nprint(1)",
+    "printed before a thread ends it": "import os, threading, time\n"
+    "threading.Thread(target=lambda: (time.sleep(0.05), os._exit(0))).start()\nprint(1)",
+    "printed before a hook ends it": "import os, sys\n"
+    "sys.excepthook = lambda *a: os._exit(0)\nprint(1)\n1 / 0",
+    "printed before the error": "import os\nos.dup2(1, 2)\nprint(1)\nraise SystemExit('no')",
+    "stdout deleted": "import sys\nprint(1)\ndel sys.stdout",
+    "exit with a text and no stderr": "import sys\nsys.stderr = None\nsys.exit('no')",
     "thread outlives main": "import threading, time\n"
     "threading.Thread(target=lambda: (time.sleep(0.05), print('late'))).start()\nprint('early')",
     "daemon thread": "import threading, time\n"

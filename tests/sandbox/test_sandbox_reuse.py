@@ -1,5 +1,6 @@
 """One child for accepted inputs: what it may carry over (nothing), and that no verdict depends on it."""
 
+import itertools
 import json
 import os
 import time
@@ -253,6 +254,18 @@ def test_a_program_has_one_guess_for_each_input(used: str, box: Sandbox) -> None
     inputs = [""] * len(expected)
     shared = box.run(program, inputs, accept=lambda i, run: run.stdout == expected[i])
     assert right(shared) == right(box.run(program, inputs))
+
+
+def test_a_program_has_one_guess_for_all_inputs(box: Sandbox) -> None:
+    """One row of answers in used children and, one of them being wrong, another in fresh ones are two."""
+    program = "import math\nused = hasattr(math, 'left')\nmath.left = 1\nprint('no' if used else 'yes')"
+    rows = [[b"yes\n", *rest] for rest in itertools.product([b"yes\n", b"no\n"], repeat=2)]
+
+    def is_solved(row: list[bytes], share: bool) -> bool:
+        accept = (lambda i, run: run.stdout == row[i]) if share else None
+        return [run.stdout for run in box.run(program, [""] * 3, accept=accept).runs] == row
+
+    assert [is_solved(row, True) for row in rows] == [is_solved(row, False) for row in rows]
 
 
 @pytest.mark.parametrize(
