@@ -1,6 +1,5 @@
 """One child for accepted inputs: what it may carry over (nothing), and that no verdict depends on it."""
 
-import itertools
 import json
 import os
 import time
@@ -256,16 +255,20 @@ def test_a_program_has_one_guess_for_each_input(used: str, box: Sandbox) -> None
     assert right(shared) == right(box.run(program, inputs))
 
 
-def test_a_program_has_one_guess_for_all_inputs(box: Sandbox) -> None:
-    """One row of answers in used children and, one of them being wrong, another in fresh ones are two."""
-    program = "import math\nused = hasattr(math, 'left')\nmath.left = 1\nprint('no' if used else 'yes')"
-    rows = [[b"yes\n", *rest] for rest in itertools.product([b"yes\n", b"no\n"], repeat=2)]
+@pytest.mark.parametrize("third", [b"yes\n", b"no\n"])
+def test_no_single_input_has_two_guesses(third: bytes, box: Sandbox) -> None:
+    """All other answers are the same in fresh and in used children: to decide anew costs nothing then."""
+    expected = [b"1\n", b"2\n", third, b"4\n"]
+    program = (
+        "import math\nused = hasattr(math, 'left')\nmath.left = 1\n"
+        "n = input()\nprint(n if n != '3' else 'no' if used else 'yes')"
+    )
 
-    def is_solved(row: list[bytes], share: bool) -> bool:
-        accept = (lambda i, run: run.stdout == row[i]) if share else None
-        return [run.stdout for run in box.run(program, [""] * 3, accept=accept).runs] == row
+    def right(accept: Accept | None) -> list[bool]:
+        report = box.run(program, ["1", "2", "3", "4"], accept=accept)
+        return [run.stdout == output for run, output in zip(report.runs, expected, strict=True)]
 
-    assert [is_solved(row, True) for row in rows] == [is_solved(row, False) for row in rows]
+    assert right(lambda i, run: run.stdout == expected[i]) == right(None)
 
 
 @pytest.mark.parametrize(
