@@ -24,6 +24,8 @@ while True:
     try:
         exec(code, namespace)
     except BaseException as error:
-        program.failed(error)
+        program.ended(error)
+    else:
+        program.ended(None)
     del code, namespace
     program.finish()  # returns only with another input for the same program

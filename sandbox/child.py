@@ -33,6 +33,8 @@ FILE_NAME = "program.py"
 _COMPILED, _ELSEWHERE, _BROKEN = (bytes([note]) for note in (Note.COMPILED, Note.ELSEWHERE, Note.BROKEN))
 _ONLY_COMPILE = int(Want.COMPILE)
 _exit = os._exit  # bound before any program can replace it
+_modules = sys.modules
+_getrecursionlimit, _setrecursionlimit = sys.getrecursionlimit, sys.setrecursionlimit
 _boot = sys.modules["__main__"]  # kept: to free it in a child would touch, and so copy, the server's pages
 
 
@@ -72,8 +74,16 @@ class Program:
         gc.enable()
         return self._code, namespace
 
-    def failed(self, error: BaseException) -> None:
-        """The program ended with `error`: print and set the exit status as the interpreter would."""
+    def ended(self, error: BaseException | None) -> None:
+        """The program has run to its end or to `error`: flush, print it and set the exit status, as the
+        interpreter does before it waits for threads and calls exit handlers.
+        """
+        if _getrecursionlimit() < self._interpreter.recursion_limit:
+            _setrecursionlimit(self._interpreter.recursion_limit)  # or we could not do all this
+        _flush(_stream_of("stderr"))
+        _flush(_stream_of("stdout"))
+        if error is None:
+            return
         if isinstance(error, SystemExit):
             self._status = _system_exit(error.code)
             return
@@ -105,7 +115,7 @@ class Program:
     def is_as_new(self) -> bool:
         """Whether the next input would find this process as the last one did. Ends the program's objects."""
         try:
-            if self._interpreter.has_more_to_do() or not _flush(sys.stdout) & _flush(sys.stderr):
+            if self._interpreter.has_more_to_do() or not _flush_present():
                 return False
             self._drop_objects()
             return self._flush_own() and self._interpreter.untouched(self._named)
@@ -126,8 +136,7 @@ class Program:
             if self._interpreter.has_threads():
                 threading._shutdown()  # type: ignore[attr-defined]  # waits for non-daemon threads
             atexit._run_exitfuncs()
-            flushed = _flush(sys.stdout) & _flush(sys.stderr)
-            if not flushed:
+            if not _flush_present():
                 self._status = 120  # CPython's own status for this
             self._drop_objects()  # its own sys.stdout may not work without them: only ours from here on
             self._flush_own()  # what finalizers printed; that this fails is nothing to CPython
@@ -138,8 +147,7 @@ class Program:
                 _exit(self._status & 0xFF)
 
     def _flush_own(self) -> bool:
-        stdin, stdout, stderr = self._streams
-        return _flush(stdin) & _flush(stdout) & _flush(stderr)
+        return all([_is_closed(stream) or _flush(stream) for stream in self._streams])
 
     def _drop_objects(self) -> None:
         """Finalizers of the program's objects: `out = open(1, "w")` is written only when `out` dies.
@@ -150,7 +158,7 @@ class Program:
         """
         sys.stdin, sys.stdout, sys.stderr = self._streams
         sys.__stdin__, sys.__stdout__, sys.__stderr__ = self._streams  # type: ignore[misc,assignment]
-        sys.modules["__main__"] = _boot
+        _modules["__main__"] = _boot
         _collect()
         module = self._module()
         if module is not None:
@@ -253,14 +261,36 @@ def _system_exit(code: object) -> int:
         return 0
     if isinstance(code, int):
         return code if -(1 << 63) <= code < 1 << 63 else -1  # the interpreter reads it into a C long
-    print(code, file=sys.stderr)
+    stream = _stream_of("stderr")
+    if stream is None:
+        os.write(2, f"{code}\n".encode("utf-8", "backslashreplace"))
+    else:
+        print(code, file=stream)
     return 1
 
 
-def _flush(stream: Any) -> bool:
-    """Flush one of the program's streams; False if that fails. It may be closed, None or no file."""
+def _stream_of(name: str) -> Any:
+    """One of the program's streams: it may be closed, None or no file."""
+    return getattr(sys, name, None)
+
+
+def _flush_present() -> bool:
+    """The program's stdout and stderr, if they are open; False if that fails."""
+    streams = _stream_of("stdout"), _stream_of("stderr")
+    return all([_is_closed(stream) or _flush(stream) for stream in streams])
+
+
+def _is_closed(stream: Any) -> bool:
     try:
-        if stream is not None and not getattr(stream, "closed", False):
+        return bool(stream.closed)
+    except BaseException:  # detached, or no file
+        return False
+
+
+def _flush(stream: Any) -> bool:
+    """False if that fails."""
+    try:
+        if stream is not None:
             stream.flush()
     except BaseException:
         return False

@@ -182,8 +182,10 @@ class Sandbox:
                     return Report(False, compile_failure(run, self.limits), ())
                 runs.append(run)
                 accepted = accept is not None and accept(i, run)
-                if first is not None and (first.status, first.stdout) != (run.status, run.stdout):
-                    # It answers otherwise in a used child: two guesses, if both were to count.
+                if first is None or accept is None:
+                    continue
+                if (first.status, first.stdout) != (run.status, run.stdout):
+                    # It answers otherwise in a used child: it must not have two tries at every input.
                     share = False
                     self._run_again(session, inputs, runs, used, accept)
         except Fault as fault:
@@ -195,15 +197,14 @@ class Sandbox:
         return Report(True, None, tuple(runs))
 
     def _run_again(
-        self, session: Session, inputs: list[bytes], runs: list[Run], used: list[int], accept: Accept | None
+        self, session: Session, inputs: list[bytes], runs: list[Run], used: list[int], accept: Accept
     ) -> None:
         """Replace the runs of the inputs `used` by such of fresh children. Raises Fault."""
         for i in used:
             runs[i] = Run(Status.FAULT)
         for i in used:
             _, runs[i] = self._try(session, inputs[i])
-            if accept is not None:
-                accept(i, runs[i])
+            accept(i, runs[i])
 
     def _try(self, session: Session, stdin: bytes | None, keep: bool = False) -> tuple[bool, Run]:
         for attempt in range(1, _TRIES + 1):

@@ -58,6 +58,7 @@ def _run_twice(surroundings: Surroundings) -> None:
     for keep in (True, False):
         code, namespace = program.start()
         exec(code, namespace)
+        program.ended(None)
         if not program.is_as_new():
             raise RuntimeError("a rehearsal has left its mark on the interpreter")
         more = _stdio()

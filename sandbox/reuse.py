@@ -4,8 +4,8 @@ A child may wait for the next input only after a run that ended well, and only i
 seen by the next one: no thread, no exit handler, no change to `builtins` or `sys`, no module added. What
 programs often touch is put back if they name it: recursion limit, stack size, the state of `random`, decimal
 contexts, the collector. What is not looked at (an attribute set on a module of the library, a
-signal handler) the same program sets again at its start, the caller only takes the run if its output is
-right, and what was worked out for later inputs is worth no more than `supervise.SHARED_CPU_SECONDS`.
+signal handler) the same program sets again at its start, and what was worked out for later inputs is worth no
+more than `supervise.SHARED_CPU_SECONDS`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from types import ModuleType
 
 RANDOM_SEED = 0
 # A program that names one is not looked at afterwards: such a thread may not even have begun by then, a hard
-# limit cannot be put back, an alarm can come while the child waits, and through C anything can have changed.
+# limit cannot be put back, an alarm can come while the child waits, through C anything can have changed, and
+# a copy of the process (unsafe=True) would speak for it.
 NOT_SHARED = frozenset({
-    "start_new_thread", "setrlimit", "prlimit", "alarm", "setitimer", "ctypes", "_ctypes",
+    "start_new_thread", "setrlimit", "prlimit", "alarm", "setitimer", "ctypes", "_ctypes", "fork", "forkpty",
     "DefaultContext", "BasicContext", "ExtendedContext",
 })  # fmt: skip
 # A program that names one may change what it does not name.
@@ -50,7 +51,7 @@ class Interpreter:
         self._modules = len(sys.modules)
         self._exit_handlers = atexit._ncallbacks()
         self._thread_handlers = len(threading._threading_atexits)  # type: ignore[attr-defined]
-        self._recursion_limit = sys.getrecursionlimit()
+        self.recursion_limit = sys.getrecursionlimit()
         self._digits = sys.get_int_max_str_digits()
         self._switch_interval = sys.getswitchinterval()
         self._threshold = gc.get_threshold()
@@ -92,7 +93,7 @@ class Interpreter:
         """Put back what a program with these names may have changed."""
         if named.isdisjoint(RESTORED):
             return
-        sys.setrecursionlimit(self._recursion_limit)
+        sys.setrecursionlimit(self.recursion_limit)
         sys.set_int_max_str_digits(self._digits)
         sys.setswitchinterval(self._switch_interval)
         threading.stack_size(0)

@@ -167,7 +167,7 @@ class Child:
     def _peak_kb(self) -> int:
         """0 if the process has no main thread any more."""
         # At the start of a line: the name of the process, which is the program's to choose, comes before it.
-        _, _, after = self._read(f"{self.pid}/status").partition(b"\nVmHWM:")
+        _, _, after = self._read(f"{self.pid}/status", 1 << 16).partition(b"\nVmHWM:")
         return int(after.split(maxsplit=1)[0]) if after else 0
 
     def _threads_and_resident_bytes(self) -> tuple[int, int]:
@@ -190,10 +190,10 @@ class Child:
         except OSError:  # it ended meanwhile
             return 0
 
-    def _read(self, path: str) -> bytes:
+    def _read(self, path: str, size: int = 4096) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
         try:
-            return os.read(fd, 4096)
+            return os.read(fd, size)
         finally:
             os.close(fd)
 

@@ -49,7 +49,9 @@ SAME_AS_PYTHON = {
     "finalizer of a local": "n = 3\nclass A:\n  def __del__(s): print(n)\ndef f():\n  a = A()\n  1 / 0\nf()",
     "print of C": "import ctypes\nprint(1, flush=True)\nctypes.CDLL(None).printf(b'x')",
     "modules by name": "from importlib import import_module\n"
-    "for name in ('hashlib', 'math'): print(import_module(name).__name__)",
+    "for (name, *_), _ in ((('hashlib', 1), 2), (('math', 3), 4)): print(import_module(name).__name__)",
+    "low recursion limit": "import sys\nprint(1)\nsys.setrecursionlimit(5)",
+    "modules replaced": "import sys\nclass A:\n  def __del__(s): print('bye')\na = A()\nsys.modules = None",
     "segfault": "import ctypes\nctypes.string_at(0)",
     "abort": "import os\nos.abort()",
     "atexit": "import atexit\natexit.register(print, 'x')\nprint('y')",
