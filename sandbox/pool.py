@@ -165,29 +165,16 @@ class Sandbox:
     def _run_all(self, session: Session, inputs: list[bytes], accept: Accept | None) -> Report:
         runs: list[Run] = []
         try:
-            if not inputs:
-                compiled, run = self._try(session, None)
+            share = accept is not None and len(inputs) > 1
+            compiled, run = self._try(session, inputs[0] if inputs else None, share)
+            if not compiled or not inputs:
                 return Report(compiled, None if compiled else compile_failure(run, self.limits), ())
-            used: list[int] = []  # the inputs that a used child has run
-            share, accepted = accept is not None, False
-            for i, stdin in enumerate(inputs):
-                more = i + 1 < len(inputs)
-                first = session.run_next(stdin, keep=more) if share and accepted else None
-                if first is not None and accept is not None and accept(i, first):
-                    used.append(i)
-                    runs.append(first)
-                    continue
-                compiled, run = self._try(session, stdin, keep=share and more)
-                if not compiled and not runs:
-                    return Report(False, compile_failure(run, self.limits), ())
-                runs.append(run)
-                accepted = accept is not None and accept(i, run)
-                if first is None or accept is None:
-                    continue
-                if (first.status, first.stdout) != (run.status, run.stdout):
-                    # It answers otherwise in a used child: it must not have two tries at every input.
-                    share = False
-                    self._run_again(session, inputs, runs, used, accept)
+            runs.append(run)
+            if accept is None:
+                for stdin in inputs[1:]:
+                    runs.append(self._try(session, stdin)[1])
+            else:
+                self._share(session, inputs, runs, accept)
         except Fault as fault:
             if not inputs:
                 raise SandboxError(f"{fault}: run it again") from fault
@@ -196,13 +183,32 @@ class Sandbox:
             return Report(True, f"fault of the sandbox: {fault}", tuple(runs))
         return Report(True, None, tuple(runs))
 
-    def _run_again(
-        self, session: Session, inputs: list[bytes], runs: list[Run], used: list[int], accept: Accept
+    def _share(self, session: Session, inputs: list[bytes], runs: list[Run], accept: Accept) -> None:
+        """Append the runs of all inputs but the first, whose run is there. Raises Fault."""
+        used: list[int] = []  # the inputs that a used child has run
+        accepted = accept(0, runs[0])
+        for i, stdin in enumerate(inputs[1:], 1):
+            more = i + 1 < len(inputs)
+            first = session.run_next(stdin, keep=more) if accepted else None
+            if first is not None and accept(i, first):
+                used.append(i)
+                runs.append(first)
+                continue
+            _, run = self._try(session, stdin, keep=more)
+            runs.append(run)
+            accepted = accept(i, run)
+            if first is not None and (first.status, first.stdout) != (run.status, run.stdout):
+                # It answers otherwise in a used child: it must not have two tries at every input.
+                runs += [Run(Status.FAULT)] * (len(inputs) - len(runs))
+                return self._run_afresh(session, inputs, runs, [*used, *range(i + 1, len(inputs))], accept)
+
+    def _run_afresh(
+        self, session: Session, inputs: list[bytes], runs: list[Run], which: list[int], accept: Accept
     ) -> None:
-        """Replace the runs of the inputs `used` by such of fresh children. Raises Fault."""
-        for i in used:
+        """Replace these runs by such in fresh children. Raises Fault."""
+        for i in which:
             runs[i] = Run(Status.FAULT)
-        for i in used:
+        for i in which:
             _, runs[i] = self._try(session, inputs[i])
             accept(i, runs[i])
 

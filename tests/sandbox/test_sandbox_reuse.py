@@ -5,14 +5,19 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 import pytest
 from corpus import SHORT as CORPUS_LIMITS
 from corpus import lines
+from hypothesis import given
+from hypothesis import strategies as st
 from sandbox_helpers import alive, eventually
 
 from sandbox import Accept, Limits, Report, Run, Sandbox, Status
+from sandbox.session import Session
 from sandbox.supervise import MAX_THREADS
+from sandbox.worker import Fault
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 
@@ -65,6 +70,58 @@ def test_a_run_that_is_not_accepted_counts_only_from_a_fresh_child(box: Sandbox)
     program = "import time\ntime.left = getattr(time, 'left', 0) + 1\nprint(time.left)"
     report = box.run(program, ["", "", ""], accept=lambda i, run: run.stdout == b"1\n")
     assert [run.stdout for run in report.runs] == [b"1\n"] * 3
+
+
+class Rows:
+    """In the place of a session: its program has a row of answers for fresh children, one for used ones."""
+
+    def __init__(self, fresh: str, used: str, fault_at: int | None = None) -> None:
+        self.fresh, self.used, self.fault_at = fresh, used, fault_at
+        self.waits = False
+        self.calls = 0
+
+    def run(self, stdin: bytes, keep: bool = False) -> tuple[bool, Run]:
+        self.calls += 1
+        if self.fault_at is not None and self.calls > self.fault_at:
+            raise Fault("lost")
+        self.waits = keep
+        return True, Run(Status.OK, stdout=self.fresh[int(stdin)].encode())
+
+    def run_next(self, stdin: bytes, keep: bool) -> Run | None:
+        waits, self.waits = self.waits, keep
+        return Run(Status.OK, stdout=self.used[int(stdin)].encode()) if waits else None
+
+
+@given(st.lists(st.tuples(*[st.sampled_from("yn")] * 3), min_size=1, max_size=7))
+def test_answers_of_used_children_count_only_where_no_fresh_one_contradicts(
+    box: Sandbox, rows: list[tuple[str, str, str]]
+) -> None:
+    fresh, used, right = map("".join, zip(*rows, strict=True))
+    asked: list[list[str]] = [[] for _ in rows]
+
+    def accept(i: int, run: Run) -> bool:
+        asked[i].append(run.stdout.decode())
+        return asked[i][-1] == right[i]
+
+    session = cast(Session, Rows(fresh, used))
+    report = box._run_all(session, [b"%d" % i for i in range(len(rows))], accept)
+    answers = "".join(run.stdout.decode() for run in report.runs)
+    assert [answer[-1] for answer in asked] == list(answers)  # the last that was asked about is what counts
+    assert all(got in (of_fresh, wanted) for got, of_fresh, wanted in zip(answers, fresh, right, strict=True))
+    if any(len(set(answer)) > 1 for answer in asked):
+        assert answers == fresh
+
+
+@pytest.mark.parametrize(("calls", "left"), [(0, "----"), (1, "yn--"), (2, "y-y-"), (3, "yyy-"), (4, "yyyy")])
+def test_a_fault_leaves_no_answer_of_a_used_child_that_was_to_be_run_again(
+    calls: int, left: str, box: Sandbox
+) -> None:
+    """The used child's second answer is taken, its third is not, and the fresh one's is another."""
+    session = cast(Session, Rows("yyyy", "?nny", fault_at=calls))
+    report = box._run_all(session, [b"0", b"1", b"2", b"3"], lambda i, run: run.stdout == b"ynyy"[i : i + 1])
+    assert "".join(run.stdout.decode() or "-" for run in report.runs) == left
+    assert [run.status is Status.FAULT for run in report.runs] == [answer == "-" for answer in left]
+    assert (report.error is None) == ("-" not in left)
 
 
 CARRIES_NOTHING_OVER = {
