@@ -32,6 +32,7 @@ FILE_NAME = "program.py"
 # Members of an enum are looked up by Python code in 3.11, which a child does better without.
 _COMPILED, _ELSEWHERE, _BROKEN = (bytes([note]) for note in (Note.COMPILED, Note.ELSEWHERE, Note.BROKEN))
 _ONLY_COMPILE = int(Want.COMPILE)
+_spare_streams: list[tuple[io.TextIOWrapper, io.TextIOWrapper, io.TextIOWrapper]] = []
 _exit = os._exit  # bound before any program can replace it
 _modules = sys.modules
 _getrecursionlimit, _setrecursionlimit = sys.getrecursionlimit, sys.setrecursionlimit
@@ -80,8 +81,7 @@ class Program:
         """
         if _getrecursionlimit() < self._interpreter.recursion_limit:
             _setrecursionlimit(self._interpreter.recursion_limit)  # or we could not do all this
-        _flush(_stream_of("stderr"))
-        _flush(_stream_of("stdout"))
+        self._flushed = _flush(_stream_of("stderr")) & _flush(_stream_of("stdout"))
         if error is None:
             return
         if isinstance(error, SystemExit):
@@ -115,7 +115,7 @@ class Program:
     def is_as_new(self) -> bool:
         """Whether the next input would find this process as the last one did. Ends the program's objects."""
         try:
-            if self._interpreter.has_more_to_do() or not _flush_present():
+            if not self._flushed or self._interpreter.has_more_to_do():
                 return False
             self._drop_objects()
             return self._flush_own() and self._interpreter.untouched(self._named)
@@ -242,10 +242,22 @@ def _message(error: BaseException) -> bytes:
 
 
 def open_stdio() -> None:
-    """As the interpreter opens them under a UTF-8 locale."""
-    sys.stdin = sys.__stdin__ = _stream(0, "rb", "strict", "<stdin>")  # type: ignore[misc]
-    sys.stdout = sys.__stdout__ = _stream(1, "wb", "strict", "<stdout>")  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = _stream(2, "wb", "backslashreplace", "<stderr>")  # type: ignore[misc]
+    """Standard streams as the interpreter opens them under a UTF-8 locale."""
+    sys.stdin, sys.stdout, sys.stderr = _spare_streams.pop() if _spare_streams else _streams()
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
+
+
+def make_spare_streams(count: int) -> None:
+    """So that children need not. To be called with empty files at 0, 1 and 2, as they will be there."""
+    _spare_streams.extend(_streams() for _ in range(count))
+
+
+def _streams() -> tuple[io.TextIOWrapper, io.TextIOWrapper, io.TextIOWrapper]:
+    return (
+        _stream(0, "rb", "strict", "<stdin>"),
+        _stream(1, "wb", "strict", "<stdout>"),
+        _stream(2, "wb", "backslashreplace", "<stderr>"),
+    )
 
 
 def _stream(fd: int, mode: str, errors: str, name: str) -> io.TextIOWrapper:

@@ -11,10 +11,11 @@ import os
 import sys
 
 from sandbox.channel import NOTE_FD, Channel
-from sandbox.child import FILE_NAME, Surroundings, load, open_stdio, take
+from sandbox.child import FILE_NAME, Surroundings, load, make_spare_streams, open_stdio, take
 from sandbox.wire import Request, Want
 
 PASSES = 20  # an instruction is specialised once its function has run some ten times
+SPARE_STREAMS = 5  # sets of three: for as many inputs of a child
 _PROGRAM = b"""
 import sys
 def main():
@@ -44,6 +45,7 @@ def rehearse(surroundings: Surroundings) -> None:
             _run_twice(surroundings)
             os.dup2(note, NOTE_FD)
         _put(_stdio())
+        make_spare_streams(SPARE_STREAMS)
         open_stdio()
     finally:
         _put(own)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from types import TracebackType
 
 from sandbox.records import Limits, Run
@@ -27,16 +25,15 @@ class Session:
         self._limits = limits
         self._large = False  # it names a module that only the server with the large libraries has
         self._child_waits = False
-        self._files = ExitStack()
 
     def __enter__(self) -> Session:
-        self._code = self._files.enter_context(_memfd(self._source))
+        self._code = _memfd(self._source)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._files.close()
+        os.close(self._code)
 
     def run(self, stdin: bytes | None, keep: bool = False) -> tuple[bool, Run]:
         """In a fresh child, on one input (None: compile only). Returns (compiled, run). Raises Fault.
@@ -72,19 +69,24 @@ class Session:
         request = Request(
             want, self._is_text, limits.cpu_seconds, limits.wall, limits.memory_mb << 20, output_bytes
         )
-        with _memfd(stdin) as given, _memfd() as out, _memfd() as err:
-            stdio = [given, out, err]
+        stdio: list[int] = []
+        try:
+            for content in (stdin, None, None):
+                stdio.append(_memfd(content))
             files = stdio if want in (Want.NEXT, Want.LAST) else [self._code, *stdio]
             reply = self._worker.ask(request, files, self._large)
+            _, out, err = stdio
             out_size, err_size = os.fstat(out).st_size, os.fstat(err).st_size
             stdout = os.pread(out, min(out_size, output_bytes), 0)
             stderr = os.pread(err, STDERR_TAIL, max(0, err_size - STDERR_TAIL)).decode("utf-8", "replace")
+        finally:
+            for fd in stdio:
+                os.close(fd)
         overflow = max(out_size, err_size) > output_bytes
         return reply, judge(reply, limits, stdout, stderr, overflow)
 
 
-@contextmanager
-def _memfd(content: bytes | None = None) -> Iterator[int]:
+def _memfd(content: bytes | None = None) -> int:
     """An anonymous file: empty and writable, or holding `content` and sealed against every change."""
     fd = os.memfd_create("sandbox", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
@@ -93,6 +95,7 @@ def _memfd(content: bytes | None = None) -> Iterator[int]:
             while offset < len(view):
                 offset += os.pwrite(fd, view[offset:], offset)  # pwrite: the program must start reading at 0
             fcntl.fcntl(fd, *_SEALS)
-        yield fd
-    finally:
+    except BaseException:
         os.close(fd)
+        raise
+    return fd
