@@ -20,12 +20,12 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder: its r
 from benchmarks.runs import write  # noqa: E402
 from cli.problems import encode_problems  # noqa: E402
 from data import extract  # noqa: E402
-from data.tiny_corpus import tiny_split  # noqa: E402
+from data.tiny.corpus import tiny_split  # noqa: E402
 from models.policy import Policy  # noqa: E402
 from models.precision import DeviceConfig, resolve_precision  # noqa: E402
-from ppo.checkpoint import load_policy  # noqa: E402
 from ppo.prompts import EncodedPrompt  # noqa: E402
 from ppo.rollout import Responses, sample_responses  # noqa: E402
+from ppo.run.checkpoint import load_policy  # noqa: E402
 from reward import RewardConfig, Scorer  # noqa: E402
 from sandbox import Limits  # noqa: E402
 

@@ -34,7 +34,7 @@ if __name__ == "__main__":  # not this folder: its reward.py would be imported
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data import Problem, load_problems
-from data.tiny_corpus import TinyCorpusConfig, tiny_split
+from data.tiny.corpus import TinyCorpusConfig, tiny_split
 from reward import Scan, Scorer
 
 TESTS = 5

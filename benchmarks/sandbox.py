@@ -83,7 +83,7 @@ def check(reports: list[Report], inputs: int) -> None:
 BARE_FORK = """
 import gc, os, resource, sys
 sys.path.insert(0, {root!r})
-from sandbox import preload, lockdown
+from sandbox.kernel import preload, lockdown
 preload.load(False, "")
 gc.collect(); gc.freeze(); gc.disable()
 def cpu():

@@ -4,7 +4,7 @@
 
 Right programs of the embedded corpus (held-out split), the same problems with one slip that compiles, and the
 solutions of a file of problems, of which only those count that pass all tests here. How many tricks are seen
-is a test: tests/reward/test_reward_sentinels.py.
+is a test: tests/reward/hacking/test_reward_sentinels.py.
 """
 
 import argparse
@@ -17,8 +17,8 @@ if __name__ == "__main__":  # not this folder: it has a reward.py of its own
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data import Problem, load_problems
-from data.tiny_corpus import TinyCorpusConfig, tiny_split
-from data.tiny_slips import demonstrations
+from data.tiny.corpus import TinyCorpusConfig, tiny_split
+from data.tiny.slips import demonstrations
 from reward import Outcome, Scorer
 from sandbox import Limits
 

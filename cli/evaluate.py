@@ -14,11 +14,11 @@ from cli.console import Console
 from cli.errors import UsageError
 from cli.measure import measure
 from cli.problems import check_length, encode_problems, read_problems
-from data.tiny_corpus import TinyCorpusConfig
+from data.tiny.corpus import TinyCorpusConfig
 from models.precision import DeviceConfig, resolve_precision
 from models.ranges import check_ranges
 from models.storage import write_json
-from ppo.checkpoint import load_policy, locate
+from ppo.run.checkpoint import load_policy, locate
 from reward import RewardConfig, Scorer
 from sandbox import Limits
 

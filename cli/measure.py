@@ -10,7 +10,7 @@ import torch
 from models.policy import Policy
 from ppo.prompts import EncodedPrompt
 from ppo.rollout import sample_responses
-from ppo.sampler import derived_seed
+from ppo.run.sampler import derived_seed
 from reward import Reward, RewardConfig, Scorer, Stage
 from sandbox import SandboxError
 

@@ -18,21 +18,21 @@ from cli.runs import PPO_FILES, create_run, write_settings
 from cli.scoring import FunctionScorer, ScheduledScorer
 from cli.settings import load_preset, plain
 from cli.signals import StopRequest
-from data.tiny_corpus import TinyCorpusConfig
+from data.tiny.corpus import TinyCorpusConfig
 from models.adapter import TuneConfig
 from models.critic import CriticConfig
 from models.errors import ModelError
 from models.policy import Policy, build_policy
 from models.precision import DeviceConfig, resolve_precision
-from ppo.checkpoint import load_weights, restore, save_checkpoint
-from ppo.checkpoint_folder import Checkpoint, newest_whole, numbered, open_checkpoint, tidy
 from ppo.config import PPOConfig
 from ppo.errors import TrainingError
 from ppo.loop import train
 from ppo.prompts import EncodedPrompt
 from ppo.rollout import Scorer as LoopScorer
-from ppo.runlog import FILES, RunLog
-from ppo.state import TrainState, fresh_state
+from ppo.run.checkpoint import load_weights, restore, save_checkpoint
+from ppo.run.folder import Checkpoint, newest_whole, numbered, open_checkpoint, tidy
+from ppo.run.log import FILES, RunLog
+from ppo.run.state import TrainState, fresh_state
 from report import write_report
 from reward import RewardConfig, RewardSchedule, ScheduleConfig, Scorer
 from sandbox import Limits

@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerBase
 
 from cli.errors import UsageError
 from data import Problem, load_problems
-from data.tiny_corpus import TinyCorpusConfig, tiny_split
+from data.tiny.corpus import TinyCorpusConfig, tiny_split
 from models.policy import Policy
 from ppo.prompts import EncodedPrompt, encode_prompt
 

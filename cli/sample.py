@@ -15,8 +15,8 @@ from cli.problems import check_length, encode_problems
 from data import Problem, TestCase
 from models.precision import DeviceConfig, resolve_precision
 from models.ranges import check_ranges
-from ppo.checkpoint import load_policy
 from ppo.rollout import sample_responses
+from ppo.run.checkpoint import load_policy
 from reward import Reward, RewardConfig, Scorer
 from sandbox import Limits
 

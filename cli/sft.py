@@ -14,8 +14,8 @@ from cli.errors import UsageError
 from cli.problems import EMBEDDED, encode_problems, long_note, read_problems
 from cli.runs import SFT_FILES, create_run
 from data import Problem, render
-from data.tiny_corpus import TinyCorpusConfig
-from data.tiny_slips import demonstrations
+from data.tiny.corpus import TinyCorpusConfig
+from data.tiny.slips import demonstrations
 from models.adapter import TuneConfig
 from models.precision import DeviceConfig, Precision, resolve_precision
 from models.sft import Demonstration, SFTConfig, optimizer_steps, save_model, short_enough, train_sft

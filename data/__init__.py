@@ -10,8 +10,8 @@ from data.problems import (
     write_problems,
 )
 from data.prompts import PromptParts, extract, render, render_parts, with_stub
-from data.tiny_corpus import TinyCorpusConfig, tiny_split
-from data.tiny_slips import demonstrations
+from data.tiny.corpus import TinyCorpusConfig, tiny_split
+from data.tiny.slips import demonstrations
 
 __all__ = [
     "FUNCTION_CALL",

@@ -178,7 +178,7 @@ class PPOConfig:
     def micro_batch(self) -> int:
         """Responses per backward pass, once that is known. Raises ValueError while it is "auto"."""
         if self.micro_batch_size == "auto":
-            raise ValueError('micro_batch_size "auto" is not a number yet: see ppo.memory.settle_micro_batch')
+            raise ValueError('micro_batch_size "auto" is not a number yet: see ppo.run.state')
         return self.micro_batch_size
 
     @property

@@ -20,21 +20,20 @@ from models.policy import Policy
 from ppo.advantages import gae, whiten
 from ppo.baselines import baseline_values
 from ppo.buffer import RolloutBuffer
-from ppo.checkpoint import save_checkpoint
 from ppo.checks import check_finite, check_moved, check_rollout_gap
 from ppo.config import PPOConfig
 from ppo.credit import credit_weights
-from ppo.diagnostics import rollout_metrics, sample_rows, value_metrics
 from ppo.groups import group_metrics, groups_of
 from ppo.kl import kl_estimate
 from ppo.masked import keep
-from ppo.memory import settle_micro_batch
 from ppo.optimizer import set_learning_rates
 from ppo.rewards import shape_scores, token_rewards
 from ppo.rollout import Scorer, forward_responses, sample_responses
-from ppo.runlog import RunLog
-from ppo.sampler import derived_seed
-from ppo.state import TrainState
+from ppo.run.checkpoint import save_checkpoint
+from ppo.run.diagnostics import rollout_metrics, sample_rows, value_metrics
+from ppo.run.log import RunLog
+from ppo.run.sampler import derived_seed
+from ppo.run.state import TrainState, settle_micro_batch
 from ppo.update import update
 
 Evaluator = Callable[[Policy], dict[str, float]]

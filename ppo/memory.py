@@ -1,7 +1,5 @@
 """How many responses a backward pass can hold here: found by trying, before the first step."""
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -9,23 +7,7 @@ from models.policy import Policy
 from ppo.buffer import RolloutBuffer
 from ppo.config import PPOConfig
 from ppo.errors import TrainingError
-from ppo.state import TrainState
 from ppo.update import minibatch_loss
-
-
-def settle_micro_batch(config: PPOConfig, policy: Policy, state: TrainState) -> PPOConfig:
-    """The settings with a number in the place of `micro_batch_size: auto`; what was found once, stays.
-
-    Raises:
-        TrainingError: not even one response fits.
-    """
-    if config.micro_batch_size != "auto":
-        state.micro_batch = 0
-        return config
-    if not state.micro_batch:
-        longest = max(len(prompt.ids) for prompt in state.sampler.prompts)
-        state.micro_batch = fit_micro_batch(policy, config, longest)
-    return replace(config, micro_batch_size=state.micro_batch)
 
 
 def fit_micro_batch(policy: Policy, config: PPOConfig, prompt_tokens: int) -> int:

@@ -4,13 +4,13 @@ Facts first (`Outcome`), weights later (`objective`): see outcome.py and objecti
 part that runs anything; the others are functions of their arguments.
 """
 
-from reward.alarm import HackAlarm
-from reward.analyser import Analyser
 from reward.compare import Policy, RewardError, parse_policy
 from reward.cwe import CweWeights
 from reward.functional import Stage
+from reward.hacking.alarm import HackAlarm
 from reward.objective import Reward, RewardConfig, objective
 from reward.outcome import Outcome, Verdict, judge
+from reward.scan.analyser import Analyser
 from reward.schedule import RewardSchedule, ScheduleConfig
 from reward.scorer import Scorer
 from reward.security import Finding, Scan, Trick

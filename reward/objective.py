@@ -26,9 +26,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from reward import cwe, functional, security, sentinels
+from reward import cwe, functional, security
 from reward.compare import RewardError
 from reward.functional import MODES, PAPER_CREDITS, Mode, Stage
+from reward.hacking import sentinels
 from reward.outcome import Outcome
 from reward.security import FORMULAS, Formula
 from sandbox import Status

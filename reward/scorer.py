@@ -25,11 +25,11 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 
 from data.problems import Problem, TestCase
-from reward import sentinels
-from reward.analyser import Analyser
 from reward.compare import Policy, RewardError, parse_policy
+from reward.hacking import sentinels
 from reward.objective import Reward, RewardConfig, objective
 from reward.outcome import Outcome, has_fault, is_pass, judge
+from reward.scan.analyser import Analyser
 from reward.security import NOT_PARSED, Scan, mark_given
 from sandbox import Limits, Report, Run, Sandbox
 

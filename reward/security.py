@@ -4,7 +4,7 @@
     R_sec = 1 - V (linear)   or   exp(-V) (an older form, in [exp(-1), 1])    paper, section 3
 
 Bandit is a style signal, not a judge of intent: ``__import__("os").system(x)`` is no finding. How programs
-are scanned, and what makes one unscannable, is in scan_worker.py; families of weaknesses are in cwe.py, what
+are scanned, and what makes one unscannable, is in scan/worker.py; families of weaknesses are in cwe.py, what
 Bandit does not see in tricks.py. This module is arithmetic on facts.
 """
 

@@ -6,9 +6,9 @@ import fcntl
 import os
 from types import TracebackType
 
+from sandbox.kernel.wire import Ended, Note, Reply, Request, Want
 from sandbox.records import Limits, Run
 from sandbox.verdict import judge
-from sandbox.wire import Ended, Note, Reply, Request, Want
 from sandbox.worker import Fault, Worker
 
 STDERR_TAIL = 8192  # bytes

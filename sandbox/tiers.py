@@ -13,8 +13,8 @@ import resource
 import sys
 from collections.abc import Iterator
 
-from sandbox import landlock
-from sandbox.lockdown import OPEN_FILES
+from sandbox.kernel import landlock
+from sandbox.kernel.lockdown import OPEN_FILES
 from sandbox.records import SandboxError
 
 FILTER = "seccomp"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
+from sandbox.kernel.wire import Ended, Reply
 from sandbox.records import Limits, Run, Status
-from sandbox.wire import Ended, Reply
 
 
 def judge(reply: Reply, limits: Limits, stdout: bytes, stderr: str, overflow: bool) -> Run:

@@ -11,13 +11,14 @@ import sys
 import threading
 from pathlib import Path
 
-from sandbox import supervise
-from sandbox.wire import FAILED, MESSAGE_BYTES, READY, REFUSED, Reply, Request, Want
+from sandbox.kernel.wire import FAILED, MESSAGE_BYTES, READY, REFUSED, Reply, Request, Want
+from sandbox.server import supervise
 
 RECYCLE_RUNS = 5000  # a server is replaced after so many runs: what leaks in an interpreter leaks slowly
 START_SECONDS = 60.0  # for the imports of a server on a loaded machine
 GRACE_SECONDS = 20.0  # on top of the wall limit, for killing and cleaning up; then the server counts as lost
-_COMMAND = (sys.executable, "-S", "-s", "-P", "-X", "utf8", str(Path(__file__).with_name("boot.py")))
+_BOOT = Path(__file__).with_name("server") / "boot.py"
+_COMMAND = (sys.executable, "-S", "-s", "-P", "-X", "utf8", str(_BOOT))
 
 
 class Fault(Exception):

@@ -1,10 +1,12 @@
 """The borders of the house: who may import whom, and what works where torch is not installed."""
 
+import graphlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from sources import ROOT, imported_names
+from sources import ROOT, imported_modules, imported_names
 
 ROOMS = {"ppo", "models", "reward", "sandbox", "data", "report", "cli"}
 
@@ -18,6 +20,17 @@ ALLOWED = {
     "cli": ROOMS,
 }
 TORCH_FREE = ("reward", "sandbox", "data", "report")
+
+FLOORS = {
+    # What a floor may import of its own room: those below it. A folder is a floor, and so are single files.
+    "sandbox": ["sandbox/kernel", "sandbox/child", "sandbox/server", "sandbox"],
+    "ppo": ["ppo", "ppo/run", "ppo/loop.py"],
+    "reward": ["reward/scan", "reward/hacking"],
+}
+"""Inner rooms, lowest first. The caller of the sandbox starts a server, which forks children; all three talk
+to the kernel. What keeps a run knows the algorithm and not the other way; the loop stands on both."""
+
+INNER = sorted(path.parent for room in ROOMS for path in (ROOT / room).glob("*/__init__.py"))
 
 BLOCK_TORCH = """
 import sys
@@ -40,6 +53,46 @@ def test_rooms_import_one_way(room):
 def test_no_torch_in_the_source(room):
     for path in (ROOT / room).rglob("*.py"):
         assert not imported_names(path) & {"torch", "transformers", "peft"}, path.name
+
+
+@pytest.mark.parametrize("room", sorted(FLOORS))
+def test_inner_rooms_import_downwards(room):
+    for path in (ROOT / room).rglob("*.py"):
+        height = floor(room, str(path.relative_to(ROOT)))
+        for module in imported_modules(path):
+            above = floor(room, module.replace(".", "/") + ".py")
+            assert height is None or above is None or above <= height, f"{path.name} imports {module}"
+
+
+def floor(room: str, path: str) -> int | None:
+    """The floor of a file of a room, by the most specific entry; None where no rule says."""
+    fits = [entry for entry in FLOORS[room] if path == entry or path.rpartition("/")[0] == entry]
+    return FLOORS[room].index(max(fits, key=len)) if fits else None
+
+
+def test_floors_are_told_apart():
+    assert floor("sandbox", "sandbox/kernel/wire.py") == 0 and floor("sandbox", "sandbox/pool.py") == 3
+    assert floor("ppo", "ppo/losses.py") == 0 and floor("ppo", "ppo/loop.py") == 2
+    assert floor("reward", "reward/scorer.py") is None
+
+
+def test_modules_make_no_circle():
+    paths = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    modules = {module_name(path): imported_modules(path) for path in paths}
+    graph = {name: sorted(found & modules.keys() - {name}) for name, found in modules.items()}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def module_name(path: Path) -> str:
+    """`ppo/run/log.py` -> `ppo.run.log`; a package goes by its folder."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.mark.parametrize("package", INNER, ids=lambda path: path.name)
+def test_inner_packages_hand_nothing_on(package):
+    """Some are run by path, where their package is a bare one; and names handed on make circles."""
+    assert (package / "__init__.py").read_text(encoding="utf-8") == ""
 
 
 def test_reward_sandbox_and_data_work_where_torch_is_not_installed():

@@ -12,13 +12,13 @@ from data import Problem
 from models.adapter import TuneConfig
 from models.policy import Policy, build_policy
 from models.precision import Precision
-from ppo.checkpoint import restore
-from ppo.checkpoint_folder import newest_whole, numbered, tidy
 from ppo.config import PPOConfig
 from ppo.loop import Evaluator, train
 from ppo.rollout import PlainScore
-from ppo.runlog import FILES, RunLog
-from ppo.state import TrainState, fresh_state
+from ppo.run.checkpoint import restore
+from ppo.run.folder import newest_whole, numbered, tidy
+from ppo.run.log import FILES, RunLog
+from ppo.run.state import TrainState, fresh_state
 
 DIGITS = [f"{i}:" for i in range(10)]
 CPU = Precision(torch.device("cpu"), torch.float32)

@@ -12,7 +12,7 @@ from ppo_helpers import normal, ragged, seeds
 from models.critic import build_critic
 from ppo.advantages import gae, whiten
 from ppo.baselines import PromptMeans, leave_one_out
-from ppo.checkpoint_folder import open_checkpoint
+from ppo.run.folder import open_checkpoint
 
 F64 = torch.float64
 

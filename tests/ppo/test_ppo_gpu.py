@@ -10,8 +10,8 @@ from ppo_helpers import buffer_of, rollout, small_config
 from models.adapter import TuneConfig
 from models.policy import build_policy
 from models.precision import DeviceConfig, Precision, resolve_precision
-from ppo.checkpoint import load_policy
 from ppo.memory import fit_micro_batch
+from ppo.run.checkpoint import load_policy
 from ppo.update import minibatch_loss
 
 pytestmark = [

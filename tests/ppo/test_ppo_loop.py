@@ -20,8 +20,8 @@ import ppo.checks
 import ppo.loop
 from models.precision import Precision
 from models.storage import load_tensors
-from ppo.checkpoint_folder import numbered, open_checkpoint
 from ppo.errors import TrainingError
+from ppo.run.folder import numbered, open_checkpoint
 
 LAST = "checkpoints/iteration-000005"
 

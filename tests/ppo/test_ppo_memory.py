@@ -6,9 +6,9 @@ from loop_helpers import ToyScorer, metrics_of, newest_checkpoint, run, toy_conf
 from ppo_helpers import small_config
 
 from models.policy import Policy
-from ppo.checkpoint_folder import open_checkpoint
 from ppo.errors import TrainingError
 from ppo.memory import fit_micro_batch
+from ppo.run.folder import open_checkpoint
 
 
 class Card:

@@ -192,7 +192,7 @@ MUTANTS = [
     ),
     Mutant(
         "scales survive a change of objective",
-        "ppo/state.py",
+        "ppo/run/state.py",
         "self.prompt_means.clear()",
         "pass",
         (f"{BASELINES[0]}::test_a_new_objective_forgets_what_was_measured_of_the_old",),
@@ -311,21 +311,21 @@ MUTANTS = [
     ),
     Mutant(
         "the KL coefficient is not restored",
-        "ppo/state.py",
+        "ppo/run/state.py",
         'self.kl.coefficient = state["kl_coef"]',
         "pass",
         RESUME,
     ),
     Mutant(
         "the running scale is not restored",
-        "ppo/state.py",
+        "ppo/run/state.py",
         'self.scale.load_state_dict(state["running_scale"])',
         "pass",
         RESUME,
     ),
     Mutant(
         "the sampler starts again",
-        "ppo/state.py",
+        "ppo/run/state.py",
         'self.sampler.drawn = state["prompts_drawn"]',
         "pass",
         RESUME,

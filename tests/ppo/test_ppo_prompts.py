@@ -8,7 +8,7 @@ from ppo_helpers import prompts_of, seeds
 
 from data import Problem, TestCase, render, render_parts
 from ppo.prompts import encode_prompt, pad_left
-from ppo.sampler import PromptSampler, derived_seed
+from ppo.run.sampler import PromptSampler, derived_seed
 
 
 def problem(text: str) -> Problem:

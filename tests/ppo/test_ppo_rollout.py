@@ -6,10 +6,10 @@ from ppo_helpers import normal, prompts_of, ragged, rollout, small_config
 
 from models.policy import TokenBatch
 from ppo.checks import check_moved, check_rollout_gap
-from ppo.diagnostics import rollout_metrics, sample_rows
 from ppo.errors import TrainingError
 from ppo.prompts import encode_prompt
 from ppo.rollout import PlainScore, forward_responses, sample_responses
+from ppo.run.diagnostics import rollout_metrics, sample_rows
 
 
 @pytest.mark.parametrize("tune", ["lora", "full"])

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from hypothesis import strategies as st
 
 from reward import Finding, Outcome, RewardConfig, Scan, judge, parse_policy
+from reward.scan.tricks import KINDS
 from reward.security import Trick
-from reward.tricks import KINDS
 from sandbox import Report, Run, Status
 
 OUTPUTS = (b"", b"1\n", b"2\n", b"1", b"1\n2\n", b"\n1\n", b"\xff\n")

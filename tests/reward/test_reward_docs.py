@@ -10,9 +10,9 @@ from sentinel_corpus import HACKS, HONEST
 from benchmarks.reward import table as cost_table
 from data.comparison import NAMES
 from reward import RewardConfig, Stage, objective
-from reward.scan_worker import BANDIT_VERSION, MAX_DEPTH
+from reward.hacking.sentinels import NAMES as SENTINELS
+from reward.scan.worker import BANDIT_VERSION, MAX_DEPTH
 from reward.schedule import KINDS, ScheduleConfig
-from reward.sentinels import NAMES as SENTINELS
 from reward.shaping import KINDS as PROGRAMS
 from reward.shaping import report
 

@@ -235,7 +235,7 @@ MUTANTS = [
     ),
     Mutant(
         "nosec is honoured",
-        "reward/scan_worker.py",
+        "reward/scan/worker.py",
         "visitor.process(source)",
         'visitor.process(b"" if b"nosec" in source and source != _KNOWN else source)',
         in_file("scorer", "security_reaches_the_reward"),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import Sandbox, SandboxError, Status, landlock, selftest, tiers
+from sandbox import Sandbox, SandboxError, Status, selftest, tiers
+from sandbox.kernel import landlock
 from sandbox.worker import Worker
 
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox import Limits, Status
+from sandbox.kernel.wire import Ended, Note, Reply, Request, Want
 from sandbox.verdict import compile_failure, judge
-from sandbox.wire import Ended, Note, Reply, Request, Want
 
 LIMITS = Limits(cpu_seconds=1.0, memory_mb=100)
 

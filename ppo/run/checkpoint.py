@@ -1,0 +1,194 @@
+"""Checkpoints: everything needed to go on, in safetensors and JSON, written all or not at all.
+
+checkpoints/iteration-000100/
+    adapter_model.safetensors, adapter_config.json     loads with peft on the SFT model
+    model.safetensors, config.json, …                  instead, with full tuning
+    value_head.safetensors    state.safetensors (optimizer)    tokenizer files
+    state.json                counters, controllers, settings, log lengths, versions
+    checksums.json            the sha256 of every other file
+checkpoints/best -> iteration-000080
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import set_peft_model_state_dict
+from torch import Tensor
+
+from models.adapter import TuneConfig
+from models.critic import CriticConfig
+from models.errors import ModelError
+from models.policy import Policy, build_policy, frozen_policy
+from models.precision import Precision
+from models.storage import atomic_folder, disk_errors, load_tensors, save_tensors
+from ppo.run.folder import FORMAT, Checkpoint, checkpoint_name, open_checkpoint, seal, tidy
+from ppo.run.state import TrainState
+
+
+def save_checkpoint(
+    folder: Path, policy: Policy, state: TrainState, *, logs: Mapping[str, int], keep: int
+) -> Path:
+    """Write checkpoint `iteration-N` into `folder`, renew `best`, and remove the oldest beyond `keep`.
+
+    Raises:
+        OSError: the disk is full or not writable; earlier checkpoints stay as they are.
+    """
+    target = folder / checkpoint_name(state.iteration)
+    with atomic_folder(target) as partial:
+        _save_weights(partial, policy)
+        save_tensors(partial / "state.safetensors", _optimizer_tensors(policy, state.optimizer))
+        content = {
+            "format": FORMAT,
+            **state.to_json(),
+            "logs": dict(logs),
+            "sft": _sft_entry(policy, target),
+            "tune": asdict(policy.tune),
+            "critic": asdict(policy.critic),
+            "versions": library_versions(),
+        }
+        (partial / "state.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        seal(partial)
+    tidy(folder, state.best.get("iteration"), keep)
+    return target
+
+
+def library_versions() -> dict[str, str]:
+    """Of the libraries that decide the last digits of a result."""
+    return {name: version(name) for name in ("torch", "transformers", "peft")}
+
+
+def locate(path: Path) -> Checkpoint | Path:
+    """What a path stands for: a verified checkpoint (of a run: its best), or an SFT run or model folder.
+
+    Raises:
+        ModelError: neither is there, or it is damaged; see `open_checkpoint`.
+    """
+    if not path.exists():
+        raise ModelError(f"{path}: no such checkpoint")
+    untouched = any((folder / "config.json").is_file() for folder in (path / "model", path))
+    return path if untouched and not (path / "state.json").is_file() else open_checkpoint(path)
+
+
+def load_policy(path: Path | Checkpoint, precision: Precision) -> Policy:
+    """The policy that a path stands for, or that of a checkpoint verified before. Errors as in `locate`."""
+    found = path if isinstance(path, Checkpoint) else locate(path)
+    if isinstance(found, Path):
+        return frozen_policy(found, precision)
+    tune = found.state["tune"]
+    tune["lora_targets"] = tuple(tune["lora_targets"])
+    critic = CriticConfig(**found.state["critic"])
+    policy = build_policy(found.sft_path, TuneConfig(**tune), precision, seed=0, critic=critic)
+    load_weights(found, policy)
+    return policy
+
+
+def load_weights(checkpoint: Checkpoint, policy: Policy, *, any_base: bool = False) -> None:
+    """Put the trained weights and the value head into a policy built on the same SFT model.
+
+    `any_base`: let it stand on another one, where adapters mean something else.
+
+    Raises:
+        ModelError: the checkpoint was tuned another way (LoRA or full, rank, alpha, layers), with another
+            critic, or on another SFT model.
+    """
+    sha256 = None if policy.sft is None else policy.sft.sha256
+    if not any_base and sha256 != checkpoint.state["sft"]["sha256"]:
+        raise ModelError(
+            f"{checkpoint.path}: stands on another SFT model than this policy; pass its own to --sft"
+        )
+    ours = _build(asdict(policy.tune), asdict(policy.critic))
+    theirs = _build(checkpoint.state["tune"], checkpoint.state["critic"])
+    if ours != theirs:
+        # Names and shapes alone would not tell: another lora_alpha fits, and means another policy.
+        raise ModelError(
+            f"{checkpoint.path}: was trained with {theirs}, this policy has {ours}; "
+            "use the --tune, --lora and --critic flags it was trained with"
+        )
+    name = "adapter_model.safetensors" if policy.uses_lora else "model.safetensors"
+    tensors = load_tensors(checkpoint.path / name)
+    if policy.uses_lora:
+        set_peft_model_state_dict(policy.model, tensors)
+    else:
+        _load_full(policy, tensors)
+    policy.value_head.load_state_dict(load_tensors(checkpoint.path / "value_head.safetensors"))
+
+
+def restore(checkpoint: Checkpoint, policy: Policy, state: TrainState, *, any_base: bool = False) -> None:
+    """Weights, optimizer and counters: the run goes on as if it had not stopped. As `load_weights`."""
+    load_weights(checkpoint, policy, any_base=any_base)
+    tensors = load_tensors(checkpoint.path / "state.safetensors")
+    slots: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        name, slot = key.rsplit("/", 1)
+        slots.setdefault(name, {})[slot] = tensor
+    parameters = _named_parameters(policy)
+    for name, values in slots.items():
+        parameter = parameters[name]
+        # AdamW keeps its step counter on the CPU, its moments beside the parameter.
+        state.optimizer.state[parameter] = {
+            slot: value if slot == "step" else value.to(parameter.device) for slot, value in values.items()
+        }
+    state.load_json(checkpoint.state)
+
+
+def _save_weights(folder: Path, policy: Policy) -> None:
+    with disk_errors(folder):
+        if policy.uses_lora:
+            # No embeddings are trained; asking peft to find out would look the base model up.
+            policy.model.save_pretrained(folder, save_embedding_layers=False)
+            _name_base(folder / "adapter_config.json", policy)
+        else:
+            policy.network.save_pretrained(folder)
+        policy.tokenizer.save_pretrained(folder)
+    save_tensors(folder / "value_head.safetensors", policy.value_head.state_dict())
+
+
+def _name_base(config_file: Path, policy: Policy) -> None:
+    """Name the SFT model as the adapter's base: peft alone would write whatever the SFT model came from."""
+    if policy.sft is not None:
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+        config["base_model_name_or_path"] = str(policy.sft.path)
+        config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _sft_entry(policy: Policy, target: Path) -> dict[str, str] | None:
+    if policy.sft is None:
+        return None
+    # Relative, so that the runs folder can be moved as a whole.
+    return {"path": os.path.relpath(policy.sft.path, target.resolve()), "sha256": policy.sft.sha256}
+
+
+def _build(tune: Mapping[str, Any], critic: Mapping[str, Any]) -> dict[str, Any]:
+    """What has to agree, as JSON gives it back, without what says nothing: LoRA's settings of full tuning."""
+    tuning = (
+        {"tune": "full"} if tune["tune"] == "full" else {**tune, "lora_targets": list(tune["lora_targets"])}
+    )
+    return tuning | ({"critic": "head"} if critic["critic"] == "head" else dict(critic))
+
+
+def _load_full(policy: Policy, tensors: dict[str, Tensor]) -> None:
+    network: Any = policy.network
+    missing, unexpected = network.load_state_dict(tensors, strict=False)
+    tied = set(getattr(network, "_tied_weights_keys", None) or ())
+    if unexpected or set(missing) - tied:
+        raise RuntimeError(f"unexpected {unexpected[:1]}, missing {missing[:1]}")
+
+
+def _named_parameters(policy: Policy) -> dict[str, torch.nn.Parameter]:
+    head = {f"value_head.{name}": p for name, p in policy.value_head.named_parameters()}
+    return {**policy.trainable(), **head}
+
+
+def _optimizer_tensors(policy: Policy, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """AdamW's state by the parameter's name, not by its number in the optimizer."""
+    return {
+        f"{name}/{slot}": value
+        for name, parameter in _named_parameters(policy).items()
+        for slot, value in optimizer.state.get(parameter, {}).items()
+    }

@@ -1,0 +1,115 @@
+"""Dangerous calls that Bandit does not see: what is found, and which everyday code is left alone."""
+
+import ast
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reward_worlds import World, configs, worlds
+
+from reward import RewardConfig, RewardError, Trick, objective
+from reward.scan.tricks import KINDS, tricks
+from reward.scan.worker import Scanner, load_scanner
+
+
+@pytest.fixture(scope="module")
+def scanner() -> Scanner:
+    return load_scanner()
+
+
+# None of these is a finding of Bandit's at severity MEDIUM or above.
+HIDDEN = [
+    ("__import__('os').system(input())", "import"),
+    ("m = 'o' + 's'\n__import__(m).system(input())", "import"),
+    ("import importlib\nimportlib.import_module('os').popen(input())", "import"),
+    ("from importlib import import_module as get\nget('subprocess')", "import"),
+    ("getattr(__import__('os'), 'sys' + 'tem')(input())", "lookup"),
+    ("import os\ngetattr(os, 'system')(input())", "lookup"),
+    ("import os as o\nname = input()\ngetattr(o, name)()", "lookup"),
+    ("getattr(__builtins__, 'ev' + 'al')(input())", "lookup"),
+    ("__builtins__['eval'](input())", "lookup"),
+    ("globals()['__builtins__']['eval'](input())", "lookup"),
+    ("import os\nvars(os)['system'](input())", "lookup"),
+    ("import os\nos.__dict__['sys' + 'tem'](input())", "lookup"),
+    ("import sys\nsys.modules['os'].system(input())", "lookup"),
+    ("import operator, os\noperator.attrgetter('system')(os)(input())", "lookup"),
+    ("import os\nos.__getattribute__('system')(input())", "lookup"),
+    ("e = eval\ne(input())", "alias"),
+    ("print(sum(map(eval, input().split())))", "alias"),
+    ("[exec][0](input())", "alias"),
+    ("import os\nrun = os.system\nrun(input())", "alias"),
+    ("import os\no = os\no.system(input())", "alias"),
+    ("import subprocess\ncalls = {'x': subprocess.check_output}\ncalls['x'](input())", "alias"),
+    ("import builtins\nbuiltins.eval(input())", "builtins"),
+    ("from builtins import exec as e\ne(input())", "builtins"),
+    ("import ctypes\nctypes.CDLL(None).system(b'ls')", "ctypes"),
+    ("from ctypes import CDLL\nCDLL(None).system(b'ls')", "ctypes"),
+    ("print(().__class__.__base__.__subclasses__())", "internals"),
+    ("def f(): pass\nprint(f.__globals__)", "internals"),
+    ("def f(): pass\nf.__code__ = (lambda: 1).__code__", "internals"),
+]
+
+
+@pytest.mark.parametrize(("source", "kind"), HIDDEN)
+def test_what_bandit_does_not_see_is_found(scanner: Scanner, source: str, kind: str) -> None:
+    scan = scanner.scan(source.encode())
+    assert kind in {found for _, found in scan["tricks"]}
+    assert [finding for finding in scan["findings"] if finding[2] != "LOW"] == []
+
+
+def test_every_kind_is_tried() -> None:
+    assert {kind for _, kind in HIDDEN} == set(KINDS)
+
+
+EVERYDAY = [
+    "print(int(input()) + 1)",
+    "import sys\ninput = sys.stdin.readline\nprint(input())",
+    "print(__import__('sys').stdin.read())",
+    "print(__import__('math').gcd(4, 6))",
+    "import re\ncompile = re.compile\nprint(compile('a'))",
+    "import os\nprint(os.read(0, 9), os.path.join('a', 'b'))",
+    "from os import read, fstat\nprint(read(0, fstat(0).st_size))",
+    "class A:\n    x = 1\nprint(getattr(A(), 'x'), getattr(A, input(), None))",
+    "import math\nprint(getattr(math, 'gcd')(4, 6))",
+    "from functools import reduce\nprint(reduce(max, map(int, input().split())))",
+    "import heapq, collections\npush = heapq.heappush\nprint(collections.Counter('aa')['a'])",
+    "x = [1, 2]\nprint(x[0], {'eval': 1}['eval'])",
+    "def run(call):\n    return call()\nprint(run(lambda: 1))",
+    "print(vars()['__name__'], globals()['__name__'])",
+    "eval(input())",  # Bandit's business
+    "import os\nos.system(input())",
+]
+
+
+@pytest.mark.parametrize("source", EVERYDAY)
+def test_everyday_code_is_left_alone(source: str) -> None:
+    assert tricks(list(ast.walk(ast.parse(source)))) == []
+
+
+def test_a_trick_says_where_and_counts_once_a_line() -> None:
+    nodes = list(ast.walk(ast.parse("x = 1\ne, f = eval, eval\n\ng = exec\n")))
+    assert tricks(nodes) == [(2, "alias"), (4, "alias")]
+
+
+# --- in the objective
+
+
+@given(worlds(compiles=True), configs(), st.integers(0, 4), st.floats(0, 1, allow_subnormal=False))
+def test_a_trick_costs_its_weight(world: World, config: RewardConfig, count: int, weight: float) -> None:
+    config = replace(config, weight_trick=weight)
+    outcome = world.outcome()
+    tricky = replace(
+        outcome, tricks=tuple(Trick(n, "alias") for n in range(count if outcome.scan == "ok" else 0))
+    )
+    with_them, without = objective(tricky, config), objective(outcome, config)
+    assert with_them.total == config.alpha * with_them.functional + config.beta * with_them.security
+    assert with_them.metrics["reward/tricks"] == len(tricky.tricks)
+    expected = min(1.0, without.metrics["reward/vulnerability"] + weight * len(tricky.tricks))
+    assert with_them.metrics["reward/vulnerability"] == pytest.approx(expected)
+
+
+def test_it_is_off_by_default() -> None:
+    assert RewardConfig().weight_trick == 0.0
+    with pytest.raises(RewardError, match="weight_trick"):
+        RewardConfig(weight_trick=-0.1)
