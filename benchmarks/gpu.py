@@ -82,17 +82,16 @@ def measure(policy: Policy, arguments: argparse.Namespace) -> dict[str, Any]:
         with _measured(found, "forward", policy, arguments):
             logprobs, ref_logprobs, values = forward_responses(policy, responses, config.temperature, size)
         noise = torch.randn(logprobs.shape, generator=generator).to(policy.device)
-        prompt_ids, prompt_mask, response_ids, response_mask = responses.tokens
         buffer = RolloutBuffer(
-            prompt_ids=prompt_ids,
-            prompt_mask=prompt_mask,
-            response_ids=response_ids,
-            response_mask=response_mask,
+            tokens=responses.tokens,
             old_logprobs=logprobs,
             ref_logprobs=ref_logprobs,
             old_values=values,
             advantages=noise,
             returns=values + noise,
+            weights=torch.ones_like(noise),
+            problem_ids=responses.problem_ids,
+            outcomes=["scored"] * len(noise),
         )
         with _measured(found, "update", policy, arguments):
             update(policy, optimizer, scaler, buffer, config, kl_coef=0.0, generator=generator)

@@ -93,7 +93,7 @@ def _verdict(reward: Reward | None, has_tests: bool) -> list[str]:
     if reward is None:
         return ["the sandbox failed; no verdict"]
     outcome = reward.outcome
-    lines = [f"stage: {reward.group}" + (f" ({outcome.error})" if outcome.error else "")]
+    lines = [f"stage: {reward.kind}" + (f" ({outcome.error})" if outcome.error else "")]
     for number, verdict in enumerate(outcome.verdicts, 1):
         passed = f", {'passed' if verdict.passed else 'not passed'}" if has_tests else ""
         error = f" ({verdict.error})" if verdict.error else ""

@@ -87,7 +87,7 @@ class FunctionScorer:
         return self.spec
 
     def _as_score(self, score: Any) -> Score | None:
-        if score is None or all(hasattr(score, name) for name in ("total", "group", "metrics")):
+        if score is None or all(hasattr(score, name) for name in ("total", "kind", "metrics")):
             return score
         try:
             return PlainScore(float(score))

@@ -4,7 +4,7 @@
 
 A reward function gets the (problem, program) pairs of a rollout and returns as many numbers, Scores, or None
 where it could not score: a fault is left out of the batch, a 0 would be learnt from. A Score says more than a
-number: `group` splits the diagnostics, `metrics` are averaged and logged, `tracebacks` serve token credit.
+number: `kind` splits the diagnostics, `metrics` are averaged and logged, `tracebacks` serve token credit.
 """
 
 import atexit
@@ -35,7 +35,7 @@ def score(pairs: Sequence[tuple[Problem, str]]) -> list[PlainScore | None]:
         if reward is None
         else PlainScore(
             total=max(0.0, reward.total - PRICE * len(program)),
-            group=reward.group,
+            kind=reward.kind,
             metrics={**reward.metrics, "reward/price": PRICE * len(program)},
         )
         for reward, (_, program) in zip(rewards, pairs, strict=True)

@@ -1,31 +1,22 @@
 """What one rollout collected, tensor by tensor, and the order in which the update reads it."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from models.policy import TokenBatch
+from models.policy import TokenBatch, trim
 
 
 @dataclass(frozen=True)
 class RolloutBuffer:
-    """B responses. Prompts are padded on the left, responses on the right.
-
-    The mask of a row whose score is missing (a fault of the sandbox) is False throughout: the row stays in
-    its place and is out of every sum.
+    """B responses. The mask of a row whose score is missing (a fault of the sandbox) is False throughout: the
+    row stays in its place and is out of every sum.
     """
 
-    prompt_ids: Tensor
-    """(B, P)"""
-    prompt_mask: Tensor
-    """(B, P) bool"""
-    response_ids: Tensor
-    """(B, T)"""
-    response_mask: Tensor
-    """(B, T) bool, True = a token the policy chose, EOS included"""
+    tokens: TokenBatch
+    """Prompts (B, P) padded on the left, responses (B, T) padded on the right, and their masks"""
     old_logprobs: Tensor
     """(B, T) under the policy that sampled"""
     ref_logprobs: Tensor
@@ -36,67 +27,64 @@ class RolloutBuffer:
     """(B, T)"""
     returns: Tensor
     """(B, T) targets of the critic"""
-    problem_ids: Sequence[str] = ()
-    """Of the whole rollout, by `row`; for messages"""
-    groups: Sequence[str] = ()
-    """Kind of outcome of the whole rollout's responses, by `row`; "" for a fault"""
-    weights: Tensor | None = None
-    """(B, T) credit per token in the policy loss; None: all weigh the same"""
-    row: Tensor | None = None
-    """(B,) place in the rollout, from which minibatches are cut; left out, these rows are the rollout"""
-
-    def __post_init__(self) -> None:
-        if self.row is None:
-            object.__setattr__(self, "row", torch.arange(len(self), device=self.response_ids.device))
+    weights: Tensor
+    """(B, T) credit per token in the policy loss; 1 where all count the same"""
+    problem_ids: Sequence[str]
+    """B names, for messages"""
+    outcomes: Sequence[str]
+    """B kinds of outcome, by which diagnostics are split; "" for a fault"""
 
     def __len__(self) -> int:
-        return self.response_ids.shape[0]
+        return self.tokens.response_ids.shape[0]
 
     @property
-    def tokens(self) -> TokenBatch:
-        """What a forward pass reads."""
-        return TokenBatch(self.prompt_ids, self.prompt_mask, self.response_ids, self.response_mask)
+    def response_mask(self) -> Tensor:
+        """(B, T) bool, True = a token the policy chose, EOS included."""
+        return self.tokens.response_mask
 
     def rows(self, index: Tensor) -> "RolloutBuffer":
         """The rows at `index`, in its order."""
-        return replace(self, **{name: x[index] for name, x in self._tensors().items()})
+        places = index.tolist()
+        return replace(
+            self._cut(lambda x: x[index]),
+            tokens=TokenBatch(*(x[index] for x in self.tokens)),
+            problem_ids=[self.problem_ids[i] for i in places],
+            outcomes=[self.outcomes[i] for i in places],
+        )
 
     def trimmed(self) -> "RolloutBuffer":
         """The same rows without columns that are padding in all of them; work for nothing otherwise."""
-        kept = int(self.prompt_mask.sum(dim=1).max())
-        length = max(1, int(self.response_mask.sum(dim=1).max()))
-        start = self.prompt_ids.shape[1] - kept
-        prompts = {name: getattr(self, name)[:, start:] for name in ("prompt_ids", "prompt_mask")}
-        tokens = {name: x[:, :length] for name, x in self._tensors().items() if name not in (*prompts, "row")}
-        return replace(self, **prompts, **tokens)
+        tokens = trim(self.tokens)
+        length = tokens.response_mask.shape[1]
+        return replace(self._cut(lambda x: x[:, :length]), tokens=tokens)
 
-    def problems(self) -> list[str]:
-        """The problem of every row here; the row's number where problems were not given."""
-        assert self.row is not None  # see __post_init__
-        return [self.problem_ids[row] if self.problem_ids else f"row {row}" for row in self.row.tolist()]
-
-    def by_group(self) -> dict[str, Tensor]:
-        """Of every group that occurs here its rows, as a mask (B, 1)."""
-        assert self.row is not None  # see __post_init__
-        mine = [self.groups[row] for row in self.row.tolist()] if self.groups else []
+    def by_outcome(self) -> dict[str, Tensor]:
+        """Of every kind of outcome that occurs here its rows, as a mask (B, 1)."""
         return {
-            group: torch.tensor([[other == group] for other in mine], device=self.response_ids.device)
-            for group in sorted(set(mine) - {""})
+            outcome: torch.tensor([[o == outcome] for o in self.outcomes], device=self.response_mask.device)
+            for outcome in sorted(set(self.outcomes) - {""})
         }
 
     def minibatches(self, size: int, generator: torch.Generator) -> Iterator["RolloutBuffer"]:
         """One epoch in random order; `size` divides the buffer."""
         order = torch.randperm(len(self), generator=generator)
         for index in order.split(size):
-            yield self.rows(index.to(self.response_ids.device))
+            yield self.rows(index.to(self.response_mask.device))
 
     def micro_batches(self, size: int) -> Iterator["RolloutBuffer"]:
         """This (mini)batch in pieces of at most `size` rows, in order."""
-        index = torch.arange(len(self), device=self.response_ids.device)
+        index = torch.arange(len(self), device=self.response_mask.device)
         for piece in index.split(size):
             yield self.rows(piece).trimmed()
 
-    def _tensors(self) -> dict[str, Any]:
-        """The fields that have a row for each response, where they are given."""
-        found = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: x for name, x in found.items() if isinstance(x, Tensor)}
+    def _cut(self, cut: Callable[[Tensor], Tensor]) -> "RolloutBuffer":
+        """Every (B, T) number cut alike; one that is forgotten here no longer has the mask's shape."""
+        return replace(
+            self,
+            old_logprobs=cut(self.old_logprobs),
+            ref_logprobs=cut(self.ref_logprobs),
+            old_values=cut(self.old_values),
+            advantages=cut(self.advantages),
+            returns=cut(self.returns),
+            weights=cut(self.weights),
+        )

@@ -13,6 +13,12 @@ from ppo.masked import keep, masked_mean
 # this is another distribution (scored without a temperature of 0.7, it is about 0.4).
 MAX_ROLLOUT_GAP = 0.05
 
+# Before the first step the update scores the very tokens that were sampled, with the same weights. In
+# float32 the two agree up to rounding: 1e-6 (root mean square) for a model of two layers, 3e-5 for sixteen.
+# More means that they are not the same distribution. It is not the largest difference that is held to this:
+# that of a thousand tokens is ten times as far out by rounding alone.
+MAX_FIRST_LOGRATIO = 1e-4
+
 # The loss scale halves with every overflow: from 65536 it is below 1 after 17, and what overflows at any
 # scale is no matter of the scale.
 MAX_SKIPPED_IN_A_ROW = 20
@@ -32,6 +38,15 @@ def check_finite(problem_ids: Sequence[str], mask: Tensor, **tensors: Tensor) ->
                 f"{name} are not finite in {len(rows)} of {len(mask)} responses (problems {named}{more}): "
                 "lower the learning rate; with float16, use bfloat16 or float32"
             )
+
+
+def check_first_logratio(policy: Policy, logratio: float) -> None:
+    """Raise TrainingError where the ratio before the first step is not 1; `logratio`: root mean square."""
+    if policy.precision.exact and logratio > MAX_FIRST_LOGRATIO:
+        raise TrainingError(
+            f"the log-ratio before the first step is {logratio:.1e} (root mean square), more than "
+            f"{MAX_FIRST_LOGRATIO:.0e}: the update does not score tokens the way the rollout sampled them"
+        )
 
 
 def check_skipped(in_a_row: int) -> None:

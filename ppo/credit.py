@@ -39,8 +39,8 @@ def credit_weights(
     advantages: Tensor,
     mask: Tensor,
     decode: Callable[[list[int]], str],
-) -> Tensor | None:
-    """Weights of the policy loss: (B, T), 0 outside the mask; None while credit is off.
+) -> Tensor:
+    """Weights of the policy loss: (B, T), 0 outside the mask; 1 inside while credit is off.
 
     A score may have `tracebacks`: one entry per run of its program, None for a run that ended without one. A
     response whose score has none of them weighs 1 everywhere. The line that raised counts for more in
@@ -49,9 +49,9 @@ def credit_weights(
     Args:
         advantages, mask: (B, T). `decode`: ids -> text, special tokens included.
     """
-    if not config.uses_credit:
-        return None
     weights = mask.to(advantages.dtype)  # (B, T)
+    if not config.uses_credit:
+        return weights
     worse = (keep(advantages, mask).sum(dim=1) < 0).tolist()
     for row, verdict in enumerate(verdicts):
         runs = getattr(verdict, "tracebacks", ())

@@ -23,7 +23,6 @@ from ppo.buffer import RolloutBuffer
 from ppo.checks import check_finite, check_moved, check_rollout_gap
 from ppo.config import PPOConfig
 from ppo.credit import credit_weights
-from ppo.groups import group_metrics, groups_of
 from ppo.kl import kl_estimate
 from ppo.masked import keep
 from ppo.optimizer import set_learning_rates
@@ -32,6 +31,7 @@ from ppo.rollout import Scorer, forward_responses, sample_responses
 from ppo.run.checkpoint import save_checkpoint
 from ppo.run.diagnostics import rollout_metrics, sample_rows, value_metrics
 from ppo.run.log import RunLog
+from ppo.run.outcomes import outcome_metrics, outcomes_of
 from ppo.run.sampler import derived_seed
 from ppo.run.state import TrainState, settle_micro_batch
 from ppo.update import update
@@ -116,7 +116,7 @@ def train(
             logprobs, ref_logprobs, values = forward_responses(
                 policy, responses, config.temperature, config.micro_batch
             )
-        ids, groups = responses.problem_ids, groups_of(verdicts)
+        ids = responses.problem_ids
         check_finite(ids, mask, logprobs=logprobs, ref_logprobs=ref_logprobs, values=values)
         gap = check_rollout_gap(policy, responses.logprobs, logprobs, mask)
         # In reduced precision decoding rounds differently: the update's own forward is the old policy.
@@ -140,10 +140,15 @@ def train(
         train_policy = state.iteration >= config.critic_warmup
         learning_rate = set_learning_rates(state.optimizer, config, state.iteration)
         buffer = RolloutBuffer(
-            *(*responses.tokens[:3], mask, old_logprobs, ref_logprobs, values, advantages, returns),
-            problem_ids=ids,
-            groups=groups,
+            tokens=responses.tokens._replace(response_mask=mask),
+            old_logprobs=old_logprobs,
+            ref_logprobs=ref_logprobs,
+            old_values=values,
+            advantages=advantages,
+            returns=returns,
             weights=weights,
+            problem_ids=ids,
+            outcomes=outcomes_of(verdicts),
         )
         with log.phase("update"):
             trained = update(
@@ -175,7 +180,7 @@ def train(
             "ppo/rollout_gap": gap,
             "ppo/learning_rate": learning_rate,
             **trained,
-            **group_metrics(responses, verdicts, advantages, kl, mask),
+            **outcome_metrics(responses, verdicts, advantages, kl, mask),
             **state.transitions.update(ids, verdicts),
         }
         flags, warnings = state.watch.observe(state.iteration, metrics)

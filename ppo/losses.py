@@ -15,7 +15,7 @@ from ppo.masked import check_shapes, keep, masked_sum
 # e²⁰ is far outside any clip range and far inside fp32: a ratio this wrong must be seen, not become inf.
 MAX_LOGRATIO = 20.0
 
-Stats = dict[str, Tensor]
+Sums = dict[str, Tensor]
 
 
 def policy_loss(
@@ -28,7 +28,7 @@ def policy_loss(
     clip_high: float | None = None,
     weights: Tensor | None = None,
     denominator: Tensor | None = None,
-) -> tuple[Tensor, Stats]:
+) -> tuple[Tensor, Sums]:
     """L = −Σₜ wₜ·min(rₜÂₜ, clip(rₜ, 1−ε, 1+ε_high)·Âₜ) / denominator,  rₜ = π(aₜ)/π_old(aₜ)
 
     Source: Schulman et al., "Proximal Policy Optimization Algorithms" (arXiv 1707.06347), equation 7.
@@ -39,8 +39,9 @@ def policy_loss(
         weights: (B, T) credit per token; it scales the loss of a token and leaves the mask alone.
 
     Returns:
-        The loss, and sums over the mask: `logratio_squared`, `approx_kl` (k3 of old against new, never
-        negative), `clipped` (tokens whose gradient the clip removed), `ratio`, and the count `tokens`.
+        The loss, and sums over the mask: `policy_loss`, `logratio_squared`, `approx_kl` (k3 of old against
+        new, never negative), `clip_frac` (tokens whose gradient the clip removed), `ratio`, and the count
+        `tokens`.
     """
     check_shapes(mask, logprobs=logprobs, old_logprobs=old_logprobs, advantages=advantages)
     logratio = keep(logprobs - old_logprobs, mask).clamp(-MAX_LOGRATIO, MAX_LOGRATIO)
@@ -51,16 +52,17 @@ def policy_loss(
     if weights is not None:
         check_shapes(mask, weights=weights)
         surrogate = surrogate * weights
-    loss = -masked_sum(surrogate, mask) / _denominator(denominator, mask)
+    total = -masked_sum(surrogate, mask)
     with torch.no_grad():
-        stats = {
+        sums = {
+            "policy_loss": total.detach(),
             "logratio_squared": logratio.square().sum(),
             "approx_kl": keep(ratio - 1.0 - logratio, mask).sum(),
-            "clipped": (clipped_ratio * advantages < ratio * advantages).sum(),
+            "clip_frac": (clipped_ratio * advantages < ratio * advantages).sum(),
             "ratio": keep(ratio, mask).sum(),
             "tokens": mask.sum(),
         }
-    return loss, stats
+    return total / _denominator(denominator, mask), sums
 
 
 def value_loss(
@@ -71,7 +73,7 @@ def value_loss(
     clip_range: float | None = None,
     *,
     denominator: Tensor | None = None,
-) -> tuple[Tensor, Stats]:
+) -> tuple[Tensor, Sums]:
     """L = ½·Σₜ max((Vₜ − Rₜ)², (clip(Vₜ, V_old ± ε) − Rₜ)²) / denominator
 
     The larger of the two is the pessimistic one: a value that moved further than ε from V_old, the wrong
@@ -79,7 +81,8 @@ def value_loss(
     openai/baselines (ppo2). `clip_range` None: plain squared error.
 
     Returns:
-        The loss, and sums over the mask: `squared_error`, `clipped`, and the count `tokens`.
+        The loss, and sums over the mask: `value_loss`, `value_error` (squared), `value_clip_frac`, and the
+        count `tokens`.
     """
     check_shapes(mask, values=values, old_values=old_values, returns=returns)
     squared_error = keep(values - returns, mask).square()
@@ -87,14 +90,15 @@ def value_loss(
     if clip_range is not None:
         held = old_values + (values - old_values).clamp(-clip_range, clip_range)
         worst = torch.maximum(squared_error, keep(held - returns, mask).square())
-    loss = 0.5 * worst.sum() / _denominator(denominator, mask)
+    total = 0.5 * worst.sum()
     with torch.no_grad():
-        stats = {
-            "squared_error": squared_error.sum(),
-            "clipped": (worst > squared_error).sum(),
+        sums = {
+            "value_loss": total.detach(),
+            "value_error": squared_error.sum(),
+            "value_clip_frac": (worst > squared_error).sum(),
             "tokens": mask.sum(),
         }
-    return loss, stats
+    return total / _denominator(denominator, mask), sums
 
 
 def mean_over_tokens(x: Tensor, mask: Tensor, *, denominator: Tensor | None = None) -> Tensor:

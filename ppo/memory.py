@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from models.policy import Policy
+from models.policy import Policy, TokenBatch
 from ppo.buffer import RolloutBuffer
 from ppo.config import PPOConfig
 from ppo.errors import TrainingError
@@ -61,15 +61,20 @@ def _full_length(policy: Policy, size: int, prompt_tokens: int, response_tokens:
     token = policy.stop_ids[0]
     zeros = full(response_tokens, 0.0, torch.float32)
     return RolloutBuffer(
-        prompt_ids=full(prompt_tokens, token, torch.long),
-        prompt_mask=full(prompt_tokens, True, torch.bool),
-        response_ids=full(response_tokens, token, torch.long),
-        response_mask=full(response_tokens, True, torch.bool),
+        tokens=TokenBatch(
+            prompt_ids=full(prompt_tokens, token, torch.long),
+            prompt_mask=full(prompt_tokens, True, torch.bool),
+            response_ids=full(response_tokens, token, torch.long),
+            response_mask=full(response_tokens, True, torch.bool),
+        ),
         old_logprobs=zeros,
         ref_logprobs=zeros,
         old_values=zeros,
         advantages=zeros,
         returns=zeros,
+        weights=zeros,
+        problem_ids=["longest"] * size,
+        outcomes=[""] * size,
     )
 
 

@@ -28,8 +28,8 @@ class Score(Protocol):
         """The number that PPO maximises in expectation."""
 
     @property
-    def group(self) -> str:
-        """A kind of outcome, by which diagnostics are split."""
+    def kind(self) -> str:
+        """The kind of outcome (a stage, say), by which diagnostics are split."""
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -41,7 +41,7 @@ class PlainScore:
     """A bare number as a Score."""
 
     total: float
-    group: str = "scored"
+    kind: str = "scored"
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 

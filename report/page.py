@@ -62,7 +62,7 @@ def _curves(runs: Sequence[Run]) -> str:
     groups = (
         ("Outcomes", panels.figures(panels.OUTCOMES, runs)),
         ("Reward and length", panels.figures(panels.REWARDS, runs) + panels.stage_figures(runs)),
-        ("Policy and critic", panels.figures(panels.POLICY, runs) + panels.group_figures(runs)),
+        ("Policy and critic", panels.figures(panels.POLICY, runs) + panels.outcome_figures(runs)),
         ("Speed", panels.figures(panels.SPEED, runs) + panels.phase_figures(runs)),
     )
     shown = "".join(

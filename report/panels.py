@@ -176,8 +176,8 @@ def stage_figures(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def group_figures(runs: Sequence[Run]) -> list[str]:
-    """What the update did to the programs of each group, one figure per run."""
+def outcome_figures(runs: Sequence[Run]) -> list[str]:
+    """What the update did to the programs of each outcome, one figure per run."""
     sentence = (
         "By the kind of outcome. advantage: above 0, the update makes such programs likelier. approx_kl and "
         "clip_frac: how far it went with them."
@@ -187,11 +187,13 @@ def group_figures(runs: Sequence[Run]) -> list[str]:
             f"Updates by outcome{_of(run, runs)}",
             sentence,
             draw(plots, f"updates by outcome {run.name}"),
-            _legend([(group, f"background:{colour}") for group, colour in groups.items()]),
+            _legend([(outcome, f"background:{colour}") for outcome, colour in outcomes.items()]),
         )
         for run in runs
-        if (groups := _group_colours(run))
-        and (plots := [_group_plot(run, groups, name) for name in ("advantage", "approx_kl", "clip_frac")])
+        if (outcomes := _outcome_colours(run))
+        and (
+            plots := [_outcome_plot(run, outcomes, name) for name in ("advantage", "approx_kl", "clip_frac")]
+        )
     ]
 
 
@@ -214,20 +216,22 @@ def stage_metrics(run: Run) -> dict[str, str]:
     return {name: colours.get(name, OTHER_COLOURS[i % len(OTHER_COLOURS)]) for i, name in enumerate(ordered)}
 
 
-def _group_colours(run: Run) -> dict[str, str]:
-    """Group -> colour; stages have theirs."""
-    shape = re.compile(r"group/(.+)/advantage")
+def _outcome_colours(run: Run) -> dict[str, str]:
+    """Outcome -> colour; stages have theirs."""
+    shape = re.compile(r"outcome/(.+)/advantage")
     logged = {found[1] for row in run.metrics for name in row if (found := shape.fullmatch(name))}
-    ordered = [group for group in STAGE_COLOURS if group in logged] + sorted(logged - set(STAGE_COLOURS))
-    others = {group: OTHER_COLOURS[i % len(OTHER_COLOURS)] for i, group in enumerate(ordered)}
-    return {group: STAGE_COLOURS.get(group, others[group]) for group in ordered}
+    ordered = [outcome for outcome in STAGE_COLOURS if outcome in logged] + sorted(
+        logged - set(STAGE_COLOURS)
+    )
+    others = {outcome: OTHER_COLOURS[i % len(OTHER_COLOURS)] for i, outcome in enumerate(ordered)}
+    return {outcome: STAGE_COLOURS.get(outcome, others[outcome]) for outcome in ordered}
 
 
-def _group_plot(run: Run, groups: dict[str, str], name: str) -> Plot:
+def _outcome_plot(run: Run, outcomes: dict[str, str], name: str) -> Plot:
     lines = [
         Line(points, colour)
-        for group, colour in groups.items()
-        if (points := run.series(f"group/{group}/{name}"))
+        for outcome, colour in outcomes.items()
+        if (points := run.series(f"outcome/{outcome}/{name}"))
     ]
     return Plot(name, lines, "%" if name == "clip_frac" else "", height=0.8)
 

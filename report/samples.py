@@ -144,10 +144,10 @@ def _rows(verdict: Row, key: str) -> list[Row]:
 
 
 def _stage(row: Row) -> str:
-    """The stage, or the group that a reward function named; what could not be scored has neither."""
+    """The stage, or the outcome that a reward function named; what could not be scored has neither."""
     if row.get("score") is None:
         return "not scored"
-    return str(as_mapping(row.get("verdict")).get("stage") or row.get("group") or "scored")
+    return str(as_mapping(row.get("verdict")).get("stage") or row.get("outcome") or "scored")
 
 
 def _chip(stage: str) -> str:

@@ -99,13 +99,13 @@ class RewardConfig:
 
 @dataclass(frozen=True)
 class Reward:
-    """A program's score and its parts; what the trainer reads is total, group, metrics and record."""
+    """A program's score and its parts; what the trainer reads is total, kind, metrics and record."""
 
     total: float  # R = alpha * functional + beta * security
     functional: float  # R_func, in [0, 1]
     security: float  # R_sec, in [0, 1]
     stage: Stage
-    group: str  # the stage's name in lower case: what diagnostics group by
+    kind: str  # the stage's name in lower case: by it diagnostics are split
     metrics: dict[str, float]  # flat, for averaging over programs
     record: dict[str, Any]  # the outcome as JSON, to judge again later; nothing in it depends on the clock
     outcome: Outcome
@@ -128,7 +128,7 @@ def objective(outcome: Outcome, config: RewardConfig) -> Reward:
         functional=r_func,
         security=r_sec,
         stage=outcome.stage,
-        group=outcome.stage.label,
+        kind=outcome.stage.label,
         metrics=_metrics(outcome, r_func, r_sec, v) | _signs(outcome, withheld),
         record=outcome.to_dict(),
         outcome=outcome,

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ppo.advantages import gae
 from ppo.errors import TrainingError
-from ppo.groups import share_with_signal
 from ppo.losses import explained_variance
 from ppo.masked import masked_mean
 from ppo.rollout import Responses, Score
+from ppo.run.outcomes import share_with_signal
 
 
 def rollout_metrics(responses: Responses, verdicts: Sequence[Score | None]) -> dict[str, float]:
@@ -82,7 +82,7 @@ def sample_rows(
                 "offset": offset,
                 "ended": stop,
                 "score": None if verdict is None else float(verdict.total),
-                "group": None if verdict is None else verdict.group,
+                "outcome": None if verdict is None else verdict.kind,
                 "verdict": None if verdict is None else dict(getattr(verdict, "record", {})),
             }
         )

@@ -8,12 +8,12 @@ import torch
 from models.policy import Policy
 from ppo.baselines import PromptMeans
 from ppo.config import PPOConfig
-from ppo.groups import Transitions
 from ppo.kl import AdaptiveKL, FixedKL, KLController
 from ppo.memory import fit_micro_batch
 from ppo.optimizer import build_optimizer
 from ppo.prompts import EncodedPrompt
 from ppo.rewards import RunningScale
+from ppo.run.outcomes import Transitions
 from ppo.run.sampler import PromptSampler
 from ppo.run.watch import Watch
 

@@ -13,7 +13,7 @@ EARLY, RECENT = 3, 5  # iterations that stand for the start of a run, and for no
 
 WORN = 0.1  # of the entropy at the start
 BLOWN_UP = -1.0  # explained variance: the critic's error is twice what a constant's would be
-PILED_UP = 0.9  # share of one group
+PILED_UP = 0.9  # share of one outcome
 SHORTER = 0.8  # of the length at the start
 STILL = 1e-7  # of the weights' norm in an iteration: float32 rounds most of it away
 
@@ -37,7 +37,7 @@ class Watch:
         self.early: list[dict[str, float]] = []
         self.recent: list[dict[str, float]] = []
         self.rewards: dict[str, float] = {}
-        """Group -> its mean reward when it last occurred."""
+        """Outcome -> its mean reward when it last occurred."""
         self.told: list[str] = []
 
     def observe(self, iteration: int, metrics: Mapping[str, float]) -> tuple[dict[str, float], list[str]]:
@@ -65,11 +65,11 @@ class Watch:
         self.rewards, self.told = dict(state["rewards"]), list(state["told"])
 
     def _remember(self, metrics: Mapping[str, float]) -> None:
-        groups = {name for name in metrics if name.startswith("group/")}
-        kept = {name: metrics[name] for name in (*_WATCHED, *sorted(groups)) if name in metrics}
-        for name in groups:
+        by_outcome = {name for name in metrics if name.startswith("outcome/")}
+        kept = {name: metrics[name] for name in (*_WATCHED, *sorted(by_outcome)) if name in metrics}
+        for name in by_outcome:
             if name.endswith("/reward"):
-                self.rewards[name.removeprefix("group/").removesuffix("/reward")] = metrics[name]
+                self.rewards[name.removeprefix("outcome/").removesuffix("/reward")] = metrics[name]
         if len(self.early) < EARLY:
             self.early.append(kept)
         else:
@@ -105,12 +105,12 @@ def _critic_blow_up(watch: Watch, iteration: int) -> Iterator[str]:
 
 
 def _pile_up(watch: Watch, iteration: int) -> Iterator[str]:
-    for group, reward in watch.rewards.items():
-        shares = [row.get(f"group/{group}/share", 0.0) for row in watch.recent]
+    for outcome, reward in watch.rewards.items():
+        shares = [row.get(f"outcome/{outcome}/share", 0.0) for row in watch.recent]
         better = [other for other, worth in watch.rewards.items() if worth > reward]
         if len(shares) == RECENT and min(shares) >= PILED_UP and better:
             yield (
-                f"{shares[-1]:.0%} of the programs end up as {group!r}, although {better[0]!r} earns "
+                f"{shares[-1]:.0%} of the programs end up as {outcome!r}, although {better[0]!r} earns "
                 "more: the reward may be easier to please than the problems are to solve; read some samples"
             )
 

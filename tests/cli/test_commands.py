@@ -62,7 +62,7 @@ def test_samples_hold_program_verdict_and_reward(ppo_run):
     for sample in samples:
         start = sample["offset"]
         assert sample["response"][start : start + len(sample["program"])] == sample["program"]
-        assert sample["group"] == sample["verdict"]["stage"]
+        assert sample["outcome"] == sample["verdict"]["stage"]
         assert 0.0 <= sample["score"] <= 1.0
     means = [row["reward/mean"] for row in rows(ppo_run / "metrics.jsonl")[1:]]
     for iteration, mean in enumerate(means, 1):

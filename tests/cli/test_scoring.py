@@ -28,11 +28,11 @@ def test_it_is_called_with_problems_and_programs(tmp_path):
 def test_none_stays_none_and_scores_stay_scores(tmp_path):
     source = (
         "from ppo.rollout import PlainScore\n"
-        "def score(pairs):\n    return [None, PlainScore(2.0, group='good', metrics={'reward/x': 1.0}), 3]\n"
+        "def score(pairs):\n    return [None, PlainScore(2.0, kind='good', metrics={'reward/x': 1.0}), 3]\n"
     )
     first, second, third = scorer(tmp_path, source)(PAIRS, 0)
     assert first is None
-    assert (second.total, second.group, second.metrics) == (2.0, "good", {"reward/x": 1.0})
+    assert (second.total, second.kind, second.metrics) == (2.0, "good", {"reward/x": 1.0})
     assert third.total == 3.0
 
 
@@ -59,7 +59,7 @@ def test_a_bad_spec_is_one_clear_line(spec):
 def test_the_file_may_define_dataclasses(tmp_path):
     source = (
         "from __future__ import annotations\nfrom dataclasses import dataclass, field\n\n"
-        "@dataclass\nclass Mine:\n    total: float\n    group: str = 'mine'\n"
+        "@dataclass\nclass Mine:\n    total: float\n    kind: str = 'mine'\n"
         "    metrics: dict = field(default_factory=dict)\n\n"
         "def score(pairs):\n    return [Mine(float(len(p))) for _, p in pairs]\n"
     )

@@ -61,14 +61,15 @@ def buffer_of(
     advantages = torch.where(mask, normal(mask.shape, seed, torch.float32).to(mask.device), 0.0)
     returns = torch.where(mask, normal(mask.shape, seed + 1, torch.float32).to(mask.device), 0.0)
     return RolloutBuffer(
-        *responses.tokens[:3],
-        mask,
-        responses.logprobs,
-        ref_logprobs,
-        values,
-        advantages,
-        returns,
-        [prompt.problem.id for prompt in responses.prompts],
+        tokens=responses.tokens._replace(response_mask=mask),
+        old_logprobs=responses.logprobs,
+        ref_logprobs=ref_logprobs,
+        old_values=values,
+        advantages=advantages,
+        returns=returns,
+        weights=torch.ones_like(advantages),
+        problem_ids=[prompt.problem.id for prompt in responses.prompts],
+        outcomes=["scored"] * len(mask),
     )
 
 

@@ -1,12 +1,13 @@
 """Minibatches and micro-batches read every row once and lose nothing but padding."""
 
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from ppo_helpers import normal, ragged, seeds
 
+from models.policy import TokenBatch
 from ppo.buffer import RolloutBuffer
 
 
@@ -16,14 +17,17 @@ def random_buffer(prompt_lengths: list[int], response_lengths: list[int], seed: 
     response_mask = ragged(response_lengths, max(response_lengths) + 2)
     rows = torch.arange(len(prompt_lengths))[:, None] * 1000
     numbers = [normal(response_mask.shape, seed + i) for i in range(6)]
+    names = ("old_logprobs", "ref_logprobs", "old_values", "advantages", "returns", "weights")
     return RolloutBuffer(
-        rows + torch.arange(prompt_mask.shape[1]),
-        prompt_mask,
-        rows + torch.arange(response_mask.shape[1]),
-        response_mask,
-        *numbers[:5],
-        [f"p{row}" for row in range(len(prompt_lengths))],
-        weights=numbers[5],
+        tokens=TokenBatch(
+            rows + torch.arange(prompt_mask.shape[1]),
+            prompt_mask,
+            rows + torch.arange(response_mask.shape[1]),
+            response_mask,
+        ),
+        **dict(zip(names, numbers, strict=True)),
+        problem_ids=[f"p{row}" for row in range(len(prompt_lengths))],
+        outcomes=[f"o{row}" for row in range(len(prompt_lengths))],
     )
 
 
@@ -32,14 +36,17 @@ shapes = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 6)), min_size=1, m
 
 def flat(buffer: RolloutBuffer) -> dict[str, list]:
     """What is inside the masks, row by row."""
-    found: dict[str, list] = {"row": buffer.row.tolist(), "problem": buffer.problems()}
-    for f in fields(buffer):
-        if f.name in ("problem_ids", "groups", "row"):
-            continue
-        mask = buffer.prompt_mask if f.name.startswith("prompt") else buffer.response_mask
-        x = getattr(buffer, f.name)
-        found[f.name] = [row[m].tolist() for row, m in zip(x, mask, strict=True)]
+    found: dict[str, list] = {"problem": list(buffer.problem_ids), "outcome": list(buffer.outcomes)}
+    for name, x in tensors(buffer).items():
+        mask = buffer.tokens.prompt_mask if name.startswith("prompt") else buffer.response_mask
+        found[name] = [row[m].tolist() for row, m in zip(x, mask, strict=True)]
     return found
+
+
+def tensors(buffer: RolloutBuffer) -> dict[str, torch.Tensor]:
+    """Every tensor that it holds, by name."""
+    found = {f.name: getattr(buffer, f.name) for f in fields(buffer)}
+    return buffer.tokens._asdict() | {name: x for name, x in found.items() if isinstance(x, torch.Tensor)}
 
 
 @given(shapes, seeds, st.integers(1, 9))
@@ -52,7 +59,7 @@ def test_micro_batches_are_the_rows_without_common_padding(shape, seed, size):
         assert [row for piece in pieces for row in flat(piece)[name]] == rows
     assert all(len(piece) <= size for piece in pieces)
     for piece in pieces:
-        assert piece.prompt_mask.any(dim=0)[0]  # no column of padding in front, and none behind
+        assert piece.tokens.prompt_mask.any(dim=0)[0]  # no column of padding in front, and none behind
         assert piece.response_mask.any(dim=0)[-1] or piece.response_mask.shape[1] == 1
 
 
@@ -62,13 +69,19 @@ def test_an_epoch_reads_every_row_once(seed):
     buffer = random_buffer([2] * 12, [3] * 12, 0)
     generator = torch.Generator().manual_seed(seed)
     epochs = [
-        [int(i) // 1000 for batch in buffer.minibatches(4, generator) for i in batch.response_ids[:, 0]]
+        [
+            int(i) // 1000
+            for batch in buffer.minibatches(4, generator)
+            for i in batch.tokens.response_ids[:, 0]
+        ]
         for _ in range(3)
     ]
     assert all(sorted(epoch) == list(range(12)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 3
     again = torch.Generator().manual_seed(seed)
-    first = [int(i) // 1000 for batch in buffer.minibatches(4, again) for i in batch.response_ids[:, 0]]
+    first = [
+        int(i) // 1000 for batch in buffer.minibatches(4, again) for i in batch.tokens.response_ids[:, 0]
+    ]
     assert first == epochs[0]
 
 
@@ -76,10 +89,12 @@ def test_rows_keep_every_field_together():
     """Row i of every tensor belongs to response i."""
     buffer = random_buffer([1, 2, 3], [3, 2, 1], 0)
     picked = buffer.rows(torch.tensor([2, 0]))
-    tensors = [f.name for f in fields(buffer) if f.name not in ("problem_ids", "groups")]
-    assert len(tensors) >= 10
-    for name in tensors:
-        assert torch.equal(getattr(picked, name), getattr(buffer, name)[[2, 0]]), name
-    assert picked.problems() == ["p2", "p0"] and picked.rows(torch.tensor([1])).problems() == ["p0"]
-    plain = replace(buffer, weights=None)
-    assert plain.rows(torch.tensor([2, 0])).trimmed().weights is None
+    assert len(tensors(buffer)) >= 10
+    for name, x in tensors(buffer).items():
+        assert torch.equal(tensors(picked)[name], x[[2, 0]]), name
+    assert picked.problem_ids == ["p2", "p0"] and picked.outcomes == ["o2", "o0"]
+    assert picked.rows(torch.tensor([1])).problem_ids == ["p0"]
+    assert list(picked.by_outcome()) == ["o0", "o2"] and picked.by_outcome()["o0"].tolist() == [
+        [False],
+        [True],
+    ]

@@ -33,7 +33,7 @@ def attribute_reads() -> Counter[str]:
             visit(child)
 
     for folder in ("ppo", "models", "cli"):
-        for file in (ROOT / folder).glob("*.py"):
+        for file in (ROOT / folder).rglob("*.py"):
             visit(ast.parse(file.read_text(encoding="utf-8")))
     return reads
 
@@ -52,7 +52,7 @@ def test_every_key_is_explained(kind):
     """Each field is followed by a string that says what it does: it becomes the help of the flag."""
     source = next(
         node
-        for file in [*(ROOT / "ppo").glob("*.py"), *(ROOT / "models").glob("*.py")]
+        for file in [*(ROOT / "ppo").rglob("*.py"), *(ROOT / "models").glob("*.py")]
         for node in ast.parse(file.read_text(encoding="utf-8")).body
         if isinstance(node, ast.ClassDef) and node.name == kind.__name__
     )

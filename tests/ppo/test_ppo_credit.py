@@ -174,13 +174,12 @@ def test_the_error_line_weighs_more_only_where_the_response_did_worse(tokenizer)
     advantages = torch.tensor([[-1.0], [1.0]]).expand(mask.shape)
     config = small_config(error_line_weight=3.0)
     weights = credit_weights(config, responses, [Crashed(0.0)] * 2, advantages, mask, tokenizer.decode)
-    assert weights is not None and torch.equal(weights[1], torch.ones(12))
+    assert torch.equal(weights[1], torch.ones(12))
     assert (weights[0] / weights[0, 0]).tolist() == pytest.approx([1.0] * 4 + [3.0] * 4 + [1.0] * 4)
     assert weights.sum(dim=1).tolist() == pytest.approx([12.0, 12.0])
     config = small_config(mask_unexecuted=True)
     weights = credit_weights(config, responses, [Crashed(0.0), None], advantages, mask, tokenizer.decode)
     # c=2 was never reached; the stop token is no part of the program, and keeps its weight.
-    assert weights is not None
     assert weights[0].tolist() == pytest.approx([12 / 9] * 8 + [0.0] * 3 + [12 / 9])
     assert torch.equal(weights[1], torch.ones(12))
 
@@ -209,8 +208,9 @@ def test_off_is_plain_ppo_bit_for_bit(tmp_path, letters_sft):
     }.items():
         run(tmp_path / name, letters_sft, toy_config(iterations=2, **settings), ToyScorer())
     assert (tmp_path / "off/metrics.jsonl").read_bytes() == (tmp_path / "on/metrics.jsonl").read_bytes()
-    policy_scores = credit_weights(small_config(), None, [], None, None, None)  # type: ignore[arg-type]
-    assert policy_scores is None  # off looks at nothing
+    mask = torch.tensor([[True, False]])
+    weights = credit_weights(small_config(), None, [], torch.ones(1, 2), mask, None)  # type: ignore[arg-type]
+    assert weights.tolist() == [[1.0, 0.0]]  # off looks at nothing
 
 
 class CrashingScorer(ToyScorer):

@@ -79,7 +79,7 @@ def test_policy_loss_is_the_formula(row_lengths, seed):
         count += 1
     loss, stats = policy_loss(new, old, advantages, mask, 0.2, clip_high=0.3, weights=weights)
     assert loss.item() == pytest.approx(total / count, abs=1e-12)
-    assert stats["clipped"].item() == clipped and stats["tokens"].item() == count
+    assert stats["clip_frac"].item() == clipped and stats["tokens"].item() == count
     assert stats["approx_kl"].item() == pytest.approx(kl, abs=1e-12)
 
 
@@ -137,7 +137,7 @@ def test_value_loss_is_the_formula(row_lengths, seed, clip):
         total += float(max(errors))
     loss, stats = value_loss(v, old, r, mask, clip)
     assert loss.item() == pytest.approx(0.5 * total / int(mask.sum()), abs=1e-12)
-    assert stats["squared_error"].item() == pytest.approx(((v - r)[mask] ** 2).sum().item(), abs=1e-12)
+    assert stats["value_error"].item() == pytest.approx(((v - r)[mask] ** 2).sum().item(), abs=1e-12)
 
 
 @pytest.mark.parametrize("shift", [50.0, -50.0, 1e4])

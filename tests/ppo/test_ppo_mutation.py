@@ -77,8 +77,8 @@ MUTANTS = [
     Mutant(
         "the policy loss has the other sign",
         "ppo/losses.py",
-        "loss = -masked_sum(surrogate, mask)",
-        "loss = masked_sum(surrogate, mask)",
+        "total = -masked_sum(surrogate, mask)",
+        "total = masked_sum(surrogate, mask)",
         LOSSES,
     ),
     Mutant(
@@ -227,7 +227,7 @@ MUTANTS = [
     ),
     Mutant(
         "nobody looks at the first ratio",
-        "ppo/update.py",
+        "ppo/checks.py",
         "logratio > MAX_FIRST_LOGRATIO",
         "logratio > math.inf",
         UPDATE,

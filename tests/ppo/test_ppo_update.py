@@ -131,7 +131,17 @@ def test_padding_changes_neither_advantage_nor_gradient(make_policy, left, right
         rewards = token_rewards(torch.linspace(0, 1, 8), kl, tokens.response_mask, 0.1)
         advantages, returns = gae(rewards, stats.values, tokens.response_mask, 1.0, 0.95)
         advantages = whiten(advantages, tokens.response_mask)
-        buffer = RolloutBuffer(*tokens, stats.logprobs, ref_logprobs, stats.values, advantages, returns)
+        buffer = RolloutBuffer(
+            tokens=tokens,
+            old_logprobs=stats.logprobs,
+            ref_logprobs=ref_logprobs,
+            old_values=stats.values,
+            advantages=advantages,
+            returns=returns,
+            weights=torch.ones_like(advantages),
+            problem_ids=[""] * len(advantages),
+            outcomes=[""] * len(advantages),
+        )
         loss, _ = minibatch_loss(policy, buffer, small_config(), 0.1, denominator=mask.sum())
         loss.backward()
         width = mask.shape[1]
@@ -159,7 +169,7 @@ def test_the_gradient_is_that_of_a_mean_over_all_tokens(case):
     tokens = buffer.response_mask.sum()
     assert tokens.item() <= sum(RAGGED)
     loss, sums = minibatch_loss(policy, buffer, config, 0.1, denominator=torch.tensor(sum(RAGGED)))
-    assert sums["tokens"] == tokens
+    assert sums["ppo/tokens"] == tokens
     for a, b in zip(torch.autograd.grad(loss, parameters), expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 

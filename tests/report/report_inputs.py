@@ -49,8 +49,8 @@ def metrics_row(iteration: int, iterations: int) -> dict[str, Any]:
     kinds = ("constant_output", "hardcoded", "silent", "early_exit", "introspection", "short_wrong", "any")
     row |= {f"hack/{kind}": 0.01 + wave / 20 for kind in kinds} | {"hack/alarm": 0.0}
     for stage, place in zip(STAGES, (-2, -1, 0, 1, 2), strict=True):
-        row |= {f"group/{stage}/advantage": place * (1 - done), f"group/{stage}/approx_kl": 0.01}
-        row[f"group/{stage}/clip_frac"] = 0.1 + wave
+        row |= {f"outcome/{stage}/advantage": place * (1 - done), f"outcome/{stage}/approx_kl": 0.01}
+        row[f"outcome/{stage}/clip_frac"] = 0.1 + wave
     row |= {f"stage/{stage}": share for stage, share in zip(STAGES, shares, strict=True)}
     return row | {
         "ppo/ref_kl": 8 * done,
@@ -117,7 +117,7 @@ def sample_row(iteration: int, index: int, **changes: Any) -> dict[str, Any]:
         "offset": 0,
         "ended": index != 6,
         "score": 0.2 * stage + index / 1000,
-        "group": STAGES[stage],
+        "outcome": STAGES[stage],
         "verdict": verdict,
     }
     return row | changes

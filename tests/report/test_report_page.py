@@ -177,7 +177,7 @@ HOSTILE = "</script></pre></style><img src=x onerror=alert(1)>\"'&\x00\u202e\x1b
 
 
 def test_hostile_text_stays_text_wherever_it_stands(tmp_path, no_drawing):
-    """In names of runs, models, problems, groups and metrics, in programs, outputs, findings, settings."""
+    """In names of runs, models, problems, outcomes and metrics, in programs, outputs, findings, settings."""
     run = write_run(tmp_path / "<img src=x onerror=alert(1)>", iterations=2, samples=1)
     verdict = {
         "stage": HOSTILE,
@@ -192,10 +192,15 @@ def test_hostile_text_stays_text_wherever_it_stands(tmp_path, no_drawing):
     rows = [
         sample_row(1, 0, **hostile),
         sample_row(2, 0, **hostile),
-        sample_row(2, 1, group=HOSTILE, verdict={}),
+        sample_row(2, 1, outcome=HOSTILE, verdict={}),
     ]
     write_lines(run / "samples.jsonl", rows)
-    metrics = {"iteration": 1, f"stage/{HOSTILE}": 1.0, "reward/mean": 0.5, f"group/{HOSTILE}/advantage": 1.0}
+    metrics = {
+        "iteration": 1,
+        f"stage/{HOSTILE}": 1.0,
+        "reward/mean": 0.5,
+        f"outcome/{HOSTILE}/advantage": 1.0,
+    }
     write_lines(run / "metrics.jsonl", [metrics, {**metrics, "iteration": 2}])
     write_lines(run / "timing.jsonl", [{"iteration": 1, f"seconds/{HOSTILE}": 1.0}])
     (run / "config.yaml").write_text(HOSTILE.replace("\x00", ""), encoding="utf-8")
@@ -247,6 +252,6 @@ def test_the_command_tells_of_a_place_that_cannot_be_written(tmp_path, capsys, n
 
 
 def test_updates_are_shown_by_outcome(page):
-    """One figure per run, with the groups of it."""
+    """One figure per run, with the outcomes of it."""
     figures = re.findall(r"<b>Updates by outcome: (\w+)</b>.*?</figure>", page, flags=re.S)
     assert figures == ["one", "two"]

@@ -47,9 +47,9 @@ def test_errors_findings_and_cut_responses_are_told():
 
 
 def test_a_fault_and_a_reward_function_have_no_verdict():
-    fault = sample_row(1, 0, score=None, group=None, verdict=None)
-    own = sample_row(1, 1, score=-3.5, group="mine", verdict={})
-    plain = sample_row(1, 2, score=0.25, group=None, verdict={"verdicts": "free", "findings": [1, 2]})
+    fault = sample_row(1, 0, score=None, outcome=None, verdict=None)
+    own = sample_row(1, 1, score=-3.5, outcome="mine", verdict={})
+    plain = sample_row(1, 2, score=0.25, outcome=None, verdict={"verdicts": "free", "findings": [1, 2]})
     page = section(fault, own, plain)
     assert re.findall(r'class="sample" data-stage="([^"]*)"', page) == ["scored", "mine", "not scored"]
     assert ">−3.500<" in page and "tests<" not in page

@@ -18,7 +18,7 @@ from reward.shaping import report
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "reward.md").read_text(encoding="utf-8")
-SUITE = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "reward").glob("test_*.py"))
+SUITE = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "reward").rglob("test_*.py"))
 CONTRACT = DOCS[DOCS.index("## The contract") : DOCS.index("## What the weights imply")]
 
 

@@ -18,13 +18,13 @@ GOOD = {
     "ppo/explained_var": 0.3,
     "ppo/update_norm": 0.1,
     "ppo/weight_norm": 10.0,
-    "group/prints/share": 0.6,
-    "group/prints/reward": 0.76,
-    "group/passes/share": 0.4,
-    "group/passes/reward": 1.0,
+    "outcome/prints/share": 0.6,
+    "outcome/prints/reward": 0.76,
+    "outcome/passes/share": 0.4,
+    "outcome/passes/reward": 1.0,
 }
-PILE = {"group/prints/share": 0.95, "group/passes/share": 0.05}
-NO_PASSES = {"group/passes/share": 0.0}
+PILE = {"outcome/prints/share": 0.95, "outcome/passes/share": 0.05}
+NO_PASSES = {"outcome/passes/share": 0.0}
 TROUBLE = {
     "kl_off": ({"ppo/kl_coef": 0.0}, "nothing holds the policy near SFT"),
     "entropy_collapse": ({"ppo/entropy": 0.05}, "entropy fell from 1.00 to 0.050 nats"),
@@ -62,7 +62,7 @@ def test_each_trouble_is_told_once_and_logged_while_it_lasts(name):
 
 FINE = {
     "a good run": {},
-    "passing is the top of the ladder": {"group/passes/share": 0.99, "group/prints/share": 0.01},
+    "passing is the top of the ladder": {"outcome/passes/share": 0.99, "outcome/prints/share": 0.01},
     "shorter and R falls too": {"rollout/program_length": 20.0, "reward/mean": 0.3},
     "a little shorter": {"rollout/program_length": 45.0, "reward/mean": 0.9},
     "lower entropy": {"ppo/entropy": 0.3},
@@ -77,7 +77,7 @@ def test_what_is_no_trouble(name):
 
 
 def test_a_group_that_was_not_there_at_first_can_pile_up():
-    early = {"group/prints/share": 0.0}
+    early = {"outcome/prints/share": 0.0}
     absent = {name: value for name, value in GOOD.items() if "prints" not in name}
     watch = Watch(toy_config())
     for number in range(1, EARLY + 1):
