@@ -1,0 +1,275 @@
+"""A response -> the program in it.
+
+Extraction cuts and never edits: a program is always `text[offset : offset + len(program)]`, so what was found
+in it, down to a column, can be traced to the tokens that were sampled. It never drops a line of a bare
+program, right or wrong: a broken program that extraction had repaired would earn a reward it did not deserve.
+For the same reason an indented block is not moved to the left: of a block whose fence was indented the white
+space at the front is left off, which is enough for one statement, and more is not possible.
+
+What a response is worth should not depend on how its program was set apart from the words around it, so
+every piece is looked at, and judged by what it is. The work is linear in the text: whatever stands in it, no
+character is parsed more than a few times.
+"""
+
+import ast
+import bisect
+import itertools
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from data import prose
+from data.segments import PYTHON, Segment, outermost, segments, spans, thought_until, turn
+
+_MAX_PARSED = 262_144  # characters; no program this long passes the sandbox's source limit, so none is parsed
+_MAX_PIECES = 1_000  # of more pieces the last count: with a stub, each is parsed behind it once more
+
+# Names by which programs read, and by which they print; as variables or behind a dot.
+_READS = {"input", "stdin", "open", "fileinput", "read", "readline", "readlines"}
+_PRINTS = {"print", "stdout", "write", "writelines"}
+_DEFINITIONS = {ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef}
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
+_BLANK = " \t\r\n"
+
+# How far a text is a program.
+_BROKEN, _PARSES, _CALLS, _DEFINES, _COMPLETE = range(5)
+
+
+class _Piece(NamedTuple):
+    """A candidate: text[start:end]. Of several, the one with the greatest key is the program."""
+
+    start: int
+    end: int
+    key: tuple[bool, int, int]
+
+
+class _Found(NamedTuple):
+    """A program: text[start:end], and how far it is one."""
+
+    start: int
+    end: int
+    grade: int
+
+
+def extract(text: str, stub: str = "") -> tuple[str, int]:
+    """A response -> (program, char_offset), with program == text[char_offset : char_offset + len(program)].
+
+    What parses as it stands is the program. Else it is, in the first turn of the dialogue, the last piece
+    that reads and prints; else the last that defines or at least calls something; else the longest code of a
+    fence. A piece is what stands between fences or tags, or between the sentences of prose there, or in
+    backticks; what follows a passage of thinking wins over what is in it, and nothing empty is a piece. Where
+    there is none, the turn is left as it is, byte for byte.
+
+    `stub` is the `def` line (and docstring) that the prompt ended with, if it did: then a body alone, which
+    parses only behind its stub, counts as a program too. To run such an answer, see `with_stub`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on odd escapes; under -W error they would count as broken code
+        if _tree(text) is not None or (stub and _tree(stub + text) is not None):
+            return text, 0
+        start, end = _choose(text, stub)
+        return text[start:end], start
+
+
+def with_stub(program: str, stub: str) -> tuple[str, int]:
+    """An answer to a stub -> (source to run, shift): character i of the program is shift + i of the source.
+
+    The stub goes in front wherever the two parse together, even if the program repeats the `def`: the stub's
+    imports may be needed, and a second definition replaces the first. Otherwise the program stands alone.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parses = _tree(stub + program) is not None
+    return (stub + program, len(stub)) if parses else (program, 0)
+
+
+# --- which piece ---
+
+
+def _choose(text: str, stub: str) -> tuple[int, int]:
+    """Bounds of the program in a text that does not parse as it stands."""
+    start, end = turn(text)
+    thought = thought_until(text, start, end)
+    pieces: list[_Piece] = []
+    for segment in _to_judge(text, start, end, stub):
+        found = list(_programs(text, segment, stub))
+        pieces += [_program(segment, program, thought) for program in found]
+        # What has neither language nor end may as well stand behind the stray end of a fence.
+        marked = segment.fenced and (segment.language or segment.closed)
+        if marked and not found and text[segment.start : segment.end].strip():
+            pieces.append(_fragment(segment))
+    best = max(pieces, key=lambda piece: piece.key, default=None)
+    return (best.start, best.end) if best else (start, end)
+
+
+def _to_judge(text: str, start: int, end: int, stub: str) -> Iterator[Segment]:
+    """Every piece between two marks, but for the marks that stand inside a program, as in its strings."""
+
+    def is_whole(span: Segment) -> bool:
+        return _grade(text[span.start : span.end], stub) >= _CALLS
+
+    whole = list(filter(is_whole, spans(text, start, end)))
+    if not whole and (all_of_it := outermost(text, start, end)) is not None and is_whole(all_of_it):
+        whole = [all_of_it]
+    yield from whole
+    ends = [span.end for span in whole]
+    for segment in segments(text, start, end)[-_MAX_PIECES:]:
+        around = bisect.bisect_left(ends, segment.end)  # the first span that ends no earlier
+        if around == len(whole) or segment.start < whole[around].start:
+            yield segment
+
+
+def _program(segment: Segment, program: _Found, thought: int) -> _Piece:
+    """Where a program is complete, its place decides; else how far it is one, and its fence."""
+    if program.grade == _COMPLETE:
+        rank = 7
+    elif segment.fenced and segment.language in {*PYTHON, ""}:
+        rank = 6 if program.grade == _DEFINES else 5
+    else:
+        rank = 2 if segment.fenced else 3
+    return _Piece(program.start, program.end, (program.start >= thought, rank, program.start))
+
+
+def _fragment(segment: Segment) -> _Piece:
+    """Code of a fence that is no program: broken, an example of input, a number."""
+    rank = 4 if segment.language in PYTHON else 0 if segment.language else 1
+    return _Piece(segment.start, segment.end, (False, rank, segment.end - segment.start))
+
+
+# --- the programs in a piece ---
+
+
+def _programs(text: str, segment: Segment, stub: str) -> Iterator[_Found]:
+    """What proves itself in a piece: by parsing, and by calling something."""
+    start, end = segment.start, segment.end
+    if not stub and "(" not in text[start:end]:
+        return  # nothing is called
+    if not segment.fenced:
+        start, end = _without_blank_lines(text, start, end)
+    found = _found(text, start, end, stub)
+    if found.grade == _BROKEN and segment.dedent:
+        found = _found(text, end - len(text[start:end].lstrip(" \t")), end, stub)
+    if found.grade >= _CALLS:
+        yield found
+    if found.grade == _BROKEN:
+        yield from _between_prose(text, start, end, stub)
+        yield from _in_backticks(text, start, end, stub)
+
+
+def _between_prose(text: str, start: int, end: int, stub: str) -> Iterator[_Found]:
+    """The text without the prose at both ends, if that is a program; else complete ones between any two."""
+    lines = [_Line(text, *match.span()) for match in _LINE.finditer(text, start, end)]
+    words = [number for number, line in enumerate(lines) if line.is_words]
+    if not words:
+        return
+    first, last = _leading(lines), len(lines) - _leading(lines[::-1])
+    if first < last:
+        within = _without_blank_lines(text, lines[first].start, lines[last - 1].end)
+        found = _found(text, *within, stub)
+        if found.grade >= _CALLS:
+            yield found
+            return
+    for before, after in itertools.pairwise([-1, *words, len(lines)]):
+        if after - before > 1:
+            run = _without_blank_lines(text, lines[before + 1].start, lines[after - 1].end)
+            yield from _if_complete(text, *run, stub)
+
+
+def _in_backticks(text: str, start: int, end: int, stub: str) -> Iterator[_Found]:
+    """Complete programs in single backticks; any program, if nothing stands beside it."""
+    pieces = text[start:end].split("`")
+    if len(pieces) == 1:
+        return
+    alone = sum(map(bool, map(str.strip, pieces))) == 1
+    for piece in pieces:
+        stop = start + len(piece)
+        begin = stop - len(piece.lstrip(" \t"))
+        if not alone:
+            yield from _if_complete(text, begin, stop, stub)
+        elif (found := _found(text, begin, stop, stub)).grade >= _CALLS:
+            yield found
+        start = stop + 1
+
+
+def _if_complete(text: str, start: int, end: int, stub: str) -> Iterator[_Found]:
+    code = text[start:end]
+    named = any(name in code for name in _READS) and any(name in code for name in _PRINTS)
+    if (named or stub) and (found := _found(text, start, end, stub)).grade == _COMPLETE:
+        yield found
+
+
+class _Line:
+    """One line, with its end, and what it looks like."""
+
+    def __init__(self, text: str, start: int, end: int) -> None:
+        self.start, self.end = start, end
+        line = text[start:end]
+        self.is_blank = prose.is_blank(line)
+        self.is_words = not self.is_blank and (prose.is_prose(line) or prose.is_foreign(line))
+        self.is_comment = prose.is_comment(line)
+
+
+def _leading(lines: Sequence[_Line]) -> int:
+    """How many lines at the front are words, with nothing but blank lines and comments between them."""
+    count = 0
+    for number, line in enumerate(lines, 1):
+        if line.is_words:
+            count = number
+        elif not (line.is_blank or line.is_comment):
+            break
+    return count
+
+
+def _without_blank_lines(text: str, start: int, end: int) -> tuple[int, int]:
+    """Bounds without the blank lines at both ends; the first line keeps its indentation."""
+    code = text[start:end].strip(_BLANK)
+    if not code:
+        return start, start
+    code_start = end - len(text[start:end].lstrip(_BLANK))
+    line_start = max(text.rfind("\n", start, code_start) + 1, start)
+    newline = text.find("\n", code_start + len(code), end)
+    return line_start, end if newline == -1 else newline + 1
+
+
+# --- is it a program? ---
+
+
+def _found(text: str, start: int, end: int, stub: str) -> _Found:
+    return _Found(start, end, _grade(text[start:end], stub))
+
+
+def _grade(text: str, stub: str) -> int:
+    """How far the text, alone or behind the stub, is a program; behind a stub no output is asked for."""
+    tree = _tree(text)
+    alone = tree is not None
+    if tree is None and stub:
+        tree = _tree(stub + text)
+    if tree is None:
+        return _BROKEN
+    kinds: set[type] = set()
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        kinds.add(type(node))
+        if isinstance(node, ast.Name):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            names.add(node.attr)
+    if not kinds & {ast.Call, ast.Return}:
+        return _PARSES  # a lone word is valid Python too, but without a call nothing is printed
+    defines = alone and bool(kinds & _DEFINITIONS)
+    if stub:
+        return _COMPLETE if defines or ast.Return in kinds else _CALLS
+    if names & _READS and names & _PRINTS:
+        return _COMPLETE
+    return _DEFINES if defines else _CALLS
+
+
+def _tree(text: str) -> ast.Module | None:
+    """The syntax tree, or None. Parsing only: nothing of the text is run or even compiled here."""
+    if len(text) > _MAX_PARSED:
+        return None
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # ValueError: null bytes, surrogates
+        return None
