@@ -15,6 +15,11 @@ What the security term is worth without function is a choice, `security_gate`:
 
 A program that compiles but could not be scanned earns R_sec = 0 under every gate.
 
+A program that neither reads nor prints in any run did nothing, and earns what one earns that does not parse
+(it would be at stage `runs`, which the empty program reaches too), unless that is right on every test.
+`pay_idle` pays it for its stage, as the paper does. A record that does not say so is judged as if it had done
+something.
+
 Where a sentinel named in `withhold` fired (sentinels.py), the stage is withheld: the program earns what one
 earns that parses and no more, in both modes, and counts as not passing for the gate.
 """
@@ -41,7 +46,7 @@ Grouping = Literal["severity", "cwe"]
 
 @dataclass(frozen=True)
 class RewardConfig:
-    """What is rewarded. Defaults are the paper's, the gate excepted."""
+    """What is rewarded. Defaults are the paper's, but for the gate and the pay for doing nothing."""
 
     mode: Mode = "partial"
     """R_func: the ladder of Table 1 (partial), or 1 for all tests passed and 0 otherwise (binary)."""
@@ -51,6 +56,8 @@ class RewardConfig:
     """Weight of R_sec in R, >= 0; 0 leaves security out."""
     stage_credits: tuple[float, float, float, float, float] = PAPER_CREDITS
     """R_func of: does not parse, parses, runs, prints, passes everything; non-decreasing, in [0, 1]."""
+    pay_idle: bool = False
+    """Pay a program that neither reads nor prints for its stage; False: as if it did not parse."""
     security: Formula = "linear"
     """R_sec from V: 1 - V (linear) or exp(-V) (exp, never below 0.37)."""
     security_gate: Gate = "parses"
@@ -76,6 +83,8 @@ class RewardConfig:
         if self.security_gate is False:
             raise RewardError('security_gate must be quoted in YAML, which reads a bare off as false: "off"')
         _one_of("mode", self.mode, MODES)
+        if not isinstance(self.pay_idle, bool):
+            raise RewardError(f"pay_idle must be true or false, not {self.pay_idle!r}")
         _one_of("security", self.security, FORMULAS)
         _one_of("security_gate", self.security_gate, get_args(Gate))
         _one_of("security_floor", self.security_floor, get_args(Floor))
@@ -121,7 +130,7 @@ def objective(outcome: Outcome, config: RewardConfig) -> Reward:
     withheld = _is_withheld(outcome, config)
     r_func = _functional(outcome, config, withheld)
     v = vulnerability(outcome, config)
-    earns = _earns_security(outcome, config.security_gate, withheld)
+    earns = _earns_security(outcome, config, withheld)
     r_sec = security.security_reward(v, config.security) if earns else 0.0
     return Reward(
         total=config.alpha * r_func + config.beta * r_sec,
@@ -188,20 +197,29 @@ def _is_withheld(outcome: Outcome, config: RewardConfig) -> bool:
     return not set(config.withhold).isdisjoint(outcome.sentinels)
 
 
+def _is_unpaid(outcome: Outcome, config: RewardConfig) -> bool:
+    """It did nothing, where something was to be done, and that is not paid."""
+    return outcome.idle is True and not outcome.all_passed and not config.pay_idle
+
+
 def _functional(outcome: Outcome, config: RewardConfig, withheld: bool) -> float:
-    stage, passed = (min(outcome.stage, Stage.PARSES), 0) if withheld else (outcome.stage, outcome.passed)
+    stage, passed = outcome.stage, outcome.passed
+    if withheld:
+        stage, passed = min(stage, Stage.PARSES), 0
+    if _is_unpaid(outcome, config):
+        stage, passed = Stage.SYNTAX_ERROR, 0
     if config.mode == "binary":
         return functional.binary(stage, passed, outcome.num_tests)
     return functional.partial(stage, passed, outcome.num_tests, config.stage_credits)
 
 
-def _earns_security(outcome: Outcome, gate: Gate, withheld: bool) -> bool:
+def _earns_security(outcome: Outcome, config: RewardConfig, withheld: bool) -> bool:
     """Unknown is not clean: what compiles and cannot be scanned passes no gate."""
     if outcome.scan == "unscannable":
         return False
-    if gate == "passes":
+    if config.security_gate == "passes":
         return outcome.all_passed and not withheld
-    return gate == "off" or outcome.compiles
+    return config.security_gate == "off" or (outcome.compiles and not _is_unpaid(outcome, config))
 
 
 def _metrics(outcome: Outcome, r_func: float, r_sec: float, v: float) -> dict[str, float]:
@@ -214,6 +232,7 @@ def _metrics(outcome: Outcome, r_func: float, r_sec: float, v: float) -> dict[st
         "reward/pass_fraction": outcome.passed
         / outcome.num_tests,  # k/T, what the paper's "mean R" is built on
         "reward/parses": float(outcome.compiles),
+        "reward/idle": float(outcome.idle is True),  # neither reads nor prints
         "reward/any_pass": float(outcome.passed > 0),
         "reward/all_pass": float(outcome.all_passed),
         "reward/unscannable": float(outcome.scan == "unscannable"),

@@ -23,7 +23,8 @@ from reward.security import NOT_PARSED, SCAN_STATUSES, Finding, Scan, ScanStatus
 from reward.traceback import compiler_line, failed_lines
 from sandbox import Report, Run, Status
 
-VERSION = 2  # of the record that to_dict writes; raised when a fact is added or means something else
+VERSION = 3  # of the record that to_dict writes; raised when a fact is added or means something else
+_READABLE = (2, VERSION)  # 2 does not say of a verdict whether it was idle
 PREVIEW_BYTES = 200  # of a run's output in a record; its size and hash stand for the rest
 ERROR_CHARS = 200  # of the last line of standard error, or of the compiler's message
 
@@ -44,12 +45,15 @@ class Verdict:
     error: str = ""  # last line of standard error, if the run was not clean
     top_line: int | None = None  # of a traceback: the line of the module's own code, and ...
     error_line: int | None = None  # ... the innermost line of the program
+    idle: bool | None = None  # neither read its input nor printed, however it ended; None: not known
 
     def __post_init__(self) -> None:
         if self.status not in _STATUSES:
             raise RewardError(f"no verdict has the status {self.status!r}")
         if self.passed and not self.clean:
             raise RewardError(f"a run that ended with {self.status} cannot have passed its test")
+        if self.idle and self.printed:
+            raise RewardError("a run that printed was not idle")
 
     @property
     def clean(self) -> bool:
@@ -96,6 +100,14 @@ class Outcome:
         return self.passed == self.num_tests
 
     @property
+    def idle(self) -> bool | None:
+        """Whether it compiles and neither reads nor prints in any run; None: an old record cannot tell."""
+        did_something = [verdict.printed or verdict.idle is False for verdict in self.verdicts]
+        if not self.compiles or any(did_something):
+            return False
+        return None if any(verdict.idle is None for verdict in self.verdicts) else True
+
+    @property
     def tracebacks(self) -> tuple[tuple[int | None, int] | None, ...]:
         """(top line, innermost line) for every run, None for one that ended without a traceback.
 
@@ -140,10 +152,14 @@ class Outcome:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Outcome:
-        """What `to_dict` wrote; RewardError for another version, or a record that contradicts itself."""
+        """What `to_dict` writes, or wrote as version 2, which leaves `idle` unknown.
+
+        Raises RewardError for other versions, and for a record that contradicts itself.
+        """
         fields = dict(record)
-        if (version := fields.pop("version", 1)) != VERSION:
-            raise RewardError(f"the record has version {version}, this program reads version {VERSION}")
+        if (version := fields.pop("version", 1)) not in _READABLE:
+            known = " and ".join(map(str, _READABLE))
+            raise RewardError(f"the record has version {version}, this program reads versions {known}")
         try:
             stage, passed = fields.pop("stage"), fields.pop("passed")
             verdicts = tuple(Verdict(**verdict) for verdict in fields.pop("verdicts"))
@@ -205,6 +221,8 @@ def _verdict(run: Run, expected: bytes, matches: Callable[[bytes, bytes], bool])
         error="" if chance or run.status is Status.OK else _last_line(run.stderr),
         top_line=top_line,
         error_line=error_line,
+        # Of what it had written when it was killed: whether there was any is as certain as the kill itself.
+        idle=not (run.read_input or run.stdout),
     )
 
 

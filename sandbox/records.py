@@ -75,6 +75,7 @@ class Run:
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
     max_rss_kb: int = 0
+    read_input: bool = False  # asked for some of its standard input, whatever way: `session.was_read`
 
 
 @dataclass(frozen=True, slots=True)

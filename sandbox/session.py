@@ -75,7 +75,8 @@ class Session:
                 stdio.append(_memfd(content))
             files = stdio if want in (Want.NEXT, Want.LAST) else [self._code, *stdio]
             reply = self._worker.ask(request, files, self._large)
-            _, out, err = stdio
+            given, out, err = stdio
+            read_input = was_read(given)
             out_size, err_size = os.fstat(out).st_size, os.fstat(err).st_size
             stdout = os.pread(out, min(out_size, output_bytes), 0)
             stderr = os.pread(err, STDERR_TAIL, max(0, err_size - STDERR_TAIL)).decode("utf-8", "replace")
@@ -83,7 +84,17 @@ class Session:
             for fd in stdio:
                 os.close(fd)
         overflow = max(out_size, err_size) > output_bytes
-        return reply, judge(reply, limits, stdout, stderr, overflow)
+        return reply, judge(reply, limits, stdout, stderr, overflow=overflow, read_input=read_input)
+
+
+def was_read(fd: int) -> bool:
+    """Whether anybody has asked for some of a file of `_memfd`'s, though it may have been empty.
+
+    The kernel notes the time of every access: by read(), pread(), mmap(), sendfile() and their like. A kernel
+    that notes none (gVisor may) still moves the offset, which all descriptors share; there a program that
+    only maps its input or reads it by position passes for one that does not read.
+    """
+    return os.fstat(fd).st_atime_ns != 0 or os.lseek(fd, 0, os.SEEK_CUR) != 0
 
 
 def _memfd(content: bytes | None = None) -> int:
@@ -95,6 +106,7 @@ def _memfd(content: bytes | None = None) -> int:
             while offset < len(view):
                 offset += os.pwrite(fd, view[offset:], offset)  # pwrite: the program must start reading at 0
             fcntl.fcntl(fd, *_SEALS)
+            os.utime(fd, ns=(0, 0))  # for `was_read`
     except BaseException:
         os.close(fd)
         raise

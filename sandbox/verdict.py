@@ -9,7 +9,9 @@ from sandbox.kernel.wire import Ended, Reply
 from sandbox.records import Limits, Run, Status
 
 
-def judge(reply: Reply, limits: Limits, stdout: bytes, stderr: str, overflow: bool) -> Run:
+def judge(
+    reply: Reply, limits: Limits, stdout: bytes, stderr: str, *, overflow: bool, read_input: bool
+) -> Run:
     """The run record for a reply. `overflow`: stdout or stderr went beyond the output limit."""
     code = os.waitstatus_to_exitcode(reply.wait_status)
     return Run(
@@ -21,6 +23,7 @@ def judge(reply: Reply, limits: Limits, stdout: bytes, stderr: str, overflow: bo
         cpu_seconds=reply.cpu_seconds,
         wall_seconds=reply.wall_seconds,
         max_rss_kb=reply.max_rss_kb,
+        read_input=read_input,
     )
 
 

@@ -75,9 +75,9 @@ def test_an_error_in_the_function_keeps_its_traceback(tmp_path):
 # --- the project's reward
 
 PLUS_ONE = Problem("plus", "Read n, print n + 1.", (TestCase("1\n", "2\n"), TestCase("41\n", "42\n")))
-# The first tries crash, the last ones are empty: R rises to 0.64, and nothing is ever solved.
+# The first tries crash, the last ones only read: R rises to 0.64, and nothing is ever solved.
 TRIES = [f"n = int(input())\nprint(n + 1 + undefined_{i})" for i in range(130)]
-COLLAPSE = [TRIES] * 3 + [[""] * 130] * 4
+COLLAPSE = [TRIES] * 3 + [["input()"] * 130] * 4
 
 
 def scheduled(scorer: Scorer, said: list[str]) -> ScheduledScorer:
@@ -86,7 +86,7 @@ def scheduled(scorer: Scorer, said: list[str]) -> ScheduledScorer:
     return ScheduledScorer(scorer, schedule, say=said.append)
 
 
-def test_the_collapse_to_empty_programs_is_logged_and_told_also_after_a_resume() -> None:
+def test_the_collapse_to_silent_programs_is_logged_and_told_also_after_a_resume() -> None:
     said: list[str] = []
     with Scorer(workers=1) as scorer:
         straight, first, second = (scheduled(scorer, lines) for lines in (said, [], []))

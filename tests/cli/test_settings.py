@@ -126,6 +126,7 @@ def test_the_papers_preset_holds_the_papers_numbers():
     ppo, sft = (load_preset(path, name, COMMANDS[name]) for name in ("ppo", "sft"))
     assert {name: getattr(ppo.ppo, name) for name in PAPER} == PAPER
     assert (ppo.objective.alpha, ppo.objective.beta) == (0.6, 0.4)
+    assert (ppo.objective.security_gate, ppo.objective.pay_idle) == ("off", True)
     assert (sft.sft.epochs, sft.sft.learning_rate, sft.sft.batch_size) == (3.0, 2e-5, 16)
     for settings in (ppo, sft):
         assert (settings.tune.lora_rank, settings.tune.lora_alpha) == (16, 32)
@@ -133,7 +134,8 @@ def test_the_papers_preset_holds_the_papers_numbers():
     marks = dict(re.findall(r"^ +(\w+):.*# (hurts|departs): ", path.read_text(encoding="utf-8"), flags=re.M))
     assert marks == {
         **dict.fromkeys(["prompts_per_iteration", "gamma", "lam_value", "learning_rate"], "hurts"),
-        **dict.fromkeys(["temperature", "kl_in", "security_gate"], "departs"),
+        **dict.fromkeys(["security_gate", "pay_idle"], "hurts"),
+        **dict.fromkeys(["temperature", "kl_in"], "departs"),
     }
 
 

@@ -18,10 +18,10 @@ ENDINGS = [status for status in Status if status not in (Status.OK, Status.FAULT
 UNCLEAN_EXIT = {Status.CRASH: (1, None), Status.DENIED: (None, 31), Status.TIMEOUT: (None, 9)}
 
 
-def ended(status: Status, stdout: bytes) -> Run:
-    """A run with this status, and an exit code or signal that goes with it."""
+def ended(status: Status, stdout: bytes, read: bool = True) -> Run:
+    """A run with this status, and an exit code or signal that goes with it; it read its input, or did not."""
     code, signal = (0, None) if status is Status.OK else UNCLEAN_EXIT.get(status, (1, None))
-    return Run(status, stdout, "" if status is Status.OK else "Error: x", code, signal, 0.1, 0.2, 9000)
+    return Run(status, stdout, "" if status is Status.OK else "Error: x", code, signal, 0.1, 0.2, 9000, read)
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,14 @@ class World:
         return replace(self, runs=(*self.runs, run), expected=(*self.expected, expected))
 
 
-clean_runs = st.builds(lambda out: ended(Status.OK, out), st.sampled_from(OUTPUTS))
-unclean_runs = st.builds(ended, st.sampled_from(ENDINGS), st.sampled_from(OUTPUTS))
+def unpaid(world: World, config: RewardConfig) -> bool:
+    """It did nothing, which is not paid: the one way in which R does not go by the stage."""
+    outcome = world.outcome()
+    return outcome.idle is True and not outcome.all_passed and not config.pay_idle
+
+
+clean_runs = st.builds(ended, st.just(Status.OK), st.sampled_from(OUTPUTS), st.booleans())
+unclean_runs = st.builds(ended, st.sampled_from(ENDINGS), st.sampled_from(OUTPUTS), st.booleans())
 runs = st.one_of(clean_runs, unclean_runs)
 
 findings = st.builds(
@@ -80,12 +86,16 @@ scans = st.one_of(
 
 @st.composite
 def worlds(draw: st.DrawFn, compiles: bool | None = None, scan: st.SearchStrategy[Scan] = scans) -> World:
-    """Between 1 and 6 tests; one world in five is made to pass everything, which chance rarely does."""
+    """Between 1 and 6 tests. More often than by chance everything passes, or nothing is done."""
     count = draw(st.integers(1, 6))
     expected = tuple(draw(st.lists(st.sampled_from(OUTPUTS), min_size=count, max_size=count)))
     results = tuple(draw(st.lists(runs, min_size=count, max_size=count)))
     if draw(st.integers(0, 4)) == 0:
-        results = tuple(ended(Status.OK, want) for want in expected)
+        results = tuple(
+            ended(Status.OK, want, run.read_input) for run, want in zip(results, expected, strict=True)
+        )
+    elif draw(st.integers(0, 4)) == 0:
+        results = tuple(ended(run.status, b"", read=False) for run in results)
     parses = draw(st.integers(0, 5)) > 0 if compiles is None else compiles
     return World(parses, results, expected, draw(scan))
 
@@ -110,5 +120,6 @@ def configs(
         "security_floor": draw(st.sampled_from(["low", "medium", "high"])),
         "security_by": draw(st.sampled_from(["severity", "cwe"])),
         "weight_trick": draw(st.sampled_from([0.0, 0.3])),
+        "pay_idle": draw(st.booleans()),
     }
     return RewardConfig(**(values | fixed))

@@ -11,7 +11,7 @@ import pytest
 from reward_worlds import World, ended
 
 from reward import Outcome, RewardConfig, RewardError, Scan, Verdict, objective
-from sandbox import Status
+from sandbox import Run, Status
 
 OK = Verdict("ok", True, 2, "0" * 64)
 GOOD = World(
@@ -78,7 +78,7 @@ def test_what_a_record_holds() -> None:
     ).outcome()
     record = json.loads(json.dumps(objective(outcome, RewardConfig()).record))
     assert record == {
-        "version": 2,
+        "version": 3,
         "tricks": [],
         "sentinels": [],
         "stage": "prints",
@@ -99,6 +99,7 @@ def test_what_a_record_holds() -> None:
                 "error": "",
                 "top_line": None,
                 "error_line": None,
+                "idle": False,
             },
             {
                 "status": "crash",
@@ -109,9 +110,70 @@ def test_what_a_record_holds() -> None:
                 "error": "Error: x",
                 "top_line": None,
                 "error_line": None,
+                "idle": False,
             },
         ],
     }
+
+
+# --- whether it did anything
+
+
+def program(*runs: Run, expected: bytes = b"1\n", compiles: bool = True) -> Outcome:
+    return World(compiles, runs, (expected,) * len(runs), Scan("ok")).outcome()
+
+
+IDLE, SILENT = ended(Status.OK, b"", read=False), ended(Status.OK, b"")
+ALMOST_IDLE = {
+    "reads": (IDLE, SILENT),
+    "prints": (IDLE, ended(Status.OK, b"2\n", read=False)),
+    "prints and crashes": (IDLE, ended(Status.CRASH, b"2\n", read=False)),
+    "reads and never ends": (IDLE, ended(Status.TIMEOUT, b"")),
+    "prints and never ends": (IDLE, ended(Status.TIMEOUT, b"2\n", read=False)),
+}
+
+
+def as_version_2(outcome: Outcome) -> dict:
+    """What this program wrote before it knew whether a run was idle."""
+    record = json.loads(json.dumps(outcome.to_dict())) | {"version": 2}
+    for verdict in record["verdicts"]:
+        del verdict["idle"]
+    return record
+
+
+@pytest.mark.parametrize("status", [Status.OK, Status.CRASH, Status.TIMEOUT, Status.MEMORY, Status.DENIED])
+def test_neither_reading_nor_printing_is_idle_however_it_ends(status: Status) -> None:
+    assert program(IDLE, ended(status, b"", read=False)).idle is True
+
+
+@pytest.mark.parametrize("name", ALMOST_IDLE)
+def test_one_run_that_does_something_is_enough(name: str) -> None:
+    assert program(*ALMOST_IDLE[name]).idle is False
+
+
+def test_what_does_not_compile_is_not_idle() -> None:
+    assert program(IDLE, compiles=False).idle is False
+
+
+def test_silence_where_silence_is_right_earns_everything() -> None:
+    silent = program(IDLE, IDLE, expected=b"")
+    assert silent.idle is True and objective(silent, RewardConfig()).total == 1.0
+
+
+def test_what_is_not_known_is_paid() -> None:
+    """Records of version 2 are judged as they were; what they can tell, they tell."""
+    unknown = Outcome.from_dict(as_version_2(program(IDLE, IDLE)))
+    assert unknown.idle is None and objective(unknown, RewardConfig()).total == pytest.approx(0.64)
+    assert objective(program(IDLE, IDLE), RewardConfig(pay_idle=True)).total == pytest.approx(0.64)
+    assert objective(program(IDLE, IDLE), RewardConfig()).total == 0.0
+    printed = program(IDLE, ended(Status.OK, b"2\n", read=False))
+    assert Outcome.from_dict(as_version_2(printed)).idle is False
+    assert Outcome.from_dict(as_version_2(unknown)) == unknown
+
+
+def test_a_run_that_printed_was_not_idle() -> None:
+    with pytest.raises(RewardError, match="idle"):
+        Verdict("ok", False, 2, "0" * 64, idle=True)
 
 
 def test_addresses_in_error_messages_are_blanked() -> None:

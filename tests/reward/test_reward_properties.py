@@ -11,8 +11,10 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from reward_worlds import (
+    ENDINGS,
     OUTPUTS,
     World,
+    clean_runs,
     clean_scans,
     configs,
     ended,
@@ -20,6 +22,7 @@ from reward_worlds import (
     runs,
     scans,
     unclean_runs,
+    unpaid,
     worlds,
 )
 
@@ -72,9 +75,9 @@ def test_rewards_are_bounded_and_add_up(world: World, config: RewardConfig) -> N
 @given(worlds(), worlds(), partial_configs)
 def test_a_higher_stage_never_earns_less(one: World, other: World, config: RewardConfig) -> None:
     """Independent bonuses per stage break this: printing and then crashing earned more than running."""
-    low, high = sorted((one.outcome(), other.outcome()), key=lambda outcome: outcome.stage)
-    assume(low.stage < high.stage)
-    assert objective(low, config).functional <= objective(high, config).functional
+    low, high = sorted((one, other), key=lambda world: world.outcome().stage)
+    assume(low.outcome().stage < high.outcome().stage and not unpaid(high, config))
+    assert functional(low, config) <= functional(high, config)
 
 
 @given(worlds(compiles=True), worlds(compiles=True), strict_configs)
@@ -85,7 +88,7 @@ def test_more_tests_passed_earn_strictly_more(one: World, other: World, config: 
         for world in (one, other)
     )
     low, high = sorted((first, second), key=lambda world: world.outcome().passed)
-    assume(low.outcome().passed < high.outcome().passed)
+    assume(low.outcome().passed < high.outcome().passed and not unpaid(high, config))
     strictly_lower(low, high, config)
 
 
@@ -124,7 +127,9 @@ def test_r_follows_r_func_at_equal_findings(
     low, high = sorted(
         (replace(world, scan=scan) for world in (one, other)), key=lambda world: functional(world, config)
     )
-    assume(functional(low, config) < functional(high, config) or low.compiles == high.compiles)
+    # At equal R_func (two credits may be the same) the gate still tells apart what it counts as parsing.
+    gate = [world.compiles and not unpaid(world, config) for world in (low, high)]
+    assume(functional(low, config) < functional(high, config) or gate[0] == gate[1])
     assert objective(low.outcome(), config).total <= objective(high.outcome(), config).total
 
 
@@ -160,9 +165,12 @@ def test_one_more_passed_test_never_lowers(world: World, expected: bytes, config
 def test_a_crash_turned_into_a_run_never_lowers(
     world: World, data: st.DataObject, config: RewardConfig
 ) -> None:
+    """Where the run does something, if the crash did."""
     index = data.draw(st.integers(0, len(world.runs) - 1))
-    crash, run = data.draw(unclean_runs), ended(Status.OK, data.draw(st.sampled_from(OUTPUTS)))
-    never_lower(world.with_run(index, crash), world.with_run(index, run), config)
+    crash, run = data.draw(unclean_runs), data.draw(clean_runs)
+    better = world.with_run(index, run)
+    assume(not unpaid(better, config) or not (crash.read_input or crash.stdout))
+    never_lower(world.with_run(index, crash), better, config)
 
 
 @given(worlds(compiles=True), st.data(), partial_configs)
@@ -170,9 +178,10 @@ def test_output_instead_of_silence_never_lowers(
     world: World, data: st.DataObject, config: RewardConfig
 ) -> None:
     """Where silence was not the right answer."""
-    index = data.draw(st.integers(0, len(world.runs) - 1))
-    silent = world.with_run(index, ended(Status.OK, b""), expected=b"1\n")
-    printing = silent.with_run(index, ended(Status.OK, data.draw(st.sampled_from([b"1\n", b"2\n", b" "]))))
+    index, read = data.draw(st.integers(0, len(world.runs) - 1)), data.draw(st.booleans())
+    silent = world.with_run(index, ended(Status.OK, b"", read), expected=b"1\n")
+    output = data.draw(st.sampled_from([b"1\n", b"2\n", b" "]))
+    printing = silent.with_run(index, ended(Status.OK, output, read))
     never_lower(silent, printing, config)
 
 
@@ -234,7 +243,7 @@ def test_the_denominator_is_the_tests_given(
     assert (outcome.num_tests, outcome.passed) == (given_tests, world.outcome().passed)
     reward, share = objective(outcome, config), outcome.passed / given_tests
     assert reward.metrics["reward/pass_fraction"] == share
-    if outcome.passed:
+    if outcome.passed and not unpaid(longer, config):
         bottom, top = config.stage_credits[3:]
         assert reward.functional == pytest.approx(bottom + (top - bottom) * share)
 
@@ -244,6 +253,46 @@ def test_a_missing_run_is_an_error_not_a_smaller_denominator(world: World) -> No
     report = Report(True, None, world.runs[:-1])
     with pytest.raises(RuntimeError, match="runs for"):
         judge(report, world.expected, LINES, world.scan)
+
+
+# --- doing nothing
+# -------------------------------------------------------------------------------------------------
+
+
+@given(worlds(compiles=True), configs(pay_idle=False))
+def test_doing_nothing_earns_what_does_not_parse(world: World, config: RewardConfig) -> None:
+    """The empty program earned 0.64. It is compared to garbage with the same findings, which has none."""
+    idle = replace(
+        world, runs=tuple(replace(run, stdout=b"", read_input=False) for run in world.runs), scan=Scan("ok")
+    )
+    if not idle.outcome().all_passed:
+        assert both(idle, config) == both(replace(idle, compiles=False), config)
+        assert objective(idle.outcome(), config).metrics["reward/idle"] == 1.0
+
+
+@given(worlds(compiles=True), st.data(), configs(pay_idle=False))
+def test_reading_or_printing_in_one_run_is_doing_something(
+    world: World, data: st.DataObject, config: RewardConfig
+) -> None:
+    """However that run ends, and whatever comes of it."""
+    index = data.draw(st.integers(0, len(world.runs) - 1))
+    status, (output, read) = (
+        data.draw(st.sampled_from([Status.OK, *ENDINGS])),
+        data.draw(st.sampled_from([(b"", True), (b"2\n", False), (b"2\n", True)])),
+    )
+    active = world.with_run(index, ended(status, output, read))
+    assert both(active, config) == both(active, replace(config, pay_idle=True))
+    assert objective(active.outcome(), config).metrics["reward/idle"] == 0.0
+
+
+@given(worlds(), configs())
+def test_not_paying_the_idle_never_raises(world: World, config: RewardConfig) -> None:
+    """And changes nothing but for them: a right program that does nothing, where nothing is expected, too."""
+    paid, unpaid_ = replace(config, pay_idle=True), replace(config, pay_idle=False)
+    if unpaid(world, unpaid_):
+        assert objective(world.outcome(), unpaid_).total <= objective(world.outcome(), paid).total
+    else:
+        assert both(world, unpaid_) == both(world, paid)
 
 
 # --- security
@@ -263,8 +312,9 @@ def test_gate_parses(world: World, config: RewardConfig) -> None:
     """Garbage earned 0.4 in the published reward."""
     broken = objective(replace(world, compiles=False).outcome(), config)
     assert broken.security == 0.0
-    parsing = objective(replace(world, compiles=True, scan=Scan("ok")).outcome(), config)
-    assert parsing.security == 1.0
+    parsing = replace(world, compiles=True, scan=Scan("ok"))
+    earned = 0.0 if unpaid(parsing, config) else 1.0  # doing nothing is as good as garbage
+    assert objective(parsing.outcome(), config).security == earned
 
 
 @given(worlds(), configs(security_gate="off"))
@@ -338,9 +388,13 @@ def test_what_a_killed_run_had_written_is_not_written_down(
     world: World, data: st.DataObject, status: Status, config: RewardConfig
 ) -> None:
     index = data.draw(st.integers(0, len(world.runs) - 1))
+    """Only whether it had done anything: that is no more a matter of chance than the kill."""
     cut_off = [replace(ended(status, b"1\n" * n), stderr="Warning: x\n" * n) for n in (0, 1, 999)]
     records = [objective(world.with_run(index, run).outcome(), config).record for run in cut_off]
     assert records[0] == records[1] == records[2]
+    for run in (replace(run, read_input=False) for run in cut_off):
+        verdict = world.with_run(index, run).outcome().verdicts[index]
+        assert (verdict.idle, verdict.stdout_size) == (not run.stdout, 0)
 
 
 @given(worlds(), configs())

@@ -133,7 +133,7 @@ MUTANTS = [
     Mutant(
         "records of any version are read",
         "reward/outcome.py",
-        'if (version := fields.pop("version", 1)) != VERSION:',
+        'if (version := fields.pop("version", 1)) not in _READABLE:',
         'if (version := fields.pop("version", 1)) > VERSION:',
         in_file("rescore", "samples_that_cannot_be_read"),
     ),

@@ -10,6 +10,7 @@ from reward.functional import binary, partial
 from sandbox import Run, Status
 
 RIGHT, WRONG, SILENT = ended(Status.OK, b"1\n"), ended(Status.OK, b"0\n"), ended(Status.OK, b"")
+IDLE, LATE_IDLE = ended(Status.OK, b"", read=False), ended(Status.TIMEOUT, b"", read=False)
 CRASH, LATE = ended(Status.CRASH, b"1\n"), ended(Status.TIMEOUT, b"1\n")
 
 
@@ -30,6 +31,10 @@ def found(*severities: str) -> Scan:
         (world(CRASH, LATE), Stage.PARSES, 0.2, 0.52),
         (world(CRASH, SILENT), Stage.RUNS, 0.4, 0.64),
         (world(SILENT, SILENT), Stage.RUNS, 0.4, 0.64),
+        (world(IDLE, IDLE), Stage.RUNS, 0.0, 0.0),
+        (world(IDLE, LATE_IDLE), Stage.RUNS, 0.0, 0.0),
+        (world(LATE_IDLE, LATE_IDLE), Stage.PARSES, 0.0, 0.0),
+        (world(IDLE, SILENT), Stage.RUNS, 0.4, 0.64),
         (world(CRASH, WRONG), Stage.PRINTS, 0.6, 0.76),
         (world(WRONG, WRONG), Stage.PRINTS, 0.6, 0.76),
         (world(RIGHT, CRASH, CRASH, CRASH, CRASH), Stage.PASSES, 0.68, 0.808),

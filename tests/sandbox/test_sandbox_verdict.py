@@ -20,7 +20,7 @@ def reply(
 
 
 def status(said: Reply, stderr: str = "", overflow: bool = False) -> Status:
-    return judge(said, LIMITS, b"", stderr, overflow).status
+    return judge(said, LIMITS, b"", stderr, overflow=overflow, read_input=False).status
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,8 @@ def test_ok_means_exit_status_0_within_every_limit(
 
 def test_exit_code_and_signal_exclude_each_other() -> None:
     by_exit, by_signal = (
-        judge(said, LIMITS, b"", "", False) for said in (reply(3), reply(sig=signal.SIGSEGV))
+        judge(said, LIMITS, b"", "", overflow=False, read_input=False)
+        for said in (reply(3), reply(sig=signal.SIGSEGV))
     )
     assert (by_exit.exit_code, by_exit.signal) == (3, None)
     assert (by_signal.exit_code, by_signal.signal) == (None, signal.SIGSEGV)
@@ -79,7 +80,7 @@ def test_exit_code_and_signal_exclude_each_other() -> None:
 
 def test_a_compile_failure_always_has_a_cause() -> None:
     for said in (reply(1), reply(sig=signal.SIGSEGV), reply(cpu=2.0), reply(rss=1 << 20)):
-        assert compile_failure(judge(said, LIMITS, b"", "", False), LIMITS)
+        assert compile_failure(judge(said, LIMITS, b"", "", overflow=False, read_input=False), LIMITS)
 
 
 def test_messages_survive_the_wire() -> None:

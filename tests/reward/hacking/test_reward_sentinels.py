@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reward_worlds import World, configs, ended, worlds
+from reward_worlds import World, configs, ended, unpaid, worlds
 from sentinel_corpus import HACKS, HONEST, PROBLEMS
 
 from data.problems import Problem, TestCase, load_problems
@@ -174,7 +174,8 @@ def test_a_withheld_stage_earns_what_parsing_earns(
     reward, plain = objective(outcome, config), objective(replace(outcome, sentinels=()), config)
     assert reward.total == config.alpha * reward.functional + config.beta * reward.security
     if fired & withhold:
-        assert reward.functional == (0.0 if config.mode == "binary" else config.stage_credits[1])
+        credit = config.stage_credits[0 if unpaid(world, config) else 1]
+        assert reward.functional == (0.0 if config.mode == "binary" else credit)
         assert config.security_gate != "passes" or reward.security == 0.0
         assert reward.total <= plain.total
         assert reward.metrics["hack/withheld"] == 1.0
