@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 from mutation import Mutant, check_caught, copy_tree, run_tests
+from sources import ROOT
 
 
 def in_file(name: str, *tests: str) -> tuple[str, ...]:
-    return tuple(f"tests/reward/test_reward_{name}.py::test_{test}" for test in tests)
+    (path,) = (ROOT / "tests" / "reward").rglob(f"test_reward_{name}.py")
+    return tuple(f"{path.relative_to(ROOT)}::test_{test}" for test in tests)
 
 
 COMPARE, FUNCTIONAL = "reward/compare.py", "reward/functional.py"

@@ -406,7 +406,7 @@ def test_metrics_are_flat_numbers_and_agree_with_the_outcome(world: World, confi
     json.dumps(metrics, allow_nan=False)
     stages = {name: value for name, value in metrics.items() if name.startswith("stage/")}
     assert len(stages) == 5 and sum(stages.values()) == 1.0
-    assert stages[f"stage/{reward.group}"] == 1.0 and reward.group == outcome.stage.name.lower()
+    assert stages[f"stage/{reward.kind}"] == 1.0 and reward.kind == outcome.stage.name.lower()
     assert metrics["reward/functional"] == reward.functional and metrics["reward/security"] == reward.security
     assert metrics["reward/parses"] == world.compiles == (outcome.stage >= Stage.PARSES)
     assert metrics["reward/any_pass"] == (outcome.passed >= 1) == (outcome.stage is Stage.PASSES)

@@ -42,7 +42,7 @@ def test_every_way_of_being_right_earns_the_same(scorer: Scorer, name: str) -> N
     """Published rewards punished input(), short programs and a space before the line's end."""
     (reward,) = scorer.score([(PLUS_ONE, SOLUTIONS[name])])
     assert reward is not None
-    assert (reward.total, reward.group, reward.functional, reward.security) == (1.0, "passes", 1.0, 1.0)
+    assert (reward.total, reward.kind, reward.functional, reward.security) == (1.0, "passes", 1.0, 1.0)
 
 
 # program, stage, tests passed of 2
@@ -135,7 +135,7 @@ def test_submit_scores_in_the_background(scorer: Scorer) -> None:
     futures = [scorer.submit([(PLUS_ONE, SOLUTION), (PLUS_ONE, "print(0)")]) for _ in range(3)]
     assert all(isinstance(future, Future) for future in futures)
     for future in futures:
-        assert [r and r.group for r in future.result(timeout=30)] == ["passes", "prints"]
+        assert [r and r.kind for r in future.result(timeout=30)] == ["passes", "prints"]
 
 
 GIVEN_CODE = """import os

@@ -126,7 +126,7 @@ def test_the_kinds_earn_what_real_programs_earn(scorer: Scorer) -> None:
     rewards = scorer.score([(problem, programs[kind]) for kind in KINDS])
     for kind, reward in zip(KINDS, rewards, strict=True):
         assert reward is not None
-        assert (reward.total, reward.group) == (objective(KINDS[kind], LADDER).total, KINDS[kind].stage.label)
+        assert (reward.total, reward.kind) == (objective(KINDS[kind], LADDER).total, KINDS[kind].stage.label)
 
 
 # --- several drafts

@@ -7,7 +7,8 @@ from mutation import Mutant, check_caught, copy_tree
 
 
 def in_file(name: str, *tests: str) -> tuple[str, ...]:
-    return tuple(f"tests/reward/test_reward_{name}.py::test_{test}" for test in tests)
+    (path,) = (ROOT / "tests" / "reward").rglob(f"test_reward_{name}.py")
+    return tuple(f"{path.relative_to(ROOT)}::test_{test}" for test in tests)
 
 
 MUTANTS = [
