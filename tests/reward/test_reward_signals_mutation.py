@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from mutation import Mutant, check_caught, copy_tree
+from sources import ROOT
 
 
 def in_file(name: str, *tests: str) -> tuple[str, ...]:
