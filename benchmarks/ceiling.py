@@ -9,6 +9,7 @@ still to come decide. G is the score; the KL penalty is left out.
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ import torch
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder: its reward.py would be imported
 
 from benchmarks.runs import write  # noqa: E402
-from cli.problems import encode_problems  # noqa: E402
+from cli.problems import encode_all  # noqa: E402
 from data import extract  # noqa: E402
 from data.tiny.corpus import tiny_split  # noqa: E402
 from models.policy import Policy  # noqa: E402
@@ -55,7 +56,7 @@ def main() -> None:
     torch.set_num_threads(1)
     policy = load_policy(given.checkpoint, resolve_precision(DeviceConfig(device="cpu")))
     problems = tiny_split("rl")[: given.responses]
-    prompts, _ = encode_problems(problems, policy.tokenizer, 128, drop_long=False)
+    prompts = encode_all(problems, policy.codec, 128)
     cuts = cut(sample(policy, prompts, given.seed), given.cuts, given.seed)
     repeated = [prefix for prefix in cuts for _ in range(given.continuations)]
     scores = earned(policy, repeated, given.seed + 1).reshape(len(prompts), given.cuts, given.continuations)
@@ -95,7 +96,7 @@ def cut(responses: Responses, cuts: int, seed: int) -> list[Prefix]:
 
 def earned(policy: Policy, prefixes: list[Prefix], seed: int) -> np.ndarray:
     """The score of one continuation of each prefix; NaN where the sandbox failed."""
-    extended = [EncodedPrompt(p.prompt.problem, p.prompt.ids + p.start, p.prompt.truncated) for p in prefixes]
+    extended = [replace(p.prompt, ids=p.prompt.ids + p.start) for p in prefixes]
     continued = sample(policy, extended, seed).tokens
     pairs = []
     for prefix, ids, mask in zip(prefixes, continued.response_ids, continued.response_mask, strict=True):

@@ -132,7 +132,7 @@ def _sample(
     problem = Problem("random", "", (TestCase("", ""),))
     return sample_responses(
         policy,
-        [EncodedPrompt(problem, tuple(row), False) for row in ids],
+        [EncodedPrompt(problem, tuple(row), False, "") for row in ids],
         max_new_tokens=arguments.response,
         temperature=temperature,
         batch_size=arguments.rollout_batch,

@@ -12,7 +12,7 @@ import tyro
 from cli.console import Console
 from cli.errors import UsageError
 from cli.measure import measure
-from cli.problems import check_length, encode_problems, long_note, read_problems
+from cli.problems import check_length, encode_problems, encoding_note, read_problems
 from cli.resume import check_changes, describe_run, version_note
 from cli.runs import PPO_FILES, create_run, write_settings
 from cli.scoring import FunctionScorer, ScheduledScorer
@@ -223,8 +223,8 @@ def resume_defaults(folder: Path) -> PPOCommand:
 def _encode(source: str, settings: PPOCommand, policy: Policy) -> tuple[list[EncodedPrompt], str]:
     problems = read_problems(source, settings.corpus)
     limit = settings.ppo.max_prompt_tokens
-    prompts, long = encode_problems(problems, policy.tokenizer, limit, drop_long=settings.drop_long)
-    return prompts, long_note(long, len(problems), limit, drop_long=settings.drop_long)
+    encoded = encode_problems(problems, policy.codec, limit, drop_long=settings.drop_long)
+    return encoded.prompts, encoding_note(encoded, len(problems), limit, drop_long=settings.drop_long)
 
 
 def _loop_scorer(settings: PPOCommand, judge: Scorer, console: Console) -> LoopScorer:

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-
-from transformers import PreTrainedTokenizerBase
+from typing import NamedTuple
 
 from cli.errors import UsageError
 from data import Problem, load_problems
 from data.tiny.corpus import TinyCorpusConfig, tiny_split
+from models.errors import UnwritableText
 from models.policy import Policy
+from models.tokens import TextCodec
 from ppo.prompts import EncodedPrompt, encode_prompt
 
 EMBEDDED = "tiny/"
@@ -24,22 +25,54 @@ def read_problems(source: str, corpus: TinyCorpusConfig) -> list[Problem]:
         raise UsageError(f"{source}: no such split of the embedded corpus: {error}") from error
 
 
+class EncodedProblems(NamedTuple):
+    """Problems as a model reads them, and what happened on the way."""
+
+    prompts: list[EncodedPrompt]
+    long: int
+    """Problems over the limit: cut, or left out."""
+    unwritable: int
+    """Problems left out because a stop token stands in their text and cannot be written as text."""
+
+
 def encode_problems(
-    problems: Sequence[Problem], tokenizer: PreTrainedTokenizerBase, max_tokens: int, *, drop_long: bool
-) -> tuple[list[EncodedPrompt], int]:
-    """Prompts as ids, and how many were over the limit: cut at the front, or left out with `drop_long`."""
+    problems: Sequence[Problem], codec: TextCodec, max_tokens: int, *, drop_long: bool
+) -> EncodedProblems:
+    """Prompts as ids. Those over the limit are cut at the front, or left out with `drop_long`."""
     if not problems:
         raise UsageError("there is no problem to work on")
-    try:
-        encoded = [encode_prompt(tokenizer, problem, max_tokens) for problem in problems]
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    encoded, reason = [], ""
+    for problem in problems:
+        try:
+            encoded.append(encode_prompt(codec, problem, max_tokens))
+        except UnwritableText as error:
+            reason = str(error)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+    if not encoded:
+        raise UsageError(f"every problem has to be left out: {reason}")
     long = sum(prompt.truncated for prompt in encoded)
-    if drop_long:
-        encoded = [prompt for prompt in encoded if not prompt.truncated]
-        if not encoded:
-            raise UsageError(f"every problem is longer than {max_tokens} tokens; leave --drop-long out")
-    return encoded, long
+    kept = [prompt for prompt in encoded if not (drop_long and prompt.truncated)]
+    if not kept:
+        raise UsageError(f"every problem is longer than {max_tokens} tokens; leave --drop-long out")
+    return EncodedProblems(kept, long, len(problems) - len(encoded))
+
+
+def encode_all(problems: Sequence[Problem], codec: TextCodec, max_tokens: int) -> list[EncodedPrompt]:
+    """Prompts as ids, none left out: models are compared on the same problems.
+
+    Raises:
+        UsageError: there is none, a template is too long, or a stop token stands in a problem's text.
+    """
+    encoded = encode_problems(problems, codec, max_tokens, drop_long=False)
+    if encoded.unwritable:
+        read = {prompt.problem.id for prompt in encoded.prompts}
+        missing = next(problem.id for problem in problems if problem.id not in read)
+        raise UsageError(
+            f"problem {missing}: its text holds a stop token of the model, which this tokenizer cannot write "
+            "as text; leave the problem out"
+        )
+    return encoded.prompts
 
 
 def check_length(policy: Policy, prompt_tokens: int, new_tokens: int) -> None:
@@ -52,7 +85,10 @@ def check_length(policy: Policy, prompt_tokens: int, new_tokens: int) -> None:
         )
 
 
-def long_note(long: int, total: int, max_tokens: int, *, drop_long: bool) -> str:
-    """What happened to prompts over the limit, for the reader."""
+def encoding_note(encoded: EncodedProblems, total: int, max_tokens: int, *, drop_long: bool) -> str:
+    """What happened to prompts over the limit, and to those that cannot be written, for the reader."""
     did = "left out" if drop_long else "kept with the end of their text"
-    return f"{long} of {total} prompts over {max_tokens} tokens, {did}"
+    note = f"{encoded.long} of {total} prompts over {max_tokens} tokens, {did}"
+    if encoded.unwritable:
+        note += f"; {encoded.unwritable} whose text holds a stop token left out"
+    return note

@@ -11,7 +11,7 @@ from rich.console import Console as RichConsole
 from rich.syntax import Syntax
 
 from cli.errors import UsageError
-from cli.problems import check_length, encode_problems
+from cli.problems import check_length, encode_all
 from data import Problem, TestCase
 from models.precision import DeviceConfig, resolve_precision
 from models.ranges import check_ranges
@@ -59,9 +59,7 @@ def run_sample(settings: SampleCommand) -> None:
     with Scorer(settings.objective, limits=settings.limits) as scorer:
         for number, text in enumerate(_prompts(settings.prompt, console)):
             problem = Problem(id=f"typed-{number}", prompt=text, tests=tests)
-            prompts, _ = encode_problems(
-                [problem], policy.tokenizer, settings.max_prompt_tokens, drop_long=False
-            )
+            prompts = encode_all([problem], policy.codec, settings.max_prompt_tokens)
             responses = sample_responses(
                 policy,
                 prompts,

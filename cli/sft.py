@@ -11,16 +11,18 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cli.console import Console
 from cli.errors import UsageError
-from cli.problems import EMBEDDED, encode_problems, long_note, read_problems
+from cli.problems import EMBEDDED, encode_problems, encoding_note, read_problems
 from cli.runs import SFT_FILES, create_run
 from data import Problem, render
 from data.tiny.corpus import TinyCorpusConfig
 from data.tiny.slips import demonstrations
 from models.adapter import TuneConfig
+from models.errors import UnwritableText
 from models.precision import DeviceConfig, Precision, resolve_precision
 from models.sft import Demonstration, SFTConfig, optimizer_steps, save_model, short_enough, train_sft
-from models.storage import check_vocabulary, load_model, load_tokenizer, weight_hash, write_json
+from models.storage import check_vocabulary, load_model, load_tokenizer, stop_ids, weight_hash, write_json
 from models.tiny import TinyConfig, build_model, build_tokenizer
+from models.tokens import TextCodec
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,9 @@ def run_sft(settings: SFTCommand) -> None:
     pairs = _demonstrations(settings.problems, settings.corpus)
     validation = _demonstrations(settings.validation, settings.corpus) if settings.validation else []
     model, tokenizer = _load_or_build(settings, pairs, precision)
-    train_set, note = _encode(pairs, tokenizer, settings)
-    validation_set, _ = _encode(validation, tokenizer, settings)
+    codec = TextCodec(tokenizer, stop_ids(model, tokenizer))
+    train_set, note = _encode(pairs, codec, settings)
+    validation_set, _ = _encode(validation, codec, settings)
     inputs = (settings.problems, settings.validation, settings.config, settings.model)
     create_run(settings.out, settings, "sft", files=SFT_FILES, overwrite=settings.overwrite, inputs=inputs)
 
@@ -109,21 +112,28 @@ def _load_or_build(
 
 
 def _encode(
-    pairs: Sequence[tuple[Problem, str]], tokenizer: PreTrainedTokenizerBase, settings: SFTCommand
+    pairs: Sequence[tuple[Problem, str]], codec: TextCodec, settings: SFTCommand
 ) -> tuple[list[Demonstration], str]:
-    """Pairs as ids, and a line about prompts over the limit."""
+    """Pairs as ids, and a line about what was cut or left out."""
     if not pairs:
         return [], ""
     programs = {problem.id: program for problem, program in pairs}
     problems = [problem for problem, _ in pairs]
-    encoded, long = encode_problems(
-        problems, tokenizer, settings.max_prompt_tokens, drop_long=settings.drop_long
-    )
-    demos = [
-        Demonstration(p.ids, tuple(tokenizer(programs[p.problem.id], add_special_tokens=False).input_ids))
-        for p in encoded
-    ]
-    note = long_note(long, len(pairs), settings.max_prompt_tokens, drop_long=settings.drop_long)
+    limit, drop_long = settings.max_prompt_tokens, settings.drop_long
+    encoded = encode_problems(problems, codec, limit, drop_long=drop_long)
+    demos, reason = [], ""
+    for prompt in encoded.prompts:
+        try:
+            demos.append(
+                Demonstration(prompt.ids, tuple(codec.follow(prompt.text, programs[prompt.problem.id])))
+            )
+        except UnwritableText as error:
+            reason = str(error)
+    if not demos:
+        raise UsageError(f"every demonstration has to be left out: {reason}")
+    note = encoding_note(encoded, len(pairs), limit, drop_long=drop_long)
+    if reason:
+        note += f"; {len(encoded.prompts) - len(demos)} demonstrations left out ({reason})"
     short = short_enough(demos, settings.sft.max_tokens)
     if left_out := len(demos) - len(short):
         note += f"; {left_out} demonstrations over {settings.sft.max_tokens} tokens left out"

@@ -12,3 +12,7 @@ class LogitsNotFinite(ModelError):
         """`rows`: of the batch that was decoded."""
         super().__init__("the model's logits are not numbers: its weights are damaged, or overflow")
         self.rows = rows
+
+
+class UnwritableText(ModelError):
+    """A tokenizer has no ids for a text: it would come back changed, or hold a stop token."""

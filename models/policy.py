@@ -17,6 +17,7 @@ from models.generation import Generation, generate
 from models.logprobs import position_ids, token_logprobs
 from models.precision import Precision
 from models.storage import check_vocabulary, load_model, load_tokenizer, stop_ids, weight_hash
+from models.tokens import TextCodec
 
 
 class TokenBatch(NamedTuple):
@@ -94,6 +95,7 @@ class Policy(nn.Module):
         # In a list, so that it is neither moved, saved nor trained as a part of the policy.
         self._reference = [] if reference is None else [reference.requires_grad_(False).eval()]
         self.stop_ids = stop_ids(self.network, tokenizer)
+        self.codec = TextCodec(tokenizer, self.stop_ids)
         pad = tokenizer.pad_token_id
         self.pad_id: int = tokenizer.eos_token_id if pad is None else pad  # masks decide, never this id
         for each in (self.network, *self._reference):
@@ -163,9 +165,7 @@ class Policy(nn.Module):
 
     def text(self, response_ids: list[int]) -> str:
         """The text of one response; a stop token at its end is not part of it."""
-        if response_ids and response_ids[-1] in self.stop_ids:
-            response_ids = response_ids[:-1]
-        return self.tokenizer.decode(response_ids, clean_up_tokenization_spaces=False)
+        return self.codec.text(response_ids)
 
     @contextmanager
     def _as_reference(self) -> Iterator[PreTrainedModel]:

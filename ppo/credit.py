@@ -47,7 +47,7 @@ def credit_weights(
     responses that did worse than expected only: in the others, more weight would teach the error.
 
     Args:
-        advantages, mask: (B, T). `decode`: ids -> text, special tokens included.
+        advantages, mask: (B, T). `decode`: ids -> what they say behind a prompt, special tokens included.
     """
     weights = mask.to(advantages.dtype)  # (B, T)
     if not config.uses_credit:

@@ -134,7 +134,7 @@ def train(
         critic_metrics = value_metrics(rewards, values, returns, advantages, mask, config.gamma)
         if config.whiten_advantages:
             advantages = whiten(advantages, mask)
-        weights = credit_weights(config, responses, verdicts, advantages, mask, policy.tokenizer.decode)
+        weights = credit_weights(config, responses, verdicts, advantages, mask, policy.codec.decode)
 
         # 7. Update: critic and, once that is warm, policy.
         train_policy = state.iteration >= config.critic_warmup

@@ -33,7 +33,9 @@ def normal(shape: Any, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
 def prompts_of(tokenizer: Any, texts: Sequence[str]) -> list[EncodedPrompt]:
     """Prompts without a template."""
     return [
-        EncodedPrompt(Problem(f"p{i}", text, (TestCase("", ""),)), tuple(tokenizer(text).input_ids), False)
+        EncodedPrompt(
+            Problem(f"p{i}", text, (TestCase("", ""),)), tuple(tokenizer(text).input_ids), False, text
+        )
         for i, text in enumerate(texts)
     ]
 

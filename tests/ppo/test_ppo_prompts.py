@@ -5,8 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from ppo_helpers import prompts_of, seeds
+from tokenizer_zoo import KINDS, POSTS, make
 
 from data import Problem, TestCase, render, render_parts
+from models.tokens import TextCodec
 from ppo.prompts import encode_prompt, pad_left
 from ppo.run.sampler import PromptSampler, derived_seed
 
@@ -17,35 +19,77 @@ def problem(text: str) -> Problem:
 
 def test_a_short_prompt_is_the_rendered_text(tokenizer):
     """Trap A21: the ids are those of `render`, the one template."""
-    encoded = encode_prompt(tokenizer, problem("abab"), 500)
-    assert encoded.ids == tuple(tokenizer(render(problem("abab"))).input_ids) and not encoded.truncated
+    encoded = encode_prompt(TextCodec(tokenizer), problem("abab"), 500)
+    assert encoded.text == render(problem("abab")) and not encoded.truncated
+    assert encoded.ids == tuple(tokenizer(encoded.text).input_ids)
 
 
 @pytest.mark.parametrize("limit", [200, 500, 1499])
 def test_a_long_prompt_keeps_template_and_end(tokenizer, limit):
     """Trap A7: of 1,500 tokens of text exactly `limit` ids remain: head, the end of the text, tail."""
     text = "".join(chr(ord("A") + i % 26) for i in range(1500))
-    encoded = encode_prompt(tokenizer, problem(text), limit)
+    encoded = encode_prompt(TextCodec(tokenizer), problem(text), limit)
     head, body, tail = render_parts(problem(text))
     shown = tokenizer.decode(encoded.ids)
-    assert encoded.truncated and len(encoded.ids) == limit
+    assert encoded.truncated and len(encoded.ids) == limit and shown == encoded.text
     assert shown.startswith(head) and shown.endswith(tail)
     kept = shown[len(head) : -len(tail)]
     assert len(kept) > 50 and body.endswith(kept)
 
 
+LONG = "Given é numbers,  print    their sum.\n\tA sum of none is 0. 日本語 <s></s>\n\n" * 40
+
+
+@pytest.mark.parametrize("post", POSTS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cut_prompt_is_a_prompt_of_the_text_that_is_left(kind, post):
+    """No token is there but those of head, the end of the text and tail, read as one; BOS once, EOS never."""
+    text = LONG.replace("<s></s>", "") if kind == "unigram" else LONG
+    tokenizer, codec = make(kind, post), TextCodec(make(kind, post))
+    head, body, tail = render_parts(problem(text))
+    whole = encode_prompt(codec, problem(text), 100_000)
+    assert not whole.truncated and whole.text == head + body + tail
+    for limit in (130, 200, 333):
+        encoded = encode_prompt(codec, problem(text), limit)
+        kept = encoded.text[len(head) : -len(tail)]
+        assert encoded.truncated and encoded.text == head + kept + tail
+        assert body.endswith(kept) and 20 < len(kept) < len(body)
+        assert limit - 8 <= len(encoded.ids) <= limit
+        assert encoded.ids == (*codec.bos, *codec.encode(encoded.text).ids)
+        assert not set(encoded.ids[len(codec.bos) :]) & set(tokenizer.all_special_ids)
+
+
+@given(st.text(max_size=300), st.integers(30, 120))
+def test_cutting_keeps_as_much_as_fits(tokenizer, text, limit):
+    """One more token of the text in front would be too many, wherever the cut falls."""
+    codec = TextCodec(tokenizer)
+    head, body, tail = render_parts(problem("é" + text + "|"))
+    try:
+        encoded = encode_prompt(codec, problem("é" + text + "|"), limit)
+    except ValueError:
+        assert len(codec.encode(head + body[-1:] + tail).ids) > limit
+        return
+    kept = encoded.text[len(head) : -len(tail)]
+    assert body.endswith(kept) and kept and len(encoded.ids) <= limit
+    if encoded.truncated:
+        longer = head + body[-len(kept) - 4 :] + tail
+        assert len(codec.encode(longer).ids) > limit or longer == head + body + tail
+
+
 def test_a_prompt_of_exactly_the_limit_is_whole(tokenizer):
     """The limit is inclusive."""
-    whole = encode_prompt(tokenizer, problem("xyz"), 10_000)
-    assert encode_prompt(tokenizer, problem("xyz"), len(whole.ids)) == whole
-    assert encode_prompt(tokenizer, problem("xyz"), len(whole.ids) - 1).truncated
+    codec = TextCodec(tokenizer)
+    whole = encode_prompt(codec, problem("xyz"), 10_000)
+    assert encode_prompt(codec, problem("xyz"), len(whole.ids)) == whole
+    assert encode_prompt(codec, problem("xyz"), len(whole.ids) - 1).truncated
 
 
 def test_a_limit_below_the_template_is_an_error(tokenizer):
     """A prompt without a word of its problem is none."""
     template = len(tokenizer(render(problem(""))).input_ids)
-    with pytest.raises(ValueError, match="max_prompt_tokens"):
-        encode_prompt(tokenizer, problem("abc def"), template)
+    for limit in (1, template - 5, template):
+        with pytest.raises(ValueError, match="max_prompt_tokens"):
+            encode_prompt(TextCodec(tokenizer), problem("abc def"), limit)
 
 
 def test_pad_left():

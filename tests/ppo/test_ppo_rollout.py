@@ -107,7 +107,7 @@ def test_a_prompt_longer_than_the_limit_is_one_prompt_everywhere(make_policy, to
 
     policy = make_policy(trained=True)
     text = "".join(chr(ord("A") + i * i % 26) for i in range(1500))
-    encoded = encode_prompt(tokenizer, Problem("long", text, (TestCase("", ""),)), 300)
+    encoded = encode_prompt(policy.codec, Problem("long", text, (TestCase("", ""),)), 300)
     short = prompts_of(tokenizer, ["short"])[0]
     responses = sample_responses(
         policy,
