@@ -5,20 +5,28 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cli.errors import UsageError
-from data import Problem, load_problems
+from data import DataError, Problem, load_problems
 from data.tiny.corpus import TinyCorpusConfig, tiny_split
 from models.errors import UnwritableText
 from models.policy import Policy
 from models.tokens import TextCodec
 from ppo.prompts import EncodedPrompt, encode_prompt
+from reward.contradictions import contradiction
 
 EMBEDDED = "tiny/"
 
 
 def read_problems(source: str, corpus: TinyCorpusConfig) -> list[Problem]:
-    """Problems of a file, or of a split of the embedded corpus (`tiny/rl`, `tiny/heldout`, …)."""
+    """Problems of a file, or of a split of the embedded corpus (`tiny/rl`, `tiny/heldout`, …).
+
+    DataError if the file cannot be used, also if no program could pass all tests of one of its problems.
+    """
     if not source.startswith(EMBEDDED) or Path(source).exists():
-        return load_problems(Path(source))
+        problems = load_problems(Path(source))
+        for problem in problems:
+            if reason := contradiction(problem):
+                raise DataError(f"{source}: problem {problem.id!r}: {reason}; correct or remove one of them")
+        return problems
     try:
         return tiny_split(source.removeprefix(EMBEDDED), corpus)
     except (KeyError, ValueError) as error:

@@ -34,6 +34,9 @@ def rows(text: str) -> Iterator[tuple[int, Any]]:
             match is not None
         )  # the key is there and holds a list; inside a JSON string its quotes are escaped
         elements = match.end()
+    elif isinstance(first, dict) and _skip_space(text, end) == len(text):
+        yield _line(text, start), first  # one object, over as many lines as it likes
+        return
     else:
         yield from _jsonl(text)
         return

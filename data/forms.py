@@ -1,0 +1,206 @@
+"""One row of JSON -> one problem, for the forms a row may have; which it has, its keys say.
+
+    own         id, prompt, tests [{input, output}], ...
+    v2.0        problem_id, prompt, test_cases {inputs, outputs}, ... (rows of SecureCodeRL's prompt file)
+    APPS        question, inputs, outputs, solution(s), ...
+    APPS, hub   question, input_output and solutions as text of JSON (also data/apps_folder.py)
+
+Rows of other public sets are known by name, to say what they are.
+"""
+
+import json
+from typing import Any
+
+from data.comparison import parse_comparison
+from data.fields import RowError, check_encodable, identifier_at, kind, list_at, optional_at, text_at
+from data.problem import Problem, TestCase
+
+FUNCTION_CALL = "function-call task"
+NO_TESTS = "no tests"
+
+_OWN_KEYS = ("id", "prompt", "tests", "solutions", "difficulty", "source", "split", "compare")
+
+# Keys that only a row of this set has together. All of these call a function.
+_FUNCTION_SETS = {
+    "HumanEval": {"task_id", "prompt", "entry_point", "canonical_solution", "test"},
+    "EvalPlus": {"task_id", "prompt", "entry_point", "base_input"},
+    "MBPP": {"task_id", "test_list", "code"},
+    "AceCode": {"question", "test_cases", "inferences"},
+    "KodCode": {"question", "solution", "test", "test_info"},
+}
+
+
+def problem_of(row: Any) -> Problem:
+    """The problem of a row, or RowError: `skippable` if the whole row may be left out by its kind."""
+    if not isinstance(row, dict):
+        raise RowError(f"the row is {kind(row)}, not an object; write {{...}}")
+    for name, keys in _FUNCTION_SETS.items():
+        if keys <= row.keys():
+            raise _function_call(f"{name}: its tests call a function")
+    if "question" in row:
+        return _from_apps(row)
+    if "test_cases" in row:
+        return _from_v2(row)
+    if "tests" in row or "id" in row:
+        return _from_own(row)
+    raise RowError(
+        f"a row of no known form (keys: {', '.join(sorted(row)) or 'none'}); "
+        "write id, prompt, tests, or question, inputs, outputs"
+    )
+
+
+def row_of(problem: Problem) -> dict[str, Any]:
+    """The row of our own form that reads back as the problem."""
+    row: dict[str, Any] = {
+        "id": problem.id,
+        "prompt": problem.prompt,
+        "tests": [{"input": test.input, "output": test.output} for test in problem.tests],
+    }
+    if problem.solutions:
+        row["solutions"] = list(problem.solutions)
+    for key in ("difficulty", "source", "split"):
+        if (value := getattr(problem, key)) is not None:
+            row[key] = value
+    if problem.compare != "lines":
+        row["compare"] = problem.compare
+    return row
+
+
+def _from_own(row: dict[str, Any]) -> Problem:
+    if unknown := sorted(row.keys() - set(_OWN_KEYS)):
+        raise RowError(f"unknown key {unknown[0]!r}; the keys are {', '.join(_OWN_KEYS)}")
+    tests = list_at(row, "tests")
+    pairs = []
+    for number, test in enumerate(tests):
+        if not isinstance(test, dict) or test.keys() != {"input", "output"}:
+            raise RowError(
+                f"tests[{number}] is not an object of 'input' and 'output'; write both and no more"
+            )
+        pairs.append((test["input"], test["output"]))
+    return Problem(
+        id=text_at(row, "id"),
+        prompt=text_at(row, "prompt"),
+        tests=_tests(pairs),
+        solutions=_solutions(row),
+        difficulty=optional_at(row, "difficulty"),
+        source=optional_at(row, "source"),
+        split=optional_at(row, "split"),
+        compare=_compare(row),
+    )
+
+
+def _from_v2(row: dict[str, Any]) -> Problem:
+    cases = row["test_cases"]
+    if not isinstance(cases, dict):
+        raise RowError(
+            f"'test_cases' is {kind(cases)}, not an object; write {{inputs: [...], outputs: [...]}}"
+        )
+    tests = _tests(_pairs(cases))
+    count = row.get("num_tests", len(tests))
+    if count != len(tests):
+        raise RowError(f"num_tests is {count!r} but there are {len(tests)} tests; correct one of them")
+    return Problem(
+        id=identifier_at(row, "problem_id"),
+        prompt=text_at(row, "prompt"),
+        tests=tests,
+        difficulty=optional_at(row, "difficulty"),
+        compare=_compare(row),
+    )
+
+
+def _from_apps(row: dict[str, Any]) -> Problem:
+    cases = _json_at(row, "input_output", dict, {}) if "input_output" in row else row
+    if row.get("fn_name") is not None or cases.get("fn_name") is not None:
+        raise _function_call("fn_name is set")
+    if "input_output" in row and not cases:
+        raise _no_tests()
+    pairs = _pairs(cases)
+    return Problem(
+        id=identifier_at(row, "problem_id" if "problem_id" in row and "id" not in row else "id"),
+        prompt=text_at(row, "question"),
+        tests=_tests(pairs),
+        solutions=_solutions(row),
+        difficulty=optional_at(row, "difficulty"),
+        source=optional_at(row, "source"),
+        split=optional_at(row, "split"),
+        compare=_compare(row),
+    )
+
+
+def _json_at(row: dict[str, Any], key: str, form: type, empty: Any) -> Any:
+    """A field that holds a list or an object as text of JSON, as APPS has them on the hub, or as it is."""
+    value = row[key]
+    if isinstance(value, str) and not value.strip():
+        return empty
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:  # ValueError also of a number of 5,000 digits
+            raise RowError(f"{key!r} is malformed JSON ({error}); correct it") from None
+    if not isinstance(value, form):
+        expected = "an object" if form is dict else "a list"
+        raise RowError(f"{key!r} holds {kind(value)}, not {expected}; correct it")
+    return value
+
+
+def _compare(row: dict[str, Any]) -> str:
+    """How outputs are compared: `lines` where a row does not say."""
+    if "compare" not in row:
+        return "lines"
+    text = text_at(row, "compare")
+    try:
+        parse_comparison(text)
+    except ValueError as error:
+        raise RowError(f"'compare': {error}") from None
+    return text
+
+
+def _pairs(row: dict[str, Any]) -> list[tuple[Any, Any]]:
+    inputs, outputs = list_at(row, "inputs"), list_at(row, "outputs")
+    if len(inputs) != len(outputs):  # pairing as many as there are would shift answers to the wrong questions
+        raise RowError(f"{len(inputs)} inputs but {len(outputs)} outputs; give every input its output")
+    return list(zip(inputs, outputs, strict=True))
+
+
+def _tests(pairs: list[tuple[Any, Any]]) -> tuple[TestCase, ...]:
+    if not pairs:
+        raise _no_tests()
+    for number, (given, expected) in enumerate(pairs):
+        if given is None or expected is None:
+            raise RowError(
+                f"test {number} has a null in it; write a string, or remove input and output together"
+            )
+        if not isinstance(given, str):
+            raise _function_call(f"the input of test {number} is {kind(given)}, not a string")
+        if not isinstance(expected, str):
+            raise RowError(
+                f"the output of test {number} is {kind(expected)}, not a string; write what is printed"
+            )
+        for text in (given, expected):
+            check_encodable(text, f"test {number}")
+    return tuple(TestCase(given, expected) for given, expected in pairs)
+
+
+def _no_tests() -> RowError:
+    return RowError("the problem has no tests; give it at least one or remove it", NO_TESTS)
+
+
+def _function_call(why: str) -> RowError:
+    return RowError(
+        f"a function-call task ({why}); programs here read standard input: remove the row or skip such rows",
+        FUNCTION_CALL,
+    )
+
+
+def _solutions(row: dict[str, Any]) -> tuple[str, ...]:
+    if row.get("solutions") is None:
+        return () if row.get("solution") is None else (text_at(row, "solution"),)
+    if "input_output" in row:
+        solutions = _json_at(row, "solutions", list, [])
+    else:
+        solutions = list_at(row, "solutions")
+    for number, solution in enumerate(solutions):
+        if not isinstance(solution, str):
+            raise RowError(f"solutions[{number}] is {kind(solution)}, not a string; write the program's text")
+        check_encodable(solution, f"solutions[{number}]")
+    return tuple(solutions)

@@ -1,0 +1,28 @@
+"""What a problem is. How files hold it is data/problems.py's and data/forms.py's."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class TestCase:
+    """One run of a program: what it reads on standard input, what it must print."""
+
+    __test__: ClassVar[bool] = False  # or pytest would try to collect it
+
+    input: str
+    output: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A task in words, and the tests that decide whether a program solves it."""
+
+    id: str
+    prompt: str
+    tests: tuple[TestCase, ...]
+    solutions: tuple[str, ...] = ()
+    difficulty: str | None = None
+    source: str | None = None
+    split: str | None = None
+    compare: str = "lines"
