@@ -1,31 +1,38 @@
 """Which lines of an answer are words about a program rather than lines of one.
 
-Conservative on purpose: a line of code with a slip in it ("For i in range(3):", "Print the n.") must never
-be taken for prose, or a broken program would be repaired by dropping its broken line. So a line counts as
-prose only where no Python could have been meant. Every pattern is linear: no two neighbouring repetitions can
-match the same character.
+Conservative on purpose: a line of code with a slip in it ("For i in range(3):", "Print the n.", "improt sys")
+must never be taken for prose, or a broken program would be repaired by dropping its broken line. So a line
+counts as prose only where no Python could have been meant. Every pattern is linear: no two neighbouring
+repetitions can match the same character.
 """
 
 import builtins
 import keyword
 import re
 
-# A sentence: a capitalised word, two more, a mark at the end. No bracket but round ones and no equals sign.
-_SENTENCE = re.compile(r"[A-Z][\w'’]*[,!]?(?: [\w'’\"`,;:/()%+-]+){2,}[.:!?)]")
+# A capitalised word and two more, or four words: adjacent words are no Python. No "=", only round brackets.
+_SENTENCE = re.compile(r"[A-Z][\w'’]*[,!]?(?: [\w'’\"`,;:/()%+.-]+){2,}[!?]?")
+_WORDS = re.compile(r"[a-z][\w'’]*,?(?: [\w'’,;/()-]+){3,}[.!?]?")
+# A line that begins like code may be a slip ("For i in items:", "Print the n."), unless it goes on like this.
+_LONG = re.compile(r"[A-Za-z][a-z]*,?(?: [\w'’`,;-]+){4,}[.!?]")
+_CODE_WORDS = {"import", "None", "True", "False", "lambda"}
+_NOT_PROSE = {*keyword.kwlist, *keyword.softkwlist, *dir(builtins)}
+
 # A heading or item of Markdown, without "#": that is a comment, which a program may well begin or end with.
-_MARKED = re.compile(r"(?:[-*•] |\d{1,3}[.)] |\*\*)(?P<words>.*)")
+_MARKED = re.compile(r"(?:[-*•] |\d{1,3}[.)] |\*\*|> )(?P<words>.*)")
+_RULE = re.compile(r"[-=_*]{3,}|</?[A-Za-z][\w-]*/?>|\[/?[A-Z][A-Z _]*\]")
 # What a dialogue or a worked example puts before a colon.
 _LABEL = re.compile(
-    r"(?:Answer|Assistant|Code|Example|Examples|Explanation|Human|Input|Note|Output|Problem|Question|"
-    r"Sample Input|Sample Output|Solution|User)(?: \d{1,3})?:(?: .*)?"
+    r"(?:(?:Expected |Sample |Example )?(?:Input|Output)|"
+    r"(?:The |Python |Full |Complete )?(?:Code|Program|Solution)|"
+    r"A|Answer|Assistant|Examples?|Explanation|Human|Notes?|Problem|Q|Question|Response|Result|Step|Usage|User)"
+    r"(?: \d{1,3})?:(?: [^()=]*)?",
+    re.IGNORECASE,
 )
 _INTERJECTION = re.compile(
-    r"(?:Sure|Sure thing|Certainly|Absolutely|Of course|Okay|OK|Yes|No|Great|Done|Thanks|Thank you|"
+    r"(?:Sure|Sure thing|Certainly|Absolutely|Of course|Okay|OK|Yes|No|Great|Done|Thanks|Thank you|Python|"
     r"Alternatively|Hello|Hi)(?:[.!,:]|\.\.\.)"
 )
-# A line that begins like code may be a slip ("For i in items:", "Print the n."), unless it goes on like this.
-_LONG = re.compile(r"[A-Z][a-z]*(?: [A-Za-z'’`,;]+){4,}[.!]")
-_NOT_PROSE = {*keyword.kwlist, *keyword.softkwlist, *dir(builtins)}
 # Lines with which other languages begin, and Python never does: a comment or a syntax error in Python.
 _FOREIGN = re.compile(
     r"#include\b|using namespace\b|(?:int|void) main\(|public (?:static |class )|import java\b|"
@@ -51,11 +58,11 @@ def is_foreign(line: str) -> bool:
 
 
 def is_prose(line: str) -> bool:
-    """Whether the line is a sentence, an item of a list of sentences, or a label such as "Output:"."""
+    """Whether the line is of sentences, an item of a list, a label such as "Output:", a rule or a tag."""
     line = line.rstrip()
     if len(line) > _MAX_LINE:
         return False
-    if _LABEL.fullmatch(line) or _INTERJECTION.fullmatch(line):
+    if _LABEL.fullmatch(line) or _INTERJECTION.fullmatch(line) or _RULE.fullmatch(line):
         return True
     if marked := _MARKED.match(line):
         return _is_sentence(marked["words"].replace("**", "")) or line.startswith("**")
@@ -65,5 +72,8 @@ def is_prose(line: str) -> bool:
 def _is_sentence(line: str) -> bool:
     words = _CODE_SPAN.sub("it", line)
     first = re.split(r"\W", words, maxsplit=1)[0]
-    pattern = _LONG if {first, first.lower()} & _NOT_PROSE else _SENTENCE
-    return pattern.fullmatch(words) is not None
+    if {first, first.lower()} & _NOT_PROSE:
+        return _LONG.fullmatch(words) is not None
+    if _SENTENCE.fullmatch(words):
+        return True
+    return _WORDS.fullmatch(words) is not None and not _CODE_WORDS & {*words.split()}

@@ -23,7 +23,8 @@ _TURN = re.compile(
 )
 _MARK = re.compile(
     r"(?P<indent>^[ \t]+)?(?P<fence>`{3,}|~{3,})"
-    r"|(?P<tag>\[/?(?:PYTHON|CODE|ANSWER)\]|</?(?:code|pre|answer|python|solution)(?: [^<>\n]{0,80})?>)"
+    r"|(?P<tag>\[/?(?:PYTHON|CODE|ANSWER)\]|</?(?:code|pre|answer|python|solution)(?: [^<>\n]{0,80})?>"
+    r"|\\(?:begin|end)\{(?:verbatim|lstlisting|minted)\}(?:\[[^\[\]\n]{0,80}\]|\{\w{0,80}\})?)"
     r"|(?P<other></?think(?:ing)?>|### Response:|<\|im_start\|>assistant|<\|assistant\|>)",
     re.MULTILINE,
 )
@@ -155,7 +156,7 @@ def _opens(cut: _Cut, inside: bool) -> bool:
     if cut.mark["other"]:
         return False
     if tag := cut.mark["tag"]:
-        return "/" not in tag[:2]
+        return "/" not in tag[:2] and not tag.startswith("\\end")
     return bool(cut.language) or not inside
 
 

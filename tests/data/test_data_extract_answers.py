@@ -83,6 +83,18 @@ ANSWERS = {
         f"{fenced(P)}\nHere {fenced('n = int(input())')} reads and {fenced('print(n + 1)')} prints.",
         P,
     ),
+    "a wrapped paragraph": (
+        f"{P}\nThis program reads a number and\nprints that number plus one (n + 1).\n",
+        P,
+    ),
+    "a question behind it": (f"{P}\nIs there anything else you need?\n", P),
+    "steps": (f"Step 1: Read n\nStep 2: Print n + 1\n\n{P}", P),
+    "a label": (f"Python code:\n\n{P}", P),
+    "a rule": (f"{P}\n---\n\nThat adds 1 to n.\n", P),
+    "an unknown tag": (f"<program>\n{P}</program>\n", P),
+    "an unknown tag in brackets": (f"[SOLUTION]\n{P}[/SOLUTION]\n", P),
+    "LaTeX": (f"\\begin{{lstlisting}}[language=Python]\n{P}\\end{{lstlisting}}\n", P),
+    "a question and its answer": (f"{P}\nQ: What is two and two?\nA: 4\n", P),
     # several programs
     "a draft in thinking": (f"<think>\n{fenced(DRAFT)}No, n + 1.\n</think>\n{fenced(P)}", P),
     "a bare draft in thinking": (f"<think>\n{DRAFT}</think>\n{P}", P),
