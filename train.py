@@ -2,6 +2,8 @@
 
 import sys
 
+from cli.entry import prepare, quit_when_told
+
 COMMANDS = {
     "sft": "train a model on demonstrations (the warm start)",
     "ppo": "train an SFT model with PPO on problems",
@@ -12,20 +14,45 @@ COMMANDS = {
 
 def main(argv: list[str]) -> int:
     """Run one command; returns the exit status (0, 2 for a user's error, 130 if interrupted)."""
+    prepare()
     name = argv[0] if argv else ""
     if name not in COMMANDS:
-        lines = [f"  {command:<8} {what}" for command, what in COMMANDS.items()]
-        print(
-            "usage: train.py COMMAND [flags]\n\n"
-            + "\n".join(lines)
-            + "\n\ntrain.py COMMAND --help explains it"
-        )
-        return 0 if name in ("-h", "--help") else 2
+        return _no_command(name)
 
     # Imported late: torch takes seconds, and a mistyped command should not.
     from cli.dispatch import dispatch
 
-    return dispatch(name, argv[1:])
+    try:
+        return dispatch(name, argv[1:])
+    finally:
+        quit_when_told()
+
+
+def _no_command(name: str) -> int:
+    """Help, the version, or what is wrong with a name that is no command."""
+    if name == "--version":
+        print(f"coderl-ppo {_version()}")
+        return 0
+    if name in ("", "-h", "--help"):
+        lines = [f"  {command:<8} {what}" for command, what in COMMANDS.items()]
+        print("usage: train.py COMMAND [flags]\n\n" + "\n".join(lines))
+        print("\ntrain.py COMMAND --help explains it; evaluate.py compares what was trained")
+        return 0 if name else 2
+    import difflib
+
+    close = difflib.get_close_matches(name.lower(), [*COMMANDS, "--version", "--help"], n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}?" if close else f"the commands are {', '.join(COMMANDS)}"
+    print(f"error: train.py {name}: no such command; {hint}", file=sys.stderr)
+    return 2
+
+
+def _version() -> str:
+    """As pyproject.toml has it: the project runs from its folder and is not installed."""
+    import tomllib
+    from pathlib import Path
+
+    with (Path(__file__).resolve().parent / "pyproject.toml").open("rb") as file:
+        return str(tomllib.load(file)["project"]["version"])
 
 
 if __name__ == "__main__":

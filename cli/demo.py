@@ -1,14 +1,16 @@
 """`train.py demo`: SFT, PPO, evaluation and report on the embedded default."""
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console as RichConsole
 
 from cli.evaluate import EvaluateCommand, evaluate, print_table
+from cli.lock import locked
 from cli.ppo import PPOCommand, run_ppo
-from cli.runs import DEMO_FILES, clear_run
+from cli.runs import DEMO_FILES, check_free, clear_run
 from cli.settings import load_preset
 from cli.sft import SFTCommand, run_sft
 from models.storage import write_json
@@ -31,12 +33,21 @@ class DemoCommand:
 
 def run_demo(settings: DemoCommand) -> None:
     """Write OUT/sft, OUT/ppo, OUT/evaluation.json and OUT/report.html."""
+    with ExitStack() as stack:
+        # Its runs too, and for as long as any of them is needed: each alone would be free in between.
+        for folder in (settings.out, settings.out / "sft", settings.out / "ppo"):
+            stack.enter_context(locked(folder))
+        _run(settings)
+
+
+def _run(settings: DemoCommand) -> None:
     start = time.monotonic()
     out, seed = settings.out, settings.seed
     sft = load_preset(settings.config, "sft", SFTCommand)
     ppo = load_preset(settings.config, "ppo", PPOCommand)
     evaluation = load_preset(settings.config, "evaluate", EvaluateCommand)
-    clear_run(out, files=DEMO_FILES, overwrite=True)
+    check_free(out, files=DEMO_FILES, overwrite=True)
+    clear_run(out)
 
     run_sft(replace(sft, out=out / "sft", sft=replace(sft.sft, seed=seed)))
     run_ppo(replace(ppo, out=out / "ppo", sft=out / "sft", ppo=replace(ppo.ppo, seed=seed)))

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
+from cli.entry import INTERRUPTED, quit_when_told
 from data import DataError
 from models.errors import ModelError
 from ppo.errors import TrainingError
@@ -29,8 +30,6 @@ USER_ERRORS = (
     OSError,
 )
 
-INTERRUPTED = 130
-
 
 def run_command(command: Callable[[], None]) -> int:
     """Run a command to its exit status: 0; 2 after an error, told in one line; 130 if interrupted.
@@ -38,13 +37,15 @@ def run_command(command: Callable[[], None]) -> int:
     SIGTERM is taken as Ctrl-C is, so that a batch system's stop leaves a usable checkpoint too. Anything
     that is not the user's to mend keeps its traceback.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, _interrupt)
         command()
     except USER_ERRORS as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
+        quit_when_told()  # once more: at once
         print(f"interrupted{_told(interrupt)}", file=sys.stderr)
         return INTERRUPTED
     return 0

@@ -11,10 +11,11 @@ import tyro
 
 from cli.console import Console
 from cli.errors import UsageError
+from cli.lock import locked
 from cli.measure import measure
 from cli.problems import check_length, encode_problems, encoding_note, read_problems
 from cli.resume import check_changes, describe_run, version_note
-from cli.runs import PPO_FILES, create_run, write_settings
+from cli.runs import PPO_FILES, check_free, create_run, write_settings
 from cli.scoring import FunctionScorer, ScheduledScorer
 from cli.settings import load_preset, plain
 from cli.signals import StopRequest
@@ -79,7 +80,14 @@ class PPOCommand:
 def run_ppo(settings: PPOCommand) -> None:
     """Train to the last iteration. Raises one of cli.errors.USER_ERRORS."""
     _check(settings)
+    with locked(settings.resume or settings.out):
+        _run(settings)
+
+
+def _run(settings: PPOCommand) -> None:
     out = settings.resume or settings.out
+    if settings.resume is None:
+        _check_free(settings)
     resumed, damaged = newest_whole(out) if settings.resume else (None, [])
     policy = _build_policy(settings, resumed)
     # With --init the critic comes with the weights; in a resumed run too.
@@ -97,7 +105,7 @@ def run_ppo(settings: PPOCommand) -> None:
             restore(resumed, policy, state, any_base="sft" in settings.allow_changes)
             scorer.load_state_dict(state.scorer)
         if settings.resume is None:
-            _create_run(settings)
+            create_run(out, settings, "ppo")
         else:  # flags given now go on to hold
             write_settings(out, replace(settings, resume=None, allow_changes=()), "ppo")
         log = RunLog(out, console, config.iterations)
@@ -207,10 +215,10 @@ def _sft_folder(settings: PPOCommand, resumed: Checkpoint | None) -> Path:
     return resumed.sft_path
 
 
-def _create_run(settings: PPOCommand) -> None:
+def _check_free(settings: PPOCommand) -> None:
     code = settings.reward.rpartition(":")[0] if settings.reward else None
     reads = (settings.sft, settings.init, settings.config, settings.problems, settings.validation, code)
-    create_run(settings.out, settings, "ppo", files=PPO_FILES, overwrite=settings.overwrite, inputs=reads)
+    check_free(settings.out, files=PPO_FILES, overwrite=settings.overwrite, inputs=reads)
 
 
 def resume_defaults(folder: Path) -> PPOCommand:

@@ -7,8 +7,10 @@ A preset has one section per command, and the keys of a section are the command'
       objective: {alpha: 0.6}      # --objective.alpha 0.6
 """
 
+import contextlib
 import dataclasses
 import difflib
+import io
 import json
 import typing
 from collections.abc import Mapping, Sequence
@@ -20,33 +22,62 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from cli.errors import UsageError
+from cli.flags import is_flat, refusal, short_help
 
 SECTIONS = ("sft", "ppo", "evaluate", "demo", "sample")
 
 T = TypeVar("T")
 
 
-def parse(section: str, kind: type[T], argv: Sequence[str], *, prog: str, start: T | None = None) -> T:
+def parse(
+    section: str,
+    kind: type[T],
+    argv: Sequence[str],
+    *,
+    prog: str,
+    start: T | None = None,
+    beneath: Mapping[str, Any] | None = None,
+) -> T:
     """Settings from `argv`, which win over `start`, or over the preset that `--config FILE` names.
 
+    `beneath`: plain values that preset and flags win over. `--help` prints the few flags one needs,
+    `--help-all` all of them.
+
     Raises:
-        UsageError: the preset is missing, malformed, has an unknown key or a value of another type.
-        SystemExit: a flag is wrong (status 2, with a message) or help was asked for (0).
+        UsageError: a flag is wrong; or the preset is missing, malformed, has an unknown key or a value of
+            another type.
+        SystemExit: help was asked for (status 0).
     """
     preset = flag(argv, "config")
-    default = start or (load_preset(Path(preset), section, kind) if preset else kind())
-    return tyro.cli(kind, prog=prog, args=list(argv), default=default, description=kind.__doc__)
+    default = start or load_preset(Path(preset) if preset else None, section, kind, beneath)
+    if ("--help" in argv or "-h" in argv) and (text := short_help(section, default, prog)):
+        print(text)
+        raise SystemExit(0)
+    args = ["--help" if argument == "--help-all" else argument for argument in argv]
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(kind, prog=prog, args=args, default=default, description=kind.__doc__)
+    except SystemExit as exit_:
+        if exit_.code in (0, None):
+            raise
+        raise UsageError(refusal(said.getvalue(), default, prog)) from None
 
 
-def load_preset(path: Path, section: str, kind: type[T]) -> T:
-    """The settings that one section of a preset describes; what it leaves out keeps its default."""
-    content = _read_yaml(path)
+def load_preset(
+    path: Path | None, section: str, kind: type[T], beneath: Mapping[str, Any] | None = None
+) -> T:
+    """The settings that one section of a preset describes; what it leaves out is as in `beneath`, or default.
+
+    Without a preset: those of `beneath`.
+    """
+    content = {} if path is None else _read_yaml(path)
     if unknown := [key for key in content if key not in SECTIONS]:
         raise UsageError(f"{path}: unknown section {unknown[0]!r}; the sections are {', '.join(SECTIONS)}")
     values = content.get(section) or {}
     if not isinstance(values, dict):
         raise UsageError(f"{path}: section {section} must hold keys and values")
-    return build(kind, values, f"{path}: {section}")
+    return build(kind, _over(values, beneath or {}), f"{path or 'settings'}: {section}")
 
 
 def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -81,6 +112,15 @@ def plain(settings: Any) -> dict[str, Any]:
     return flat
 
 
+def _over(values: Mapping[str, Any], beneath: Mapping[str, Any]) -> dict[str, Any]:
+    """Both together; where both have a key, that of `values`, and sections key by key."""
+    merged = {**beneath, **values}
+    for key in beneath.keys() & values.keys():
+        if isinstance(beneath[key], Mapping) and isinstance(values[key], Mapping):
+            merged[key] = _over(values[key], beneath[key])
+    return merged
+
+
 def _nest(kind: Any, values: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Flat keys under the fields that they belong to; unknown ones are errors."""
     home: dict[str, tuple[str, ...]] = {}
@@ -107,9 +147,7 @@ def _nest(kind: Any, values: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def _is_flat(kind: Any, name: str) -> bool:
-    """Whether the fields of a nested dataclass are flags of their own, without its name in front."""
-    hint = typing.get_type_hints(kind, include_extras=True)[name]
-    return any(mark is tyro.conf.OmitArgPrefixes for mark in getattr(hint, "__metadata__", ()))
+    return is_flat(typing.get_type_hints(kind, include_extras=True)[name])
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

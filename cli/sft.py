@@ -11,8 +11,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cli.console import Console
 from cli.errors import UsageError
+from cli.lock import locked
 from cli.problems import EMBEDDED, encode_problems, encoding_note, read_problems
-from cli.runs import SFT_FILES, create_run
+from cli.runs import SFT_FILES, check_free, create_run
 from data import Problem, render
 from data.tiny.corpus import TinyCorpusConfig
 from data.tiny.slips import demonstrations
@@ -54,6 +55,13 @@ class SFTCommand:
 
 def run_sft(settings: SFTCommand) -> None:
     """Train, and write the merged model. Raises one of cli.errors.USER_ERRORS."""
+    with locked(settings.out):
+        _run(settings)
+
+
+def _run(settings: SFTCommand) -> None:
+    inputs = (settings.problems, settings.validation, settings.config, settings.model)
+    check_free(settings.out, files=SFT_FILES, overwrite=settings.overwrite, inputs=inputs)
     precision = resolve_precision(settings.compute)
     pairs = _demonstrations(settings.problems, settings.corpus)
     validation = _demonstrations(settings.validation, settings.corpus) if settings.validation else []
@@ -61,8 +69,7 @@ def run_sft(settings: SFTCommand) -> None:
     codec = TextCodec(tokenizer, stop_ids(model, tokenizer))
     train_set, note = _encode(pairs, codec, settings)
     validation_set, _ = _encode(validation, codec, settings)
-    inputs = (settings.problems, settings.validation, settings.config, settings.model)
-    create_run(settings.out, settings, "sft", files=SFT_FILES, overwrite=settings.overwrite, inputs=inputs)
+    create_run(settings.out, settings, "sft")
 
     steps = optimizer_steps(settings.sft, len(train_set))
     with Console("SFT", steps) as console, (settings.out / "metrics.jsonl").open("w") as metrics_file:
@@ -81,7 +88,7 @@ def run_sft(settings: SFTCommand) -> None:
                 model, eos_id, train_set, validation_set, settings.sft, settings.tune, precision, report
             )
         except KeyboardInterrupt:
-            raise KeyboardInterrupt("no model was written; start again with --overwrite") from None
+            raise KeyboardInterrupt("no model was written; start again") from None
         save_model(settings.out / "model", trained, tokenizer)
         write_json(settings.out / "sft.json", {"weights_sha256": weight_hash(settings.out / "model")})
         console.say(f"model written to {settings.out / 'model'}")

@@ -1,6 +1,8 @@
 """Model folders on disk: loading, hashing, and writing so that a crash leaves the old or the new."""
 
 import contextlib
+import ctypes
+import errno
 import hashlib
 import json
 import os
@@ -98,7 +100,8 @@ def file_hash(path: Path) -> str:
 def atomic_folder(target: Path) -> Iterator[Path]:
     """A folder to fill that takes its final name only when the block ends well and all is on disk."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
+    recover(target)
+    partial = _partial(target)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
@@ -108,14 +111,68 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         raise
     for path in [*partial.rglob("*"), partial]:
         _fsync(path)
-    old = target.with_name(target.name + ".old.partial")
     if target.exists():
-        # Moved away whole: removed file by file, it would be half a folder of the final name meanwhile.
-        shutil.rmtree(old, ignore_errors=True)
-        target.rename(old)
-    partial.rename(target)
+        _replace(partial, target)
+    else:
+        partial.rename(target)
+        _fsync(target.parent)
+
+
+def recover(target: Path) -> None:
+    """Finish or undo what a process left that died while it replaced `target`. For who writes there alone.
+
+    `target` is whole afterwards, if it was there before; `….old` is gone.
+    """
+    old = _old(target)
+    if old.is_dir() and not target.exists():
+        old.rename(target)
+    elif old.is_dir():
+        partial = _partial(target)
+        shutil.rmtree(partial, ignore_errors=True)
+        old.rename(partial)
+        shutil.rmtree(partial)
+
+
+def _replace(partial: Path, target: Path) -> None:
+    """Put the folder `partial` in the place of `target`. Whatever ends the process, a whole copy is left.
+
+    Linux can exchange two names in one step. Where the file system cannot, there is a moment with neither
+    name: `….old` is the whole copy then, which readers know and `recover` puts back.
+    """
+    try:
+        _exchange(partial, target)
+    except OSError as error:
+        if error.errno not in _NO_EXCHANGE:
+            raise
+        target.rename(_old(target))
+        partial.rename(target)
+        _old(target).rename(partial)
     _fsync(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    # Under a name that nobody reads: removed file by file, it is half a folder meanwhile.
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # <fcntl.h>, <linux/fs.h>
+_NO_EXCHANGE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EXDEV}
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Exchange two names in one step: renameat2(2). OSError with ENOSYS where the C library has no such."""
+    function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if function is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    names = (os.fsencode(one), os.fsencode(other))
+    if function(_AT_FDCWD, names[0], _AT_FDCWD, names[1], ctypes.c_uint(_RENAME_EXCHANGE)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(other))
+
+
+def _partial(target: Path) -> Path:
+    return target.with_name(target.name + ".partial")
+
+
+def _old(target: Path) -> Path:
+    return target.with_name(target.name + ".old")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

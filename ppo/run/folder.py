@@ -1,7 +1,8 @@
 """Checkpoint folders on disk: found, verified, set aside when damaged, pruned.
 
 A folder has its name only once it is complete: it is filled under another one and renamed. A folder that is
-to go is renamed before it is emptied. So whatever kills the process, `iteration-N` is whole or not there.
+to go is renamed before it is emptied. So whatever kills the process, `iteration-N` is whole or not there; if
+it was being replaced, `iteration-N.old` may stand for it (models.storage.atomic_folder).
 """
 
 import contextlib
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import ModelError
-from models.storage import file_hash, weight_hash
+from models.storage import file_hash, recover, weight_hash
 
 FORMAT = 2
 CHECKSUMS = "checksums.json"
@@ -97,13 +98,14 @@ def resolve_checkpoint(path: Path) -> Path:
 def newest_whole(run: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest checkpoint of a run that is whole, and a line for each newer one that is not.
 
-    Those are renamed `iteration-N.damaged`: the run will write their iterations again. None: no checkpoint
-    was written yet.
+    For the process that goes on with the run, and alone writes there. Those not whole are renamed
+    `iteration-N.damaged`: the run will write their iterations again. None: no checkpoint was written yet.
 
     Raises:
         ModelError: none is whole; or the newest whole one is in another format.
     """
     damaged: list[DamagedCheckpoint] = []
+    _recover(run / "checkpoints")
     found = numbered(run / "checkpoints")
     for folder in reversed(found):
         try:
@@ -120,23 +122,27 @@ def newest_whole(run: Path) -> tuple[Checkpoint | None, list[str]]:
 
 
 def numbered(folder: Path) -> list[Path]:
-    """Checkpoints of a folder, oldest first."""
+    """Checkpoints of a folder, oldest first. One that is being replaced may be there as `iteration-N.old`."""
     if not folder.is_dir():
         return []
-    found = (p for p in folder.iterdir() if re.fullmatch(r"iteration-\d{6,}", p.name))
-    return sorted(found, key=lambda p: int(p.name.removeprefix("iteration-")))
+    found = {}
+    for path in sorted(folder.iterdir(), reverse=True):  # iteration-N.old, then iteration-N in its place
+        if match := re.fullmatch(r"iteration-(\d{6,})(\.old)?", path.name):
+            found[int(match[1])] = path
+    return [found[number] for number in sorted(found)]
 
 
 def tidy(folder: Path, best: int | None, keep: int) -> None:
     """Point `best` at the checkpoint of that iteration, and remove all others but the newest `keep`."""
+    _recover(folder)
     best_folder = None if best is None else folder / checkpoint_name(best)
     if best_folder is not None and best_folder.is_dir():
         _point_best(folder, best_folder.name)
+    _remove_partial(folder)  # of a process that died: in the way of what is renamed now
     for old in numbered(folder)[:-keep]:
         if old != best_folder:
             old.rename(old.with_name(old.name + ".partial"))
-    for leftover in folder.glob("*.partial"):
-        shutil.rmtree(leftover)
+    _remove_partial(folder)
 
 
 def checkpoint_name(iteration: int) -> str:
@@ -157,6 +163,16 @@ def _check_format(folder: Path) -> dict[str, Any]:
             "use the version that wrote it, or train again"
         )
     return state
+
+
+def _remove_partial(folder: Path) -> None:
+    for leftover in folder.glob("*.partial"):
+        shutil.rmtree(leftover)
+
+
+def _recover(folder: Path) -> None:
+    for old in folder.glob("iteration-*.old"):
+        recover(old.with_name(old.name.removesuffix(".old")))
 
 
 def _point_best(folder: Path, name: str) -> None:

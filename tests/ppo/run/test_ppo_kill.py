@@ -1,5 +1,7 @@
 """SIGKILL in the middle of sampling, stepping or saving: the resumed run is the uninterrupted one."""
 
+import errno
+import json
 import multiprocessing
 import os
 import shutil
@@ -14,7 +16,7 @@ from loop_helpers import ToyScorer, by_weights, run, sometimes_faulty, toy_confi
 
 import models.generation
 import models.storage
-from ppo.run.folder import numbered
+from ppo.run.folder import newest_whole, numbered, seal, tidy
 
 CONFIG = toy_config(iterations=5, eval_every=2, keep_checkpoints=2, scale_rewards=True, kl_horizon=100)
 LAST = "checkpoints/iteration-000005"
@@ -87,3 +89,70 @@ def test_killed_and_resumed_equals_straight_through(tmp_path, letters_sft, strai
     assert kept[0] == kept[1]
     assert (tmp_path / "checkpoints/best").readlink() == (straight / "checkpoints/best").readlink()
     assert not list((tmp_path / "checkpoints").glob("*.partial"))
+
+
+CALLS = [(os, name) for name in ("rename", "replace", "mkdir", "unlink", "rmdir", "symlink")]
+CALLS += [(models.storage, name) for name in ("_exchange", "_fsync")]
+"""Every way in which saving changes names on disk."""
+
+
+def save(folder: Path, iteration: int, content: str) -> None:
+    """A small checkpoint, written as `save_checkpoint` writes a large one; it becomes `best`."""
+    with models.storage.atomic_folder(folder / f"iteration-{iteration:06d}") as partial:
+        for name in ("one", "two", "three"):
+            (partial / name).write_text(content)
+        (partial / "state.json").write_text(json.dumps({"format": 2, "content": content}))
+        seal(partial)
+    tidy(folder, iteration, keep=1)
+
+
+def no_exchange(*names: Path) -> None:
+    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+
+def save_until_killed(folder: Path, iteration: int, content: str, countdown: int) -> None:
+    """In a process of its own: save, to be killed before the call number `countdown` that changes a name."""
+    left = countdown
+
+    def mortal(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*args, **kwargs)
+
+        return call
+
+    for owner, name in CALLS:
+        setattr(owner, name, mortal(getattr(owner, name)))
+    save(folder, iteration, content)
+
+
+@pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "two renames"])
+@pytest.mark.parametrize("iteration", [7, 8], ids=["the only one is replaced", "the next one is written"])
+def test_killed_between_any_two_calls_a_whole_checkpoint_is_left(tmp_path, monkeypatch, iteration, exchange):
+    """The old one or the new one, for who resumes and for who only reads; and then saving works again."""
+    if not exchange:
+        monkeypatch.setattr(models.storage, "_exchange", no_exchange)
+    for countdown in range(1000):
+        run = tmp_path / str(countdown)
+        folder = run / "checkpoints"
+        save(folder, 7, "old")
+        arguments = (folder, iteration, "new", countdown)
+        process = multiprocessing.get_context("fork").Process(target=save_until_killed, args=arguments)
+        process.start()
+        process.join()
+        assert numbered(folder), "a reader finds nothing"
+        whole, damaged = newest_whole(run)
+        assert whole is not None and not damaged
+        assert whole.state["content"] in ("old", "new")
+        assert {path.read_text() for path in whole.path.glob("[ot]*")} == {whole.state["content"]}
+        best = folder / "best"
+        assert best.is_dir() and (best / "state.json").is_file()
+        save(folder, 9, "later")
+        assert sorted(path.name for path in folder.iterdir()) == ["best", "iteration-000009"]
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -signal.SIGKILL
+    assert process.exitcode == 0 and countdown > 10
