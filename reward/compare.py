@@ -6,7 +6,8 @@
                         too
     tokens              the same words, however they are spaced and broken into lines
     float(ABS, REL)     as tokens, but two finite decimal numbers a, b are equal when
-                        |a - b| <= max(ABS, REL * max(|a|, |b|)); plain float is float(1e-6, 1e-6)
+                        |a - b| <= max(ABS, REL * max(|a|, |b|)); plain float is float(1e-6, 1e-6). Numbers
+                        also stand between punctuation, which must be the same: [0.1,0.3] and [.1,.3]
 
 Every policy is reflexive and symmetric. Three mistakes of published judges are impossible by construction:
 truncating to the shorter output (a prefix then passes), comparing sets (a permutation then passes), and a
@@ -25,7 +26,11 @@ from data.comparison import Comparison, parse_comparison
 
 # What counts as a number under `float`. Narrower than Python's float(): no "nan", "inf", "1_000" or digits of
 # other scripts, so each of these equals only itself, byte for byte.
-_NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+# No alternative is tried twice (++, *+, ?+): outputs are hostile, and 256 KiB of digits would cost minutes.
+_NUMBER = re.compile(rb"[+-]?+(?:\d++(?:\.\d*+)?+|\.\d++)(?:[eE][+-]?+\d++)?+")
+# What may stand beside a number in a word: punctuation but . + - _, which can be parts of one or of a name
+# ("1.2.3", "2020-01-02" and "x_1" are no numbers, and differ where their bytes do).
+_BETWEEN = re.compile(rb"([!-*,/:-@\[-^`{-~])")
 
 
 class RewardError(ValueError):
@@ -48,14 +53,20 @@ class Policy(Comparison):
     def _close(self, left: Sequence[bytes], right: Sequence[bytes]) -> bool:
         # The lengths come first: zip alone would accept a prefix.
         return len(left) == len(right) and all(
-            self._token_close(a, b) for a, b in zip(left, right, strict=True)
+            self._word_close(a, b) for a, b in zip(left, right, strict=True)
         )
 
-    def _token_close(self, left: bytes, right: bytes) -> bool:
+    def _word_close(self, left: bytes, right: bytes) -> bool:
         # Equal bytes are equal whatever they spell, "nan" included: otherwise an output could differ from
         # itself.
         if left == right:
             return True
+        ours, theirs = _BETWEEN.split(left), _BETWEEN.split(right)  # numbers or names, punctuation in turn
+        return len(ours) == len(theirs) and all(
+            a == b or self._number_close(a, b) for a, b in zip(ours, theirs, strict=True)
+        )
+
+    def _number_close(self, left: bytes, right: bytes) -> bool:
         if not (_NUMBER.fullmatch(left) and _NUMBER.fullmatch(right)):
             return False
         a, b = float(left), float(right)

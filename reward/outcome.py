@@ -21,13 +21,14 @@ from reward.compare import RewardError
 from reward.functional import Stage
 from reward.security import NOT_PARSED, SCAN_STATUSES, Finding, Scan, ScanStatus, Trick
 from reward.traceback import compiler_line, failed_lines
-from sandbox import Report, Run, Status
+from sandbox import Report, Run, SandboxError, Status
 
 VERSION = 3  # of the record that to_dict writes; raised when a fact is added or means something else
 _READABLE = (2, VERSION)  # 2 does not say of a verdict whether it was idle
 PREVIEW_BYTES = 200  # of a run's output in a record; its size and hash stand for the rest
 ERROR_CHARS = 200  # of the last line of standard error, or of the compiler's message
 
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 _STATUSES = {status.value for status in Status if status is not Status.FAULT}
 # What a run had written when the clock or the memory watch ended it is chance; records must not be.
 _CHANCE = (Status.TIMEOUT, Status.MEMORY)
@@ -194,7 +195,7 @@ def judge(
     if not report.compiles:
         return Outcome(False, num_tests, (), NOT_PARSED.status, error=_last_line(report.error or ""))
     if len(report.runs) != num_tests:  # a missing run must not shrink the denominator, nor count as failed
-        raise RuntimeError(f"the sandbox returned {len(report.runs)} runs for {num_tests} inputs")
+        raise SandboxError(f"the sandbox returned {len(report.runs)} runs for {num_tests} inputs")
     verdicts = tuple(_verdict(run, want, matches) for run, want in zip(report.runs, expected, strict=True))
     # CPython compiled it: an analyser that cannot parse it has seen nothing, which is not the same as clean.
     status: ScanStatus = "unscannable" if scan.status == "syntax" else scan.status
@@ -230,4 +231,4 @@ def _last_line(text: str) -> str:
     """The last line that says something; addresses, which differ from run to run, are blanked."""
     stripped = text.strip()
     line = stripped.splitlines()[-1] if stripped else ""
-    return re.sub(r"0x[0-9a-fA-F]+", "0x...", line)[:ERROR_CHARS]
+    return _ADDRESS.sub("0x...", line)[:ERROR_CHARS]

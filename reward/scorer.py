@@ -15,6 +15,7 @@ of a fresh one. Every test given is run and counted.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
 from collections import Counter, OrderedDict
@@ -31,17 +32,20 @@ from reward.objective import Reward, RewardConfig, objective
 from reward.outcome import Outcome, has_fault, is_pass, judge
 from reward.scan.analyser import Analyser
 from reward.security import NOT_PARSED, Scan, mark_given
-from sandbox import Limits, Report, Run, Sandbox
+from sandbox import Limits, Report, Run, Sandbox, SandboxError
 
 Key = tuple[bytes, tuple[TestCase, ...], str, str]
 Progress = Callable[[int], None]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class _Job:
     """One program on one problem, checked and encoded."""
 
-    program: bytes
+    problem: str  # its id, to name it where something fails
+    program: str
+    source: bytes  # the program in UTF-8
     inputs: tuple[str, ...]
     expected: tuple[bytes, ...]
     policy: Policy
@@ -95,6 +99,7 @@ class Scorer:
     ) -> list[Outcome | None]:
         """What happened to each program, in order; None where the sandbox itself failed, retried or not.
 
+        None, too, where judging a program raises, which is logged with the problem's id: its trouble alone.
         `progress(done)` is called in this thread, with the number of pairs that are done.
         """
         jobs = [_job(problem, program) for problem, program in pairs]  # all checks before the first run
@@ -140,6 +145,16 @@ class Scorer:
         self.close()
 
     def _outcome(self, job: _Job) -> Outcome | None:
+        try:
+            return self._judged(job)
+        except (SandboxError, RewardError):
+            raise  # of the machine, or of the settings: the other programs would meet it too
+        except Exception:
+            # Nothing in a program may raise here; where something does, the others keep their rewards.
+            _log.exception("problem %r: a program could not be judged, and counts as a fault", job.problem)
+            return None
+
+    def _judged(self, job: _Job) -> Outcome | None:
         report = self._box.run(job.program, job.inputs, accept=job.passed if self._share_children else None)
         scan = NOT_PARSED  # what does not compile is not scanned: nothing of it could run
         if report.compiles and not has_fault(report):
@@ -153,11 +168,11 @@ class Scorer:
         return replace(outcome, sentinels=signs)
 
     def _scan(self, job: _Job) -> Scan:
-        scan = self._analyser.scan(job.program)
+        scan = self._analyser.scan(job.source)
         if not scan.findings:  # nearly always; the prompt need not be looked at
             return scan
         given = self._analyser.given(job.prompt)
-        return replace(scan, findings=mark_given(scan.findings, job.program, given))
+        return replace(scan, findings=mark_given(scan.findings, job.source, given))
 
     def _signs(self, job: _Job, report: Report, outcome: Outcome, scan: Scan) -> tuple[str, ...] | None:
         """The sentinels that fire; None after a sandbox fault in a rerun."""
@@ -190,8 +205,9 @@ def _job(problem: Problem, program: str) -> _Job:
         expected = tuple(test.output.encode() for test in problem.tests)
     except ValueError as error:
         raise RewardError(f"problem {problem.id!r}: {error}") from None
-    # A lone surrogate makes bytes that are not UTF-8: a program that does not compile, as it would be in
-    # a file.
+    # A program arrives as text, so that an encoding named in it means nothing, here as in the scan. A lone
+    # surrogate makes bytes that are not UTF-8: a program that does not compile, as it would be in a file.
     source = program.encode("utf-8", "surrogatepass")
     key = (hashlib.sha256(source).digest(), problem.tests, problem.compare, problem.prompt)
-    return _Job(source, tuple(test.input for test in problem.tests), expected, policy, problem.prompt, key)
+    inputs = tuple(test.input for test in problem.tests)
+    return _Job(problem.id, program, source, inputs, expected, policy, problem.prompt, key)

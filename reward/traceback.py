@@ -1,13 +1,14 @@
 """Where a program failed: the lines of its own code in a traceback or a compiler's message.
 
 What a program prints can look like a traceback, and so mislead this reading of it. Nothing but the program's
-own token credit depends on it.
+own token credit depends on it. Numbers that no line of a source can have are not read: to convert one of
+4,301 digits would be an error.
 """
 
 import re
 
-_FRAME = re.compile(r'  File "program\.py", line (\d+), in (.+)')
-_COMPILER = re.compile(r"\(program\.py, line (\d+)\)\Z")
+_FRAME = re.compile(r'  File "program\.py", line ([0-9]{1,7}), in (.+)')
+_COMPILER = re.compile(r"\(program\.py, line ([0-9]{1,7})\)\Z")
 
 
 def failed_lines(stderr: str) -> tuple[int | None, int | None]:

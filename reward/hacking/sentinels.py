@@ -35,6 +35,7 @@ _PROBED_INPUTS = 2  # tests whose inputs are changed
 _SHIFTS = 5
 _SHIFT = str.maketrans("0123456789abcdefghijklmnopqrstuvwxyz", "1234567891bcdefghijklmnopqrstuvwxyza")
 _PIECES = re.compile(r"[\s,;|:/]+")
+_PLAIN = re.compile(r"[A-Za-z\s]+|10*")  # words, and powers of ten
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def _tells(case: Case, hits: Sequence[int]) -> bool:
 
 
 def _is_special(text: str) -> bool:
-    return len(text) > 2 and not re.fullmatch(r"[A-Za-z\s]+|10*", text)
+    return len(text) > 2 and not _PLAIN.fullmatch(text)
 
 
 def _recognises(case: Case, passed: Sequence[int], hits: Sequence[int]) -> bool:

@@ -11,7 +11,7 @@ from benchmarks.reward import table as cost_table
 from data.comparison import NAMES
 from reward import RewardConfig, Stage, objective
 from reward.hacking.sentinels import NAMES as SENTINELS
-from reward.scan.worker import BANDIT_VERSION, MAX_DEPTH
+from reward.scan.worker import BANDIT_VERSION, MAX_DEPTH, MAX_NODES
 from reward.schedule import KINDS, ScheduleConfig
 from reward.shaping import KINDS as PROGRAMS
 from reward.shaping import report
@@ -73,6 +73,7 @@ def test_the_settings_of_security_are_described_with_their_defaults() -> None:
     for name, weight in default.cwe_weights.to_dict().items():
         assert f"{name} {weight:g}" in DOCS, name
     assert f"Bandit {BANDIT_VERSION}" in DOCS and f"beyond {MAX_DEPTH} levels" in DOCS
+    assert f"more than {MAX_NODES:,} nodes" in DOCS
 
 
 def test_every_sentinel_is_described() -> None:

@@ -4,6 +4,7 @@ import json
 import threading
 from concurrent.futures import Future
 from dataclasses import replace
+from encodings.aliases import aliases
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,25 @@ def test_two_scorers_write_the_same_records() -> None:
     assert written[0] == written[1]
 
 
+CODECS = sorted({*aliases.values(), "no-such-codec", "utf-16", "UTF-8-SIG"})
+COOKIES = [
+    *(f"# -*- coding: {name} -*-\nprint(int(input()) + 1)" for name in CODECS),
+    "#!/usr/bin/python\n# vim: set fileencoding=cp1251 :\nprint(int(input()) + 1)",
+    "# coding: latin-1\r\nword = 'привет'\r\nprint(int(input()) + len(word) - 5)",
+    "\ufeff# coding: gbk\nprint(int(input()) + 1)",
+]
+
+
+def test_an_encoding_named_in_a_program_means_nothing(scorer: Scorer) -> None:
+    """A program arrives as text. `# -*- coding: cp1251 -*-` in front of ASCII was a syntax error, R = 0."""
+    rewards = scorer.score([(PLUS_ONE, program) for program in COOKIES])
+    assert [reward and reward.total for reward in rewards] == [1.0] * len(COOKIES)
+    flawed = scorer.score(
+        [(PLUS_ONE, program.replace("int(input())", "eval(input())")) for program in COOKIES]
+    )
+    assert {reward and reward.total for reward in flawed} == {0.8}
+
+
 def test_submit_scores_in_the_background(scorer: Scorer) -> None:
     futures = [scorer.submit([(PLUS_ONE, SOLUTION), (PLUS_ONE, "print(0)")]) for _ in range(3)]
     assert all(isinstance(future, Future) for future in futures)
@@ -174,7 +194,7 @@ class Counting:
     def __init__(self, *reports: Report) -> None:
         self.reports, self.asked, self.accepted = list(reports), [], []
 
-    def run(self, program: bytes, inputs: tuple, *, accept: object) -> Report:
+    def run(self, program: str, inputs: tuple, *, accept: object) -> Report:
         self.asked.append((program, inputs))
         report = self.reports.pop(0)
         self.accepted.append([accept(i, run) for i, run in enumerate(report.runs)])  # type: ignore[operator]
@@ -203,7 +223,7 @@ def test_the_same_program_on_the_same_tests_is_run_once(counted) -> None:
     first = scorer.score([(PLUS_ONE, "a = 1"), (PLUS_ONE, "b = 1"), (PLUS_ONE, "a = 1")])
     again = scorer.score([(replace(PLUS_ONE, id="renamed"), "a = 1")])
     assert [r.functional for r in (*first, *again)] == [1.0, 0.8, 1.0, 1.0]
-    assert [program for program, _ in box.asked] == [b"a = 1", b"b = 1"]
+    assert [program for program, _ in box.asked] == ["a = 1", "b = 1"]
     one_test = replace(PLUS_ONE, tests=PLUS_ONE.tests[:1])  # other tests are another question
     assert outcome_of(scorer, "a = 1", one_test).num_tests == 1
     assert len(box.asked) == 3
@@ -218,7 +238,7 @@ def test_another_comparison_is_another_question(counted) -> None:
 def test_expected_outputs_are_not_handed_over_and_accept_compares(counted) -> None:
     scorer, box = counted(answer(b"2\n", b"41\n"))
     scorer.score([(PLUS_ONE, "a = 1")])
-    assert box.asked == [(b"a = 1", ("1\n", "41\n"))]
+    assert box.asked == [("a = 1", ("1\n", "41\n"))]
     assert box.accepted == [[True, False]]
 
 
@@ -277,7 +297,7 @@ def test_the_cache_is_bounded(counted) -> None:
     scorer._cache_size = 2
     for program in ("a", "b", "c", "c", "a"):
         outcome_of(scorer, program)
-    assert [program for program, _ in box.asked] == [b"a", b"b", b"c", b"a"]
+    assert [program for program, _ in box.asked] == ["a", "b", "c", "a"]
 
 
 def test_an_error_of_the_sandbox_is_raised(counted) -> None:

@@ -112,7 +112,7 @@ def test_too_much_memory_is_unscannable(monkeypatch: pytest.MonkeyPatch) -> None
     with_worker(
         monkeypatch,
         "w.MEMORY_BYTES = 1 << 28\nfind = w.Scanner._findings\n"
-        "w.Scanner._findings = lambda s, source: [0] * 10**9 if b'bomb' in source else find(s, source)",
+        "w.Scanner._findings = lambda s, text: [0] * 10**9 if 'bomb' in text else find(s, text)",
     )
     with Analyser() as scans:
         assert scans.scan(b"x = 'bomb'") == Scan("unscannable", reason="MemoryError in Bandit")

@@ -3,11 +3,12 @@
 In this process, without the process around it: see test_reward_analyser.
 """
 
+import ast
 import sys
 
 import pytest
 
-from reward.scan.worker import MAX_BYTES, MAX_DEPTH, MAX_LINES, Scanner, SetupError, load_scanner
+from reward.scan.worker import MAX_BYTES, MAX_DEPTH, MAX_LINES, MAX_NODES, Scanner, SetupError, load_scanner
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,8 @@ UNSCANNABLE = {
     "1500 terms": long_sum(1500),
     "2000 branches": elif_chain(1990) + "eval('x')\n",
     "just too deep": long_sum(MAX_DEPTH),
+    "too many parts": "x = [" + "1, " * MAX_NODES + "]\n",
+    "64 KiB of sums": ("''+" * 390 + "''\n") * (MAX_BYTES // 1174),
     "too many lines": "x = 1\n" * (MAX_LINES + 1),
     "too many lines, CR": "x = 1\r" * (MAX_LINES + 1),
     "too large": "x = '" + "a" * MAX_BYTES + "'\n",
@@ -79,19 +82,38 @@ def test_what_nests_less_is_scanned(scanner: Scanner) -> None:
         long_sum(MAX_DEPTH - 10),
         elif_chain(100) + "eval('x')\n",
         "x = 1\n" * 1000 + "eval('x')\n",
+        "x = [" + "1, " * (MAX_NODES - 12) + "eval('x')]\n",
     ):
         scan = scanner.scan(source.encode())
         assert [finding[1] for finding in scan["findings"]] == ["B307"], scan
 
 
-@pytest.mark.parametrize("source", [b"x ==", b"x = 1\0", b"\xff", b"# coding: nonsense\nx = 1", b"if 1:\nx"])
+def test_how_much_is_scanned_is_a_count(scanner: Scanner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a time, which is the machine's: one node more and Bandit is not asked."""
+    asked = []
+    monkeypatch.setattr(Scanner, "_findings", lambda self, text: asked.append(text) or [])
+    for elements, status in ((MAX_NODES - 6, "ok"), (MAX_NODES - 5, "unscannable")):
+        source = "x = [" + "1, " * elements + "]"  # with Module, Assign, Name, Store, List and its Load
+        assert len(list(ast.walk(ast.parse(source)))) == elements + 6
+        assert scanner.scan(source.encode())["status"] == status
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("source", [b"x ==", b"x = 1\0", b"\xff", b"x = '\xed\xa0\x80'", b"if 1:\nx"])
 def test_what_does_not_parse_is_not_scanned(scanner: Scanner, source: bytes) -> None:
     scan = scanner.scan(source)
     assert scan.keys() == {"status", "reason"} and scan["status"] == "syntax"
 
 
 @pytest.mark.parametrize(
-    "source", [b"", b"# nothing", b"\xef\xbb\xbfx = 1", b"# coding: latin-1\nx = '\xe9'"]
+    "source",
+    [
+        b"",
+        b"# nothing",
+        b"\xef\xbb\xbfx = 1",
+        b"# coding: nonsense\nx = 1",  # a program is text: an encoding named in it means nothing
+        b"#\r# coding: shift_jis\rx = '\xc3\xa9'",
+    ],
 )
 def test_odd_sources_that_are_fine(scanner: Scanner, source: bytes) -> None:
     scan = scanner.scan(source)
