@@ -4,6 +4,7 @@ Facts first (`Outcome`), weights later (`objective`): see outcome.py and objecti
 part that runs anything; the others are functions of their arguments.
 """
 
+from reward.budget import ScoringConfig
 from reward.compare import Policy, RewardError, parse_policy
 from reward.cwe import CweWeights
 from reward.functional import Stage
@@ -29,6 +30,7 @@ __all__ = [
     "Scan",
     "ScheduleConfig",
     "Scorer",
+    "ScoringConfig",
     "Stage",
     "Trick",
     "Verdict",

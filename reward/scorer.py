@@ -2,14 +2,14 @@
 
     1 check   every problem has tests and a known comparison, or RewardError before anything runs
     2 reuse   the same program on the same tests is run once, in a batch and across batches
-    3 run     each program on all of its inputs, programs in parallel; nothing after a failure to compile
+    3 run     each program on all of its inputs, in an order of its own, programs in parallel; nothing after a
+              failure to compile, and nothing more once it has taken all its time too often (budget.py)
     4 scan    what compiled, with Bandit, in processes of its own
     5 look    for signs of playing the reward (sentinels.py); the suspicious few are run again
     6 judge   reports -> outcomes -> rewards, in the order of the pairs
 
-Expected outputs stay in this process: the sandbox is handed inputs, and asks back (`accept`) whether a run
-was right. With `share_children` the next input may be run in the child of a right run, which costs a fraction
-of a fresh one. Every test given is run and counted.
+Expected outputs stay in this process: the sandbox is handed inputs. Every test given counts, and is run
+unless the program's time is used up.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 
 from data.problems import Problem, TestCase
+from reward.budget import ScoringConfig, order, unfit
 from reward.compare import Policy, RewardError, parse_policy
 from reward.hacking import sentinels
 from reward.objective import Reward, RewardConfig, objective
-from reward.outcome import Outcome, has_fault, is_pass, judge
+from reward.outcome import Outcome, has_fault, judge
 from reward.scan.analyser import Analyser
 from reward.security import NOT_PARSED, Scan, mark_given
-from sandbox import Limits, Report, Run, Sandbox, SandboxError
+from sandbox import Limits, Report, Run, Sandbox, SandboxError, Status, overstayed
 
 Key = tuple[bytes, tuple[TestCase, ...], str, str]
 Progress = Callable[[int], None]
@@ -43,26 +44,26 @@ _log = logging.getLogger(__name__)
 class _Job:
     """One program on one problem, checked and encoded."""
 
-    problem: str  # its id, to name it where something fails
+    problem: Problem
     program: str
     source: bytes  # the program in UTF-8
-    inputs: tuple[str, ...]
     expected: tuple[bytes, ...]
     policy: Policy
-    prompt: str  # what is wrong in its code is not the program's fault
     key: Key  # the limits are the scorer's, so they need not be part of it
 
-    def passed(self, index: int, run: Run) -> bool:
-        return is_pass(run, self.expected[index], self.policy.matches)
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return tuple(test.input for test in self.problem.tests)
 
 
 class Scorer:
     """Scores programs; owns a sandbox, so close it, or use it as a context manager.
 
-    `limits`, `workers` and `isolation` are the sandbox's. `share_children`: False gives every input a fresh
-    child. `look`: False leaves the sentinels out, and outcomes then say that nobody looked. `cache_size` 0
-    keeps nothing. Methods may be called from several threads. Raises RewardError at once if Bandit is missing
-    or of another version.
+    `limits`, `workers` and `isolation` are the sandbox's; `max_overstays` and `share_children` are those of
+    `ScoringConfig`. `seed`: the run's, from which the order of the tests follows.
+    `look`: False leaves the sentinels out, and outcomes then say that nobody looked. `cache_size` 0 keeps
+    nothing. Methods may be called from several threads. Raises RewardError at once if Bandit is missing or of
+    another version.
     """
 
     def __init__(
@@ -73,14 +74,18 @@ class Scorer:
         workers: int | None = None,
         isolation: str = "auto",
         cache_size: int = 16384,
-        share_children: bool = True,
+        max_overstays: int = ScoringConfig.max_overstays,
+        share_children: bool = ScoringConfig.share_children,
+        seed: int = 0,
         look: bool = True,
     ) -> None:
         self.config = config or RewardConfig()
         if self.config.withhold and not look:
             raise RewardError("withhold needs the sentinels: leave look at True")
         workers = len(os.sched_getaffinity(0)) if workers is None else workers
-        self._share_children = share_children
+        self._scoring = ScoringConfig(max_overstays, share_children)
+        self._limits = limits or Limits()
+        self._seed = seed
         self._look = look
         self._cache: OrderedDict[Key, Outcome] = OrderedDict()
         self._cache_size = cache_size
@@ -88,7 +93,7 @@ class Scorer:
         # Closed in reverse: submitted batches, then their runs, then the processes.
         with ExitStack() as stack:
             self._analyser = stack.enter_context(Analyser(workers, cache_size))
-            self._box = stack.enter_context(Sandbox(limits or Limits(), workers=workers, isolation=isolation))
+            self._box = stack.enter_context(Sandbox(self._limits, workers=workers, isolation=isolation))
             # A thread per sandbox worker: it sleeps while the child runs, and scans while others run.
             self._threads = stack.enter_context(ThreadPoolExecutor(workers, thread_name_prefix="scorer"))
             self._batches = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="scorer-batch"))
@@ -102,7 +107,8 @@ class Scorer:
         None, too, where judging a program raises, which is logged with the problem's id: its trouble alone.
         `progress(done)` is called in this thread, with the number of pairs that are done.
         """
-        jobs = [_job(problem, program) for problem, program in pairs]  # all checks before the first run
+        # All checks before the first run.
+        jobs = [_job(problem, program, self._limits) for problem, program in pairs]
         often = Counter(job.key for job in jobs)
         with self._lock:
             known = {job.key: self._cache.get(job.key) for job in jobs}
@@ -151,11 +157,11 @@ class Scorer:
             raise  # of the machine, or of the settings: the other programs would meet it too
         except Exception:
             # Nothing in a program may raise here; where something does, the others keep their rewards.
-            _log.exception("problem %r: a program could not be judged, and counts as a fault", job.problem)
+            _log.exception("problem %r: a program could not be judged, and counts as a fault", job.problem.id)
             return None
 
     def _judged(self, job: _Job) -> Outcome | None:
-        report = self._box.run(job.program, job.inputs, accept=job.passed if self._share_children else None)
+        report = self._run(job)
         scan = NOT_PARSED  # what does not compile is not scanned: nothing of it could run
         if report.compiles and not has_fault(report):
             scan = self._scan(job)
@@ -167,19 +173,42 @@ class Scorer:
             return None
         return replace(outcome, sentinels=signs)
 
+    def _run(self, job: _Job) -> Report:
+        """The report, its runs in the order of the tests."""
+        tests = job.problem.tests
+        asked = order(self._seed, job.source, tests)
+        report = self._box.run(
+            job.program,
+            [tests[i].input for i in asked],
+            accept=_always if self._scoring.share_children else None,
+            max_overstays=self._scoring.max_overstays,
+        )
+        if len(report.runs) != len(asked):  # it does not compile, or `judge` will say what is wrong
+            return report
+        back = dict(zip(asked, report.runs, strict=True))
+        return replace(report, runs=tuple(back[i] for i in range(len(asked))))
+
     def _scan(self, job: _Job) -> Scan:
         scan = self._analyser.scan(job.source)
         if not scan.findings:  # nearly always; the prompt need not be looked at
             return scan
-        given = self._analyser.given(job.prompt)
+        given = self._analyser.given(job.problem.prompt)
         return replace(scan, findings=mark_given(scan.findings, job.source, given))
 
     def _signs(self, job: _Job, report: Report, outcome: Outcome, scan: Scan) -> tuple[str, ...] | None:
         """The sentinels that fire; None after a sandbox fault in a rerun."""
 
+        left = self._scoring.max_overstays - sum(overstayed(run, self._limits) for run in report.runs)
+
         def rerun(text: str) -> Run | None:
+            nonlocal left
+            if left < 1:
+                return Run(Status.SKIPPED)
             again = self._box.run(job.program, [text])
-            return None if has_fault(again) or not again.compiles else again.runs[0]
+            if has_fault(again) or not again.compiles:
+                return None
+            left -= overstayed(again.runs[0], self._limits)
+            return again.runs[0]
 
         passed = [verdict.passed for verdict in outcome.verdicts]
         case = sentinels.Case(job.inputs, job.expected, report.runs, passed, scan.traits)
@@ -196,18 +225,24 @@ class Scorer:
                 self._cache.popitem(last=False)
 
 
-def _job(problem: Problem, program: str) -> _Job:
+def _always(index: int, run: Run) -> bool:
+    """What a run wrote says nothing of whether its child may be used again: that is the sandbox's to know."""
+    return True
+
+
+def _job(problem: Problem, program: str, limits: Limits) -> _Job:
     """Check a pair. RewardError names the problem; nothing about the program is an error."""
     if not problem.tests:
         raise RewardError(f"problem {problem.id!r} has no tests: there is nothing to score a program by")
     try:
         policy = parse_policy(problem.compare)
-        expected = tuple(test.output.encode() for test in problem.tests)
     except ValueError as error:
         raise RewardError(f"problem {problem.id!r}: {error}") from None
+    if reason := unfit(problem, policy, limits):
+        raise RewardError(f"problem {problem.id!r}: {reason}")
+    expected = tuple(test.output.encode() for test in problem.tests)
     # A program arrives as text, so that an encoding named in it means nothing, here as in the scan. A lone
     # surrogate makes bytes that are not UTF-8: a program that does not compile, as it would be in a file.
     source = program.encode("utf-8", "surrogatepass")
     key = (hashlib.sha256(source).digest(), problem.tests, problem.compare, problem.prompt)
-    inputs = tuple(test.input for test in problem.tests)
-    return _Job(problem.id, program, source, inputs, expected, policy, problem.prompt, key)
+    return _Job(problem, program, source, expected, policy, key)

@@ -7,7 +7,19 @@ expected outputs never enter a process that runs a program.
 Layers and what they are called: `tiers`; threat model, platforms and costs: docs/sandbox.md.
 """
 
-from sandbox.pool import Accept, Job, Sandbox
+from sandbox.pool import MAX_INPUT_MB, Accept, Job, Sandbox
 from sandbox.records import Limits, Report, Run, SandboxError, Status
+from sandbox.verdict import overstayed
 
-__all__ = ["Accept", "Job", "Limits", "Report", "Run", "Sandbox", "SandboxError", "Status"]
+__all__ = [
+    "MAX_INPUT_MB",
+    "Accept",
+    "Job",
+    "Limits",
+    "Report",
+    "Run",
+    "Sandbox",
+    "SandboxError",
+    "Status",
+    "overstayed",
+]

@@ -1,10 +1,8 @@
 """`Sandbox`: a pool of server processes behind two calls, `run` and `map`.
 
-Every input is run in a fresh child, unless the caller's `accept` approves each run: then one child takes the
-inputs one after another, at less than half the cost. What one run leaves behind could change the next, so a
-child is only used again if it is as good as new (`reuse`), and a run in a used child counts only if it is
-accepted too: the first that is not is thrown away, and a fresh child decides. If that one answers otherwise,
-fresh children decide on everything.
+Every input is run in a fresh child, unless the caller's `accept` allows more: then one child may take the
+inputs one after another, at less than half the cost. What one run leaves behind could change the next, so
+only programs that provably keep nothing do (`child.stateless`), in a child as good as new (`child.reuse`).
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from types import TracebackType
 from sandbox import selftest, tiers
 from sandbox.records import Limits, Report, Run, SandboxError, Status
 from sandbox.session import Session
-from sandbox.verdict import compile_failure
+from sandbox.verdict import compile_failure, overstayed
 from sandbox.worker import Fault, Refused, Worker
 
 Text = str | bytes
@@ -101,17 +99,27 @@ class Sandbox:
             return tiers.name(layers)
         raise SandboxError(f"the kernel refuses the sandbox: {refusals[-1]}")
 
-    def run(self, program: Text, inputs: Sequence[Text], *, accept: Accept | None = None) -> Report:
+    def run(
+        self,
+        program: Text,
+        inputs: Sequence[Text],
+        *,
+        accept: Accept | None = None,
+        max_overstays: int | None = None,
+    ) -> Report:
         """Compile `program`, run it once per input. str is UTF-8; a str's encoding cookie is not honoured.
 
-        `accept(i, run)` is called here, in the caller's process, at least once per input, in order. True: the
-        next input may share this run's child. It is called again for an input whose first run, in a used
-        child, does not count, with the run of the fresh child that takes its place. It must not call this
+        `accept(i, run)` is called here, in the caller's process, once per input that is run, in order. True:
+        the next input may share this run's child, if the program keeps nothing. It must not call this
         sandbox: a server is kept for the program meanwhile.
+        `max_overstays`: after so many runs that took all their time (`overstayed`) the inputs left are not
+        run, Status.SKIPPED. None: all are.
         Raises ValueError for arguments of a wrong kind, SandboxError after close().
         """
+        if max_overstays is not None and max_overstays < 1:
+            raise ValueError(f"max_overstays={max_overstays}: give 1 or more, or None for no such end")
         source, texts = _checked(program, inputs)
-        return self._run(source, isinstance(program, str), texts, accept)
+        return self._run(source, isinstance(program, str), texts, accept, max_overstays)
 
     def map(self, jobs: Iterable[Job]) -> list[Report]:
         """`run` for each `(program, inputs)` or `(program, inputs, accept)`, in parallel; reports in order.
@@ -149,7 +157,14 @@ class Sandbox:
             waiting.clear()
         return [reports[i] for i in range(len(checked))]
 
-    def _run(self, source: bytes, is_text: bool, inputs: list[bytes], accept: Accept | None) -> Report:
+    def _run(
+        self,
+        source: bytes,
+        is_text: bool,
+        inputs: list[bytes],
+        accept: Accept | None,
+        max_overstays: int | None = None,
+    ) -> Report:
         limit = self.limits.source_kb * 1024
         if len(source) > limit:
             error = f"the program has {len(source)} bytes, the limit is {limit}"
@@ -158,23 +173,35 @@ class Sandbox:
         worker = self._idle.get()
         try:
             with Session(worker, source, is_text, self.limits) as session:
-                return replace(self._run_all(session, inputs, accept), tier=self.tier)
+                report = self._run_all(session, inputs, accept, max_overstays)
+                return replace(report, tier=self.tier)
         finally:
             self._idle.put(worker)
 
-    def _run_all(self, session: Session, inputs: list[bytes], accept: Accept | None) -> Report:
+    def _run_all(
+        self, session: Session, inputs: list[bytes], accept: Accept | None, max_overstays: int | None
+    ) -> Report:
         runs: list[Run] = []
+        overstays = 0
+        accepted = False
         try:
-            share = accept is not None and len(inputs) > 1
-            compiled, run = self._try(session, inputs[0] if inputs else None, share)
-            if not compiled or not inputs:
+            if not inputs:
+                compiled, run = self._try(session, None)
                 return Report(compiled, None if compiled else compile_failure(run, self.limits), ())
-            runs.append(run)
-            if accept is None:
-                for stdin in inputs[1:]:
-                    runs.append(self._try(session, stdin)[1])
-            else:
-                self._share(session, inputs, runs, accept)
+            for i, stdin in enumerate(inputs):
+                if overstays == max_overstays:
+                    runs.append(Run(Status.SKIPPED))
+                    continue
+                keep = accept is not None and i + 1 < len(inputs)
+                shared = session.run_next(stdin, keep) if accepted else None
+                if shared is not None and shared.status is Status.MEMORY:
+                    shared = None  # a used child has a little less left: a fresh one decides
+                compiled, run = (True, shared) if shared is not None else self._try(session, stdin, keep)
+                if i == 0 and not compiled:
+                    return Report(False, compile_failure(run, self.limits), ())
+                runs.append(run)
+                overstays += overstayed(run, self.limits)
+                accepted = accept is not None and accept(i, run)
         except Fault as fault:
             if not inputs:
                 raise SandboxError(f"{fault}: run it again") from fault
@@ -182,35 +209,6 @@ class Sandbox:
             runs += [Run(Status.FAULT)] * (len(inputs) - len(runs))
             return Report(True, f"fault of the sandbox: {fault}", tuple(runs))
         return Report(True, None, tuple(runs))
-
-    def _share(self, session: Session, inputs: list[bytes], runs: list[Run], accept: Accept) -> None:
-        """Append the runs of all inputs but the first, whose run is there. Raises Fault."""
-        used: list[int] = []  # the inputs that a used child has run
-        accepted = accept(0, runs[0])
-        for i, stdin in enumerate(inputs[1:], 1):
-            more = i + 1 < len(inputs)
-            first = session.run_next(stdin, keep=more) if accepted else None
-            if first is not None and accept(i, first):
-                used.append(i)
-                runs.append(first)
-                continue
-            _, run = self._try(session, stdin, keep=more)
-            runs.append(run)
-            accepted = accept(i, run)
-            if first is not None and (first.status, first.stdout) != (run.status, run.stdout):
-                # It answers otherwise in a used child: it must not have two tries at every input.
-                runs += [Run(Status.FAULT)] * (len(inputs) - len(runs))
-                return self._run_afresh(session, inputs, runs, [*used, *range(i + 1, len(inputs))], accept)
-
-    def _run_afresh(
-        self, session: Session, inputs: list[bytes], runs: list[Run], which: list[int], accept: Accept
-    ) -> None:
-        """Replace these runs by such in fresh children. Raises Fault."""
-        for i in which:
-            runs[i] = Run(Status.FAULT)
-        for i in which:
-            _, runs[i] = self._try(session, inputs[i])
-            accept(i, runs[i])
 
     def _try(self, session: Session, stdin: bytes | None, keep: bool = False) -> tuple[bool, Run]:
         for attempt in range(1, _TRIES + 1):

@@ -22,6 +22,7 @@ class Status(Enum):
     MEMORY = "memory"
     OUTPUT = "output"  # more than output_kb on stdout or on stderr
     DENIED = "denied"  # killed for a forbidden system call
+    SKIPPED = "skipped"  # not run: earlier inputs have used up the time that the program was given
     FAULT = "fault"  # ours, never the program's: nothing is known about the program
 
 
@@ -32,8 +33,8 @@ class Limits:
     cpu_seconds: float = 2.0
     """CPU seconds, user + system, compilation included. Decides TIMEOUT, so load changes no verdict."""
     wall_seconds: float | None = None
-    """Wall-clock seconds, for programs that sleep or wait; waiting for a busy CPU is not counted.
-    None: 3 * cpu_seconds + 1."""
+    """Wall-clock seconds, for programs that sleep or wait; what the machine holds a program up, a busy CPU
+    say, is not counted. None: 3 * cpu_seconds + 1."""
     memory_mb: int = 512
     """Peak resident memory, MiB, about 25 of which are the interpreter's own. At least 64."""
     output_kb: int = 256
@@ -74,6 +75,7 @@ class Run:
     signal: int | None = None
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
+    slept_seconds: float = 0.0  # neither computing nor held up by the machine; below 0.1 told as 0
     max_rss_kb: int = 0
     read_input: bool = False  # asked for some of its standard input, whatever way: `session.was_read`
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from types import TracebackType
@@ -47,6 +48,8 @@ class Session:
             self._large = True
             reply, run = self._ask(want, stdin or b"")
         if reply.fault:
+            if reply.fault == errno.ETIME:
+                raise Fault(f"the machine was too busy: a run had no chance within {run.wall_seconds:.1f} s")
             raise Fault(f"the server could not start a child ({run.stderr or os.strerror(reply.fault)})")
         self._child_waits = reply.ended == Ended.WAITING
         return reply.note in (Note.COMPILED, Note.ELSEWHERE), run

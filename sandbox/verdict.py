@@ -22,6 +22,7 @@ def judge(
         signal=-code if code < 0 else None,
         cpu_seconds=reply.cpu_seconds,
         wall_seconds=reply.wall_seconds,
+        slept_seconds=reply.slept_seconds,
         max_rss_kb=reply.max_rss_kb,
         read_input=read_input,
     )
@@ -38,6 +39,8 @@ def _status(reply: Reply, limits: Limits, code: int, stderr: str, overflow: bool
         or code == -signal.SIGXCPU
     ):
         return Status.TIMEOUT
+    if reply.ended == Ended.BUSY:
+        return Status.FAULT
     if (
         reply.ended == Ended.MEMORY
         or reply.max_rss_kb > limits.memory_mb * 1024
@@ -47,6 +50,11 @@ def _status(reply: Reply, limits: Limits, code: int, stderr: str, overflow: bool
     if overflow or code == -signal.SIGXFSZ:
         return Status.OUTPUT
     return Status.OK if code == 0 and reply.ended != Ended.THREADS else Status.CRASH
+
+
+def overstayed(run: Run, limits: Limits) -> bool:
+    """Whether a run has cost what a time limit allows: over one, or asleep for longer than it may compute."""
+    return run.status is Status.TIMEOUT or run.slept_seconds > limits.cpu_seconds
 
 
 def _names_memory_error(stderr: str) -> bool:

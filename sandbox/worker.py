@@ -182,6 +182,6 @@ class Worker:
             if isinstance(error, Refused):
                 raise Fault(str(error)) from error
             raise
-        if reply.fault and reply.fault != errno.ESRCH:
+        if reply.fault not in (0, errno.ESRCH, errno.ETIME):  # the last two say nothing against the server
             self.stop()
         return reply

@@ -79,7 +79,7 @@ class _NoAnswer(Exception):
 
 
 class _Busy(Exception):
-    """Over a limit on a changed input: that is work, and enough of it. Asking on would be dear."""
+    """Over a limit on a changed input: that is work, and enough of it. Or the program's time is used up."""
 
 
 class _Questions:
@@ -97,7 +97,7 @@ class _Questions:
                 raise _NoAnswer
             self._answers[text] = run
         run = self._answers[text]
-        if run.status in (Status.TIMEOUT, Status.MEMORY, Status.OUTPUT):
+        if run.status in (Status.TIMEOUT, Status.MEMORY, Status.OUTPUT, Status.SKIPPED):
             raise _Busy
         return _plain(run.stdout) if run.status is Status.OK else None
 

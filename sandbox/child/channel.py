@@ -1,8 +1,7 @@
 """Between the server and a child that may wait for more inputs: "done, give me another", and its descriptors.
 
-The child's end is open while the program runs, so nothing may follow from what comes through it but this: a
-program that says itself that it is done gains what `os._exit(0)` would give it. One that reads, writes or
-closes every descriptor there is, as tests of isolation do, only loses the child's reuse.
+The child's end is open while the program runs, but only under programs that know of no descriptor
+(`stateless`): in all others it is closed before they begin.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from sandbox.kernel.wire import receive
 
 CHILD_FD = OPEN_FILES - 1  # the highest number, so that the program's own files begin at 3
 NOTE_FD = CHILD_FD - 1  # of a pipe to the server: how far the child came. Closed before the program runs
-_MORE, _LAST = b"m", b"l"
-_KIND = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK  # a program that reads it does not hang
+_DONE, _MORE, _LAST = b"d", b"m", b"l"
+_KIND = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK
 
 
 class Channel:
@@ -28,8 +27,6 @@ class Channel:
         os.dup2(child.fileno(), CHILD_FD)
         child.close()
         self._child = socket.socket(socket.AF_UNIX, _KIND, 0, CHILD_FD)
-        self._identity = _identity()
-        self._word = os.urandom(16)  # no program comes upon it by chance
         self._poll = select.poll()
         self._poll.register(CHILD_FD, select.POLLIN)
 
@@ -46,7 +43,7 @@ class Channel:
     def heard(self) -> bool:
         """Whether the child says that it is done; False for all else, its end too."""
         try:
-            return self._server.recv(len(self._word) + 1) == self._word
+            return self._server.recv(len(_DONE)) == _DONE
         except ConnectionResetError:  # it ended without a look at what was sent to it
             return False
 
@@ -67,11 +64,9 @@ class Channel:
         """Say that this input is done, and wait for the next, which will be descriptors 0, 1 and 2.
 
         Returns whether there may be one more after it; the channel is closed if not. Raises OSError: nobody
-        listens, or the program has put something else in the place of the channel.
+        listens.
         """
-        if _identity() != self._identity:
-            raise OSError("not the channel")
-        os.write(CHILD_FD, self._word)
+        os.write(CHILD_FD, _DONE)
         self._poll.poll()
         said, fds = receive(self._child, len(_MORE), 3)
         if len(fds) != 3:
@@ -88,9 +83,3 @@ class Channel:
     def give_up(self) -> None:
         """There will be no further input."""
         os.close(CHILD_FD)
-
-
-def _identity() -> tuple[int, int]:
-    """Of what is open at `CHILD_FD`."""
-    status = os.fstat(CHILD_FD)
-    return status.st_dev, status.st_ino

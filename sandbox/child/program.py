@@ -24,7 +24,8 @@ from typing import Any, NoReturn
 
 from sandbox.child import adapt
 from sandbox.child.channel import CHILD_FD, NOTE_FD, Channel
-from sandbox.child.reuse import NOT_SHARED, Interpreter
+from sandbox.child.reuse import Interpreter
+from sandbox.child.stateless import keeps_nothing
 from sandbox.kernel import lockdown, preload
 from sandbox.kernel.wire import Note, Request, Want
 
@@ -61,9 +62,6 @@ class Program:
         self._named = named
         self._interpreter = interpreter
         self._channel = channel
-        # What compile() itself printed, a SyntaxWarning say: each input's stderr begins with it.
-        size = os.lseek(2, 0, os.SEEK_CUR)
-        self._remarks = os.pread(2, size, 0) if size else b""
 
     def start(self) -> tuple[CodeType, dict[str, Any]]:
         """The code and the namespace to exec it in; installs `__main__`."""
@@ -107,7 +105,7 @@ class Program:
         os.closerange(3, CHILD_FD)  # what the program left open
         try:
             more = self._channel.wait()
-        except OSError:  # the program has closed it, or made it useless
+        except OSError:  # nobody listens any more
             self._end()
         if not more:
             self._channel = None
@@ -127,9 +125,7 @@ class Program:
         """Make ready for the next input, which is at descriptors 0, 1 and 2."""
         open_stdio()
         sys.argv = [FILE_NAME]
-        self._interpreter.restore(self._named)
-        if self._remarks:
-            os.write(2, self._remarks)
+        self._interpreter.restore()
 
     def _end(self) -> NoReturn:
         """In the order of the interpreter's own end, which itself would cost milliseconds."""
@@ -217,10 +213,11 @@ def load(source: bytes, request: Request, channel: Channel | None, surroundings:
     if elsewhere or request.want == _ONLY_COMPILE:
         _exit(0)
     os.close(NOTE_FD)
+    # What compile() itself wrote, a SyntaxWarning say, is only in the first input's stderr.
+    if channel is not None and (os.lseek(2, 0, os.SEEK_CUR) or not keeps_nothing(text)):
+        channel.give_up()
+        channel = None
     if special:
-        if channel is not None and not names.isdisjoint(NOT_SHARED):
-            channel.give_up()
-            channel = None
         if not names.isdisjoint(adapt.THREADS):
             lockdown.lift_private_limit()
         if not names.isdisjoint(adapt.STANDARD_STREAMS):
@@ -230,7 +227,7 @@ def load(source: bytes, request: Request, channel: Channel | None, surroundings:
 
 def special_names(elsewhere: frozenset[str]) -> frozenset[str]:
     """A program that has none of these among its names needs no closer look."""
-    return elsewhere | preload.EXECUTORS | NOT_SHARED | adapt.THREADS | adapt.STANDARD_STREAMS.keys()
+    return elsewhere | preload.EXECUTORS | adapt.THREADS | adapt.STANDARD_STREAMS.keys()
 
 
 def _collect() -> None:

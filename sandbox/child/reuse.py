@@ -1,11 +1,8 @@
-"""One child for several inputs: has a program left the interpreter as it found it, and the small repairs.
+"""One child for several inputs: is it as good as new for the next one, and the small repair.
 
-A child may wait for the next input only after a run that ended well, and only if nothing it left could be
-seen by the next one: no thread, no exit handler, no change to `builtins` or `sys`, no module added. What
-programs often touch is put back if they name it: recursion limit, stack size, the state of `random`, decimal
-contexts, the collector. What is not looked at (an attribute set on a module of the library, a
-signal handler) the same program sets again at its start, and what was worked out for later inputs is worth no
-more than `supervise.SHARED_CPU_SECONDS`.
+Only programs that provably keep nothing come here (`stateless`). What is looked at afterwards is a second
+line, should that proof have a hole: no thread, no exit handler, no change to `builtins` or `sys` under a name
+of the program's, no module added, no hook. The recursion limit, which such a program may set, is put back.
 """
 
 from __future__ import annotations
@@ -13,8 +10,6 @@ from __future__ import annotations
 import _thread
 import atexit
 import builtins
-import decimal
-import gc
 import random
 import sys
 import threading
@@ -22,20 +17,6 @@ from collections.abc import Iterable
 from types import ModuleType
 
 RANDOM_SEED = 0
-# A program that names one is not looked at afterwards: such a thread may not even have begun by then, a hard
-# limit cannot be put back, an alarm can come while the child waits, through C anything can have changed, and
-# a copy of the process (unsafe=True) would speak for it.
-NOT_SHARED = frozenset({
-    "start_new_thread", "setrlimit", "prlimit", "alarm", "setitimer", "ctypes", "_ctypes", "fork", "forkpty",
-    "DefaultContext", "BasicContext", "ExtendedContext",
-})  # fmt: skip
-# A program that names one may change what it does not name.
-INDIRECT = frozenset({"setattr", "delattr", "vars", "globals", "exec", "eval", "__dict__", "__setattr__"})
-# What `restore` puts back can only be changed through one of these, if not by a name that is put together.
-RESTORED = INDIRECT | {
-    "setrecursionlimit", "set_int_max_str_digits", "setswitchinterval", "stack_size", "gc",
-    "random", "_random", "statistics", "decimal", "_decimal", "__import__", "import_module", "getattr",
-}  # fmt: skip
 _OWN_STREAMS = {"stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__", "argv"}
 
 
@@ -45,18 +26,13 @@ class Interpreter:
     def __init__(self) -> None:
         self._builtins = dict(vars(builtins))
         self._sys = {name: value for name, value in vars(sys).items() if name not in _OWN_STREAMS}
-        self._everything = {*self._builtins, *self._sys}
         self._attributes = len(vars(sys))
         self._path = list(sys.path)
         self._modules = len(sys.modules)
         self._exit_handlers = atexit._ncallbacks()
         self._thread_handlers = len(threading._threading_atexits)  # type: ignore[attr-defined]
         self.recursion_limit = sys.getrecursionlimit()
-        self._digits = sys.get_int_max_str_digits()
-        self._switch_interval = sys.getswitchinterval()
-        self._threshold = gc.get_threshold()
-        self._seed = random.seed
-        self._seed(RANDOM_SEED)
+        random.seed(RANDOM_SEED)
 
     def has_threads(self) -> bool:
         """Whether threads of the program run, or it wants to be told when they have ended."""
@@ -76,31 +52,21 @@ class Interpreter:
         `named`: every name in the program. It can only have changed what it names, and to look at the rest
         would cost a tenth of a run: a look counts a reference, and so copies the page the object lies in.
         """
-        looked_at = self._everything if not INDIRECT.isdisjoint(named) else named
         return (
             not self.has_more_to_do()
             and len(vars(builtins)) == len(self._builtins)
-            and _holds(builtins, self._builtins, looked_at)
+            and _holds(builtins, self._builtins, named)
             and len(sys.modules) == self._modules
             and sys.path == self._path
             and sys.gettrace() is None
             and sys.getprofile() is None
             and len(vars(sys)) == self._attributes
-            and _holds(sys, self._sys, looked_at)
+            and _holds(sys, self._sys, named)
         )
 
-    def restore(self, named: frozenset[str]) -> None:
-        """Put back what a program with these names may have changed."""
-        if named.isdisjoint(RESTORED):
-            return
+    def restore(self) -> None:
+        """Put back what a program may have changed."""
         sys.setrecursionlimit(self.recursion_limit)
-        sys.set_int_max_str_digits(self._digits)
-        sys.setswitchinterval(self._switch_interval)
-        threading.stack_size(0)
-        decimal.setcontext(decimal.Context())
-        gc.set_threshold(*self._threshold)
-        gc.enable()
-        self._seed(RANDOM_SEED)
 
 
 def _holds(module: ModuleType, values: dict[str, object], named: Iterable[str]) -> bool:

@@ -17,7 +17,7 @@ FAILED = b"failed "  # ... or what else went wrong
 FD_COUNT = 4
 _INT_BYTES = struct.calcsize("i")
 _REQUEST = struct.Struct("<B?ddQQ")
-_REPLY = struct.Struct("<iBBiddq")
+_REPLY = struct.Struct("<iBBidddq")
 
 
 class Want(IntEnum):
@@ -39,6 +39,7 @@ class Ended(IntEnum):
     MEMORY = 3
     THREADS = 4
     WAITING = 5  # not at all: the program has ended well, and its process waits for the next input
+    BUSY = 6  # over the wall limit by far, but for want of a machine that let it run: a fault of ours
 
 
 class Note(IntEnum):
@@ -77,6 +78,7 @@ class Reply(NamedTuple):
     wait_status: int  # as from wait()
     cpu_seconds: float
     wall_seconds: float
+    slept_seconds: float
     max_rss_kb: int
 
     def pack(self) -> bytes:

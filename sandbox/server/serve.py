@@ -127,7 +127,7 @@ class Server:
 
     def _receive(self) -> tuple[Request, list[int]]:
         while not self._requests.poll(1000 * (IDLE_SECONDS if self._waiting is None else TICK_SECONDS)):
-            if self._waiting is None or not self._waiting.rests():
+            if self._waiting is None or not self._waiting.may_wait():
                 self._end_waiting()
                 if not self._wanted():
                     raise Lost
@@ -152,6 +152,8 @@ class Server:
         ended = None
         try:
             ended = child.watch(request, self._wanted)
+            wall = time.monotonic() - start
+            slept = child.slept(wall, child.cpu_seconds())
         finally:
             if ended is not Ended.WAITING:
                 status, cpu, peak = child.end()
@@ -164,7 +166,9 @@ class Server:
         if note is None:
             note = self._read_note()
         fault = errno.EIO if note == Note.BROKEN else 0
-        return Reply(fault, note, ended, status, cpu, time.monotonic() - start, peak)
+        if ended is Ended.BUSY and cpu <= request.cpu_seconds:  # else others of its own kept it waiting
+            fault = errno.ETIME
+        return Reply(fault, note, ended, status, cpu, wall, slept, peak)
 
     def _end_waiting(self) -> None:
         if self._waiting is not None:
@@ -255,4 +259,4 @@ def _named(layer: str) -> Iterator[None]:
 
 
 def _fault(error: int) -> Reply:
-    return Reply(error, Note.NOTHING, Ended.ITSELF, 0, 0.0, 0.0, 0)
+    return Reply(error, Note.NOTHING, Ended.ITSELF, 0, 0.0, 0.0, 0.0, 0)

@@ -13,11 +13,15 @@ from sandbox.kernel.wire import Ended, Request
 
 TICK_SECONDS = 0.01  # how often limits are looked at; memory_mb can be overrun by what is touched meanwhile
 MAX_THREADS = 512  # RLIMIT_NPROC does not bind root, and counts a user's other tasks too
-MAX_STRETCH = 5.0  # on a loaded machine a run may take this many times its wall limit
+MAX_STRETCH = 5.0  # times its wall limit that a run may take if the machine holds it up; then it is a fault
+STALL_SECONDS = 0.25  # a look that comes so late says that the whole machine stood still
+# Stopped, traced, waiting for a disk: none of which a program can do to itself. And ready to run, where the
+# kernel does not count how long that takes.
+HELD_STATES = b"TtD" if os.path.exists("/proc/self/schedstat") else b"TtDR"
+SLEPT_SECONDS = 0.1  # less is not told: it is what starting and ending take
 # A child that has used so much takes no further input. Sharing saves milliseconds, and this bounds what a
 # program can work out under one input for the next. RLIMIT_CPU, which counts all inputs, leaves a second.
 SHARED_CPU_SECONDS = 0.1
-RESTING_CPU_SECONDS = 0.005  # while it waits: a program can say that it is done and go on
 WAITING_SECONDS = 1.0  # for the next input
 ORPHAN_SECONDS = 3.0  # a program whose orphans breed faster than they are killed costs us the server
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -35,8 +39,9 @@ class Child:
         self._channel = channel
         self._proc = proc
         self._clock = (~pid << 3) | 2  # the kernel's id of its CPU clock: all its threads, user + system
-        self._cpu_before = 0.0  # of earlier inputs
-        self._paused = 0.0  # when it began to wait
+        self._cpu_first = 0.0  # of the first input, with all that comes before it: see `cpu_seconds`
+        self._cpu_before = 0.0  # of the inputs between the first and the present one
+        self._paused = self._cpu_paused = 0.0  # when it began to wait, and what it had used by then
         self._listening = channel is not None
         self._poll = select.poll()
         if channel is not None:
@@ -44,7 +49,8 @@ class Child:
 
     def watch(self, request: Request, wanted: Callable[[], bool]) -> Ended:
         """Wait until the child ends, waits, or goes over a limit (it is then not yet killed). Raises Lost."""
-        start = time.monotonic()
+        self._start = self._looked = time.monotonic()
+        self._held, self._was_held, self._cpu_looked = 0.0, False, self.cpu_seconds()
         tick = TICK_SECONDS
         while True:
             if self._pause(tick):
@@ -53,18 +59,44 @@ class Child:
                 return Ended.ITSELF
             if not wanted():
                 raise Lost
-            cpu_left = request.cpu_seconds - self.cpu_seconds()
-            wall_left = start + request.wall_seconds - time.monotonic()
+            cpu = self.cpu_seconds()
+            cpu_left = request.cpu_seconds - cpu
+            state, threads, resident = self._look()
+            self._note_stalls(state, cpu)
+            wall_left = request.wall_seconds - (self._looked - self._start)
             if cpu_left < 0:
                 return Ended.CPU
-            if wall_left < 0 and wall_left + self._waited_for_cpu(request) < 0:
+            if wall_left < 0 and wall_left + self.held_up() < 0:
                 return Ended.WALL
-            threads, resident = self._threads_and_resident_bytes()
+            if wall_left < (1 - MAX_STRETCH) * request.wall_seconds:
+                return Ended.BUSY
             if resident > request.memory_bytes:
                 return Ended.MEMORY
             if threads > MAX_THREADS:
                 return Ended.THREADS
             tick = min(TICK_SECONDS, max(min(cpu_left, wall_left), 0.001))
+
+    def _note_stalls(self, state: int, cpu: float) -> None:
+        """Add to what the machine holds up, from look to look."""
+        now = time.monotonic()
+        passed, self._looked = now - self._looked, now
+        computed, self._cpu_looked = cpu - self._cpu_looked, cpu
+        held = state in HELD_STATES
+        if (held and self._was_held) or passed > STALL_SECONDS:
+            self._held += max(0.0, passed - computed)
+        self._was_held = held
+
+    def held_up(self) -> float:
+        """Seconds of this input in which the program could not go on for reasons of the machine's: others had
+        the CPU, or everything stood still. Of its threads, that one counts which waited longest."""
+        return self._held + max(map(self._waited_for_cpu, self._tasks()), default=0.0)
+
+    def slept(self, wall_seconds: float, cpu_seconds: float) -> float:
+        """Seconds of this input in which the program itself did nothing. To be asked before `end`."""
+        slept = wall_seconds - cpu_seconds
+        if slept > SLEPT_SECONDS:  # seldom: the kernel need not be asked
+            slept -= self.held_up()
+        return slept if slept > SLEPT_SECONDS else 0.0
 
     def _pause(self, seconds: float) -> bool:
         """Until something happens, `seconds` at most; True if the child says that it is done."""
@@ -74,31 +106,32 @@ class Child:
             assert self._channel is not None
             if self._channel.heard():
                 return True
-            # It is ending, or the program plays with what it does not know: then it finds nobody to wait for.
+            # It is ending, or has said that it takes no further input.
             self._channel.close()
             self._listening = False
         return False
 
     def cpu_seconds(self) -> float:
-        """CPU seconds of the present input."""
+        """CPU seconds of the present input; of a later one with those of the first, which has paid for the
+        start and for the compilation that a fresh child would have to pay for again."""
         return time.clock_gettime(self._clock) - self._cpu_before
 
     def pause(self) -> tuple[float, int]:
         """CPU seconds of this input, peak KiB. What it uses while it waits is charged to the next input."""
         cpu = self.cpu_seconds()
-        self._cpu_before += cpu
+        self._cpu_first = self._cpu_first or cpu
+        self._cpu_paused = self._cpu_before + cpu
+        self._cpu_before = self._cpu_paused - self._cpu_first
         self._paused = time.monotonic()
         return cpu, self._peak_kb()
 
-    def rests(self) -> bool:
-        """Whether it really does nothing while it waits, and has not yet waited for too long."""
-        threads, _ = self._threads_and_resident_bytes()
-        waited = time.monotonic() - self._paused
-        return threads == 1 and self.cpu_seconds() < RESTING_CPU_SECONDS and waited < WAITING_SECONDS
+    def may_wait(self) -> bool:
+        """Whether it has not yet waited for too long."""
+        return time.monotonic() - self._paused < WAITING_SECONDS
 
     def may_go_on(self) -> bool:
         """Whether it has used little enough CPU time for another input."""
-        return self._cpu_before < SHARED_CPU_SECONDS
+        return self._cpu_paused < SHARED_CPU_SECONDS
 
     def go_on(self, descriptors: list[int], keep: bool) -> None:
         """Hand it stdin, stdout and stderr of the next input; `keep`: it may wait for another after that.
@@ -153,16 +186,13 @@ class Child:
             if int(stat.rpartition(b")")[2].split()[1]) == me:
                 yield int(name)
 
-    def _waited_for_cpu(self, request: Request) -> float:
-        """Seconds the main thread was ready to run but others had the CPU: they are not the program's.
-
-        Zero where the kernel does not count them, and bounded, for the caller must know when to stop waiting.
-        """
+    def _waited_for_cpu(self, task: str) -> float:
+        """Seconds a thread was ready to run but others had the CPU, under earlier inputs too; 0 where the
+        kernel does not count them."""
         try:
-            waited = int(self._read(f"{self.pid}/schedstat").split()[1]) / 1e9
-        except FileNotFoundError:
+            return int(self._read(f"{self.pid}/task/{task}/schedstat").split()[1]) / 1e9
+        except OSError:  # not counted, or the thread has ended
             return 0.0
-        return min(waited, (MAX_STRETCH - 1) * request.wall_seconds)
 
     def _peak_kb(self) -> int:
         """0 if the process has no main thread any more."""
@@ -170,12 +200,13 @@ class Child:
         _, _, after = self._read(f"{self.pid}/status", 1 << 16).partition(b"\nVmHWM:")
         return int(after.split(maxsplit=1)[0]) if after else 0
 
-    def _threads_and_resident_bytes(self) -> tuple[int, int]:
+    def _look(self) -> tuple[int, int, int]:
+        """The state of the main thread (a letter), the number of threads, resident bytes."""
         fields = self._read(f"{self.pid}/stat").rpartition(b")")[2].split()
         threads, pages = int(fields[17]), int(fields[21])
         if pages == 0:  # the main thread has ended, and only the others still show the memory
             pages = max(map(self._resident_pages, self._tasks()), default=0)
-        return threads, pages * _PAGE_BYTES
+        return fields[0][0], threads, pages * _PAGE_BYTES
 
     def _tasks(self) -> list[str]:
         fd = os.open(f"{self.pid}/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._proc)

@@ -16,7 +16,7 @@ LIMITS = Limits(cpu_seconds=1.0, memory_mb=100)
 def reply(
     exit_code: int = 0, sig: int = 0, ended: Ended = Ended.ITSELF, cpu: float = 0.1, rss: int = 1
 ) -> Reply:
-    return Reply(0, Note.COMPILED, ended, sig or exit_code << 8, cpu, 0.2, rss)
+    return Reply(0, Note.COMPILED, ended, sig or exit_code << 8, cpu, 0.2, 0.0, rss)
 
 
 def status(said: Reply, stderr: str = "", overflow: bool = False) -> Status:

@@ -1,15 +1,20 @@
 """Limits end programs, and nothing a program started or wrote outlives it."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from sandbox_helpers import SHORT, alive, descendants
+from sandbox_helpers import SHORT, alive, descendants, eventually
 
-from sandbox import Run, Sandbox, Status
+from sandbox import Limits, Run, Sandbox, Status
 
 
 @pytest.mark.parametrize(
@@ -172,3 +177,62 @@ def test_without_the_filter_cpu_time_of_orphans_counts(open_box: Sandbox) -> Non
     program = "import os, time\nif os.fork() == 0:\n  while True: pass\ntime.sleep(1)"
     run = open_box.run(program, [""]).runs[0]
     assert run.cpu_seconds > 0.03
+
+
+HELD = Limits(cpu_seconds=1.0, wall_seconds=0.3)
+BURN = "import time\nwhile time.process_time() < 0.2: pass\nprint(1)"
+
+
+def _hold_up(box: Sandbox, seconds: float | None, times: int) -> threading.Thread:
+    """Stop children of the server from outside, for so long or for ever, as a machine does that is busy."""
+    server = box._workers[0].pids[0]
+    before = descendants(server)
+
+    def stop() -> bool:
+        for pid in descendants(server) - before - seen:
+            if "Seccomp:\t2" not in Path(f"/proc/{pid}/status").read_text():
+                continue
+            os.kill(pid, signal.SIGSTOP)
+            seen.add(pid)
+            if seconds is not None:
+                time.sleep(seconds)
+                os.kill(pid, signal.SIGCONT)
+            return True
+        return False
+
+    def work() -> None:
+        for _ in range(times):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                eventually(stop)
+
+    seen: set[int] = set()
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def test_what_the_machine_holds_up_is_not_the_programs_time() -> None:
+    with Sandbox(HELD, workers=1) as box:
+        thread = _hold_up(box, seconds=0.7, times=1)
+        run = box.run(BURN, [""]).runs[0]
+        thread.join()
+    assert (run.status, run.stdout) == (Status.OK, b"1\n")
+    assert run.wall_seconds > 0.7 and run.slept_seconds < HELD.wall
+
+
+def test_a_program_that_the_machine_never_lets_run_is_a_fault_and_no_verdict() -> None:
+    with Sandbox(HELD, workers=1) as box:
+        servers = box._workers[0].pids
+        thread = _hold_up(box, seconds=None, times=2)
+        report = box.run(BURN, ["", ""])
+        thread.join()
+        assert box._workers[0].pids == servers  # it is not to blame
+    assert [run.status for run in report.runs] == [Status.FAULT, Status.FAULT]
+    assert report.error is not None and "too busy" in report.error
+
+
+def test_sleep_is_told_and_nothing_else_is(box: Sandbox) -> None:
+    program = "import time\ntime.sleep(float(input()))\nwhile time.process_time() < 0.3: pass"
+    quick, slow = box.run(program, ["0", "0.4"]).runs
+    assert quick.slept_seconds == 0.0
+    assert 0.3 < slow.slept_seconds < slow.wall_seconds
