@@ -75,9 +75,9 @@ class Run:
     signal: int | None = None
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
-    slept_seconds: float = 0.0  # neither computing nor held up by the machine; below 0.1 told as 0
     max_rss_kb: int = 0
     read_input: bool = False  # asked for some of its standard input, whatever way: `session.was_read`
+    slept_seconds: float = 0.0  # neither computing nor held up by the machine; below 0.1 told as 0
 
 
 @dataclass(frozen=True, slots=True)
