@@ -74,8 +74,8 @@ class RewardConfig:
     """V from the findings one by one (severity), or by families of weaknesses, each capped (cwe)."""
     cwe_weights: cwe.CweWeights = field(default_factory=cwe.CweWeights)
     """What each family can cost of V at most; read with security_by cwe only."""
-    weight_trick: float = 0.0
-    """What each dangerous call that Bandit does not see adds to V, >= 0; 0 leaves that check out."""
+    weight_trick: float = 0.5
+    """What each dangerous call that Bandit does not see adds to V, >= 0; the default is what eval adds."""
     withhold: tuple[sentinels.Sentinel, ...] = ()
     """Sentinels that withhold the stage where they fire; the others are only reported."""
 

@@ -15,12 +15,11 @@ MAX_TEXT = 16 * 1024  # characters of literals per program: thousands of scans a
 
 _EXITS = frozenset({"exit", "quit", "sys.exit", "os._exit", "os.abort", "os.kill", "posix._exit"})
 _HOOKS = frozenset({"sys.excepthook", "sys.unraisablehook", "threading.excepthook"})
-_MODULES = frozenset(
-    {"gc", "inspect", "ctypes", "_ctypes", "glob", "tracemalloc", "pathlib", "mmap", "socket"}
-)
+_MODULES = frozenset({"gc", "inspect", "ctypes", "_ctypes", "glob", "tracemalloc", "socket"})
+_OPENERS = frozenset("open io.open os.open pathlib.Path pathlib.PosixPath pathlib.PurePath".split())
 _CALLS = frozenset(
     "sys._getframe sys.settrace sys.setprofile sys._current_frames os.getppid os.listdir os.scandir os.walk "
-    "os.popen os.system os.getenv os.ptrace os.pidfd_open".split()
+    "os.popen os.system os.getenv os.ptrace os.pidfd_open pathlib.Path.cwd pathlib.Path.home".split()
 )
 _NAMES = frozenset({"sys.modules", "os.environ", "os.environb", "__file__"})
 _ATTRIBUTES = frozenset(
@@ -28,6 +27,7 @@ _ATTRIBUTES = frozenset(
 )
 # What people's own test set-ups read: `if os.environ.get("LOCAL")`, `sys.stdin = open("input.txt")`.
 _HABITS = frozenset({"LOCAL", "DEBUG", "ONLINE_JUDGE", "HOME", "USER", "OUTPUT_PATH"})
+_READING = frozenset("stdin read fileinput input pread readv readinto mmap read_text read_bytes".split())
 _STDIN_FILES = frozenset({"/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"})
 
 
@@ -122,7 +122,7 @@ def _reads(node: ast.AST) -> bool:
     """The names by which programs reach their input."""
     if isinstance(node, ast.Name):
         return node.id in ("input", "open", "stdin") and isinstance(node.ctx, ast.Load)
-    return isinstance(node, ast.Attribute) and node.attr in ("stdin", "read", "fileinput", "input")
+    return isinstance(node, ast.Attribute) and node.attr in _READING
 
 
 def _leaves_early(body: list[ast.stmt], names: dict[str, str]) -> bool:
@@ -186,7 +186,7 @@ def _introspects(nodes: Sequence[ast.AST], names: dict[str, str]) -> Iterator[st
             name = qualified(node.func, names)
             if name in _CALLS and not (name == "os.getenv" and _is_habit(node.args[:1])):
                 yield name
-            if name in ("open", "io.open", "os.open") and not (node in excused or _is_own_file(node)):
+            if name in _OPENERS and not (node in excused or _is_own_file(node)):
                 yield "open"
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             modules = (

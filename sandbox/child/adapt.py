@@ -15,7 +15,7 @@ STANDARD_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2, "/dev/f
 
 
 def open_standard_streams() -> None:
-    """`open("/dev/stdin")`, where no path can be opened, is the descriptor of that name.
+    """`open("/dev/stdin")` and os.open(), where no path can be opened, are the descriptor of that name.
 
     Only for programs that name one: to others it would be a frame more in their tracebacks.
     """
@@ -42,3 +42,13 @@ def open_standard_streams() -> None:
 
     open.__module__, open.__qualname__, open.__doc__ = plain.__module__, "open", plain.__doc__
     builtins.open = io.open = open
+    plain_os_open = os.open
+
+    def os_open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        name = os.fspath(path) if isinstance(path, os.PathLike) else path
+        if isinstance(name, str) and name in STANDARD_STREAMS:
+            return os.dup(STANDARD_STREAMS[name])
+        return plain_os_open(path, flags, mode, dir_fd=dir_fd)
+
+    os_open.__module__, os_open.__name__, os_open.__doc__ = "posix", "open", plain_os_open.__doc__
+    os.open = os_open

@@ -281,8 +281,8 @@ MUTANTS = [
     Mutant(
         "nosec is honoured",
         "reward/scan/worker.py",
-        "visitor.process(source)",
-        'visitor.process(b"" if b"nosec" in source and source != _KNOWN else source)',
+        "visitor.process(text)",
+        'visitor.process("" if "nosec" in text and text.encode() != _KNOWN else text)',
         in_file("scorer", "security_reaches_the_reward"),
     ),
     # --- the scorer
@@ -310,15 +310,15 @@ MUTANTS = [
     Mutant(
         "input() is a finding",
         SCORER,
-        "self._analyser.scan(job.program)",
-        'self._analyser.scan(job.program.replace(b"input", b"eval"))',
+        "self._analyser.scan(job.source)",
+        'self._analyser.scan(job.source.replace(b"input", b"eval"))',
         in_file("invariance", "input_and_sys_stdin_earn_the_same"),
     ),
     Mutant(
         "comments count as code",
         SCORER,
-        "self._analyser.scan(job.program)",
-        'self._analyser.scan(job.program.replace(b"#", b"; eval(input()) #"))',
+        "self._analyser.scan(job.source)",
+        'self._analyser.scan(job.source.replace(b"#", b"; eval(input()) #"))',
         in_file("invariance", "comments_and_blank_lines_change_nothing"),
     ),
     Mutant(

@@ -6,11 +6,14 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reward_worlds import World, configs, worlds
+from reward_worlds import World, configs, ended, worlds
 
-from reward import RewardConfig, RewardError, Trick, objective
+from reward import Finding, RewardConfig, RewardError, Scan, Trick, objective
 from reward.scan.tricks import KINDS, tricks
 from reward.scan.worker import Scanner, load_scanner
+from sandbox import Status
+
+RIGHT = ended(Status.OK, b"1\n")
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,56 @@ HIDDEN = [
     ("print(().__class__.__base__.__subclasses__())", "internals"),
     ("def f(): pass\nprint(f.__globals__)", "internals"),
     ("def f(): pass\nf.__code__ = (lambda: 1).__code__", "internals"),
+    # objects that lead to the builtins
+    ("__builtins__.eval(input())", "builtins"),
+    ("__builtins__.__dict__['eval'](input())", "internals"),
+    ("b = __builtins__\nb.__import__('os')", "internals"),
+    ("print.__self__.eval(input())", "internals"),
+    ("len.__self__.exec(input())", "builtins"),
+    ("print.__self__.__dict__['eval'](input())", "internals"),
+    ("[].append.__self__.__class__.__base__.__subclasses__()", "internals"),
+    ("''.__class__.mro()[-1].__subclasses__()", "internals"),
+    ("import sys\nsys.modules['builtins'].eval(input())", "lookup"),
+    ("import sys\nsys.modules.get('builtins').eval(input())", "lookup"),
+    ("from sys import modules as m\nm['builtins'].eval(input())", "lookup"),
+    ("__import__('sys').modules['built' + 'ins'].eval(input())", "lookup"),
+    ("import codecs\ncodecs.builtins.eval(input())", "builtins"),
+    ("import random\nrandom.__builtins__['eval'](input())", "internals"),
+    ("globals()['__buil' + 'tins__'].eval(input())", "lookup"),
+    ("globals().get('__builtins__').eval(input())", "lookup"),
+    ("vars()['__builtins__'].eval(input())", "lookup"),
+    ("locals()[input()].eval(input())", "lookup"),
+    ("__loader__.load_module('os').popen(input())", "internals"),
+    ("import sys\nsys.__spec__.loader.load_module('os')", "internals"),
+    ("import sys\nsys._getframe().f_builtins['eval'](input())", "internals"),
+    ("help.__call__.__globals__['builtins'].eval(input())", "internals"),
+    ("try:\n    1 / 0\nexcept Exception as e:\n    e.__traceback__.tb_frame.f_builtins", "internals"),
+    ("g = (1 for _ in ())\ng.gi_frame.f_builtins['eval'](input())", "internals"),
+    ("import operator\noperator.methodcaller('eval', input())(print)", "lookup"),
+    ("from functools import reduce\nreduce(getattr, input().split(), print)", "alias"),
+    ("eval.__call__(input())", "alias"),
+    ("from os import *\nsystem(input())", "alias"),
+    ("from os import *\npopen(input()).read()", "alias"),
+    # code run by other names
+    ("code = compile(input(), 'x', 'eval')\nprint(code)", "code"),
+    ("import types\ntypes.FunctionType(compile(input(), 'x', 'exec'), {})()", "code"),
+    ("from types import FunctionType as F\nF(input, {})", "code"),
+    ("import codeop\ncodeop.compile_command(input())", "code"),
+    ("import code\ncode.InteractiveInterpreter().runsource(input())", "code"),
+    ("import runpy\nrunpy.run_path('/dev/stdin')", "code"),
+    ("import timeit\ntimeit.timeit(input(), number=1)", "code"),
+    ("from timeit import Timer\nTimer(input()).timeit(1)", "code"),
+    ("import cProfile\ncProfile.run(input())", "code"),
+    ("import pdb\npdb.run(input())", "code"),
+    ("breakpoint()", "code"),
+    ("import doctest\ndoctest.run_docstring_examples(input(), {})", "code"),
+    ("import unittest.mock\nunittest.mock._importer('os').system(input())", "code"),
+    ("from unittest.mock import patch\npatch('builtins.eval')", "code"),
+    ("import pkgutil\npkgutil.resolve_name('builtins:eval')(input())", "code"),
+    ("import typing\ntyping.ForwardRef(input())._evaluate({}, {}, frozenset())", "code"),
+    ("import trace\ntrace.Trace().run(input())", "code"),
+    ("import gc\ngc.get_objects()", "code"),
+    ("import importlib.util\nimportlib.util.find_spec('os').loader", "import"),
 ]
 
 
@@ -77,6 +130,15 @@ EVERYDAY = [
     "x = [1, 2]\nprint(x[0], {'eval': 1}['eval'])",
     "def run(call):\n    return call()\nprint(run(lambda: 1))",
     "print(vars()['__name__'], globals()['__name__'])",
+    "from os import *\nprint(read(0, fstat(0).st_size))",
+    "from timeit import default_timer as t\nimport timeit\nprint(t() < timeit.default_timer())",
+    "class Node:\n    def eval(self):\n        return 1\nprint(Node().eval())",
+    "def compile(text):\n    return text\nprint(compile('a'))",
+    "import sys\nif 'numpy' in sys.modules:\n    print(1)",
+    "class A:\n    def name(self):\n        return self.__class__.__name__\nprint(A().name())",
+    "import ast\nprint(ast.literal_eval(input()))",
+    "x = {'a': 1}\nprint(x.get(input(), 0), globals()['x'])",
+    "from typing import List\ndef f(x: List[int]) -> int:\n    return x[0]",
     "eval(input())",  # Bandit's business
     "import os\nos.system(input())",
 ]
@@ -109,7 +171,21 @@ def test_a_trick_costs_its_weight(world: World, config: RewardConfig, count: int
     assert with_them.metrics["reward/vulnerability"] == pytest.approx(expected)
 
 
-def test_it_is_off_by_default() -> None:
-    assert RewardConfig().weight_trick == 0.0
+@pytest.mark.parametrize(("source", "kind"), HIDDEN)
+def test_none_earns_more_than_eval_itself(scanner: Scanner, source: str, kind: str) -> None:
+    """`__builtins__.eval(input())` earned 1.0 where `eval(input())` earns 0.8."""
+    earned = []
+    for text in ("print(eval(input()))", source):
+        scan = scanner.scan(text.encode())
+        facts = Scan(
+            "ok",
+            tuple(Finding(*finding) for finding in scan["findings"]),
+            tricks=tuple(Trick(*trick) for trick in scan["tricks"]),
+        )
+        earned.append(objective(World(True, (RIGHT,), (b"1\n",), facts).outcome(), RewardConfig()).total)
+    assert earned[1] <= earned[0] == pytest.approx(0.8)
+
+
+def test_a_weight_is_no_negative_number() -> None:
     with pytest.raises(RewardError, match="weight_trick"):
         RewardConfig(weight_trick=-0.1)

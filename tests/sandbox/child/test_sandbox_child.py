@@ -20,6 +20,11 @@ SAME_AS_PYTHON = {
     "prompt": "input('n? ')",
     "open 0": "print(ascii(open(0).read()))",
     "/dev/stdin": "print(ascii(open('/dev/stdin').read()))",
+    "os.open": "import os\nprint(ascii(os.read(os.open('/dev/stdin', os.O_RDONLY), 1 << 20).decode()))",
+    "os.open of a path": (
+        "import os, pathlib\nprint(ascii(os.fdopen(os.open(pathlib.Path('/dev/stdin'), os.O_RDONLY)).read()))"
+    ),
+    "pathlib": "import pathlib\nprint(ascii(pathlib.Path('/dev/stdin').read_text()))",
     "fstat": "import os\nprint(os.read(0, os.fstat(0).st_size))",
     "mmap": "import mmap\nprint(mmap.mmap(0, 0, access=mmap.ACCESS_READ)[:])",
     "stdin is 0": "import sys\nprint(sys.stdin.fileno(), sys.stdin.name, sys.stdin.isatty(), sys.stdin.mode)",
