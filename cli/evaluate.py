@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from cli.console import Console
 from cli.errors import UsageError
 from cli.measure import measure
-from cli.problems import check_length, encode_all, read_problems
+from cli.problems import check_sampling, encode_all, read_problems
 from data.tiny.corpus import TinyCorpusConfig
 from models.precision import DeviceConfig, resolve_precision
 from models.ranges import check_ranges
@@ -102,7 +102,7 @@ def evaluate(settings: EvaluateCommand) -> dict[str, Any]:
         console = stack.enter_context(Console("evaluate", len(paths)))
         for done, (name, path, located) in enumerate(zip(names, paths, found, strict=True)):
             policy = load_policy(located, precision)
-            check_length(policy, settings.max_prompt_tokens, settings.max_new_tokens)
+            check_sampling(policy, settings.max_prompt_tokens, settings.max_new_tokens)
             prompts = encode_all(problems, policy.codec, settings.max_prompt_tokens)
             console.phase(name[-10:], len(prompts) * settings.samples)
             measured = measure(

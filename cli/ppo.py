@@ -13,7 +13,7 @@ from cli.console import Console
 from cli.errors import UsageError
 from cli.lock import locked
 from cli.measure import measure
-from cli.problems import check_length, encode_problems, encoding_note, read_problems
+from cli.problems import check_sampling, encode_problems, encoding_note, read_problems
 from cli.resume import check_changes, describe_run, version_note
 from cli.runs import PPO_FILES, check_free, create_run, write_settings
 from cli.scoring import FunctionScorer, ScheduledScorer
@@ -199,7 +199,7 @@ def _build_policy(settings: PPOCommand, resumed: Checkpoint | None) -> Policy:
         critic=settings.value,
         gradient_checkpointing=settings.ppo.gradient_checkpointing,
     )
-    check_length(policy, settings.ppo.max_prompt_tokens, settings.ppo.max_new_tokens)
+    check_sampling(policy, settings.ppo.max_prompt_tokens, settings.ppo.max_new_tokens)
     if settings.init is not None and resumed is None:
         load_weights(open_checkpoint(settings.init), policy)
     return policy

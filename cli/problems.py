@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from transformers import PreTrainedModel
+
 from cli.errors import UsageError
 from data import DataError, Problem, load_problems
 from data.tiny.corpus import TinyCorpusConfig, tiny_split
 from models.errors import UnwritableText
 from models.policy import Policy
+from models.storage import position_limit
 from models.tokens import TextCodec
 from ppo.prompts import EncodedPrompt, encode_prompt
 from reward.contradictions import contradiction
@@ -83,14 +86,19 @@ def encode_all(problems: Sequence[Problem], codec: TextCodec, max_tokens: int) -
     return encoded.prompts
 
 
-def check_length(policy: Policy, prompt_tokens: int, new_tokens: int) -> None:
+def check_length(model: PreTrainedModel, tokens: int, told: str) -> None:
+    """Raise UsageError unless the model has positions for `tokens`; `told` says where they come from."""
+    limit = position_limit(model)
+    if limit is not None and tokens > limit:
+        raise UsageError(f"the model has {limit} positions, fewer than {told}")
+
+
+def check_sampling(policy: Policy, prompt_tokens: int, new_tokens: int) -> None:
     """Raise UsageError unless the model has positions for the longest prompt and response together."""
-    limit = getattr(policy.network.config.get_text_config(), "max_position_embeddings", None)
-    if limit is not None and prompt_tokens + new_tokens > limit:
-        raise UsageError(
-            f"the model has {limit} positions, fewer than --max-prompt-tokens {prompt_tokens} and "
-            f"--max-new-tokens {new_tokens} together; lower one of them"
-        )
+    told = (
+        f"--max-prompt-tokens {prompt_tokens} and --max-new-tokens {new_tokens} together; lower one of them"
+    )
+    check_length(policy.network, prompt_tokens + new_tokens, told)
 
 
 def encoding_note(encoded: EncodedProblems, total: int, max_tokens: int, *, drop_long: bool) -> str:

@@ -11,7 +11,7 @@ from rich.console import Console as RichConsole
 from rich.syntax import Syntax
 
 from cli.errors import UsageError
-from cli.problems import check_length, encode_all
+from cli.problems import check_sampling, encode_all
 from data import Problem, TestCase
 from models.precision import DeviceConfig, resolve_precision
 from models.ranges import check_ranges
@@ -52,7 +52,7 @@ class SampleCommand:
 def run_sample(settings: SampleCommand) -> None:
     """Answer one problem, or each line of standard input. Raises one of cli.errors.USER_ERRORS."""
     policy = load_policy(settings.checkpoint, resolve_precision(settings.compute))
-    check_length(policy, settings.max_prompt_tokens, settings.max_new_tokens)
+    check_sampling(policy, settings.max_prompt_tokens, settings.max_new_tokens)
     tests = tuple(_parse_test(text) for text in settings.test) or (TestCase("", ""),)
     generator = torch.Generator().manual_seed(settings.seed)
     console = RichConsole(soft_wrap=True, highlight=False)

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from cli.console import Console
 from cli.errors import UsageError
 from cli.lock import locked
-from cli.problems import EMBEDDED, encode_problems, encoding_note, read_problems
+from cli.problems import EMBEDDED, check_length, encode_problems, encoding_note, read_problems
 from cli.runs import SFT_FILES, check_free, create_run
 from data import Problem, render
 from data.tiny.corpus import TinyCorpusConfig
@@ -20,7 +20,16 @@ from data.tiny.slips import demonstrations
 from models.adapter import TuneConfig
 from models.errors import UnwritableText
 from models.precision import DeviceConfig, Precision, resolve_precision
-from models.sft import Demonstration, SFTConfig, optimizer_steps, save_model, short_enough, train_sft
+from models.sft import (
+    Demonstration,
+    SFTConfig,
+    longest,
+    optimizer_steps,
+    prepare_sft,
+    save_model,
+    short_enough,
+    train_sft,
+)
 from models.storage import check_vocabulary, load_model, load_tokenizer, stop_ids, weight_hash, write_json
 from models.tiny import TinyConfig, build_model, build_tokenizer
 from models.tokens import TextCodec
@@ -69,6 +78,10 @@ def _run(settings: SFTCommand) -> None:
     codec = TextCodec(tokenizer, stop_ids(model, tokenizer))
     train_set, note = _encode(pairs, codec, settings)
     validation_set, _ = _encode(validation, codec, settings)
+    tokens = longest([*train_set, *validation_set])
+    told = f"the {tokens} tokens of the longest demonstration; leave it out with a lower --max-tokens"
+    check_length(model, tokens, told)
+    network = prepare_sft(model, settings.sft, settings.tune, precision)
     create_run(settings.out, settings, "sft")
 
     steps = optimizer_steps(settings.sft, len(train_set))
@@ -84,9 +97,7 @@ def _run(settings: SFTCommand) -> None:
 
         eos_id = int(tokenizer.eos_token_id)
         try:
-            trained = train_sft(
-                model, eos_id, train_set, validation_set, settings.sft, settings.tune, precision, report
-            )
+            trained = train_sft(network, eos_id, train_set, validation_set, settings.sft, precision, report)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("no model was written; start again") from None
         save_model(settings.out / "model", trained, tokenizer)

@@ -2,7 +2,7 @@
 recomputed."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,7 +10,10 @@ from typing import Any, Literal
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
-from torch import nn
+from peft.tuners.lora.layer import ParamWrapper
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from models.errors import ModelError
 from models.ranges import check_ranges
@@ -38,11 +41,16 @@ def add_lora(model: nn.Module, config: TuneConfig, seed: int) -> PeftModel:
     """The model with fresh adapters: B = 0, so it starts as the model itself. Only adapters are trainable.
 
     Raises:
-        ModelError: none of the target names is a layer of the model.
+        ModelError: a target name is no layer of the model, names what cannot have an adapter, or a layer
+            whose weight is also another's.
     """
-    names = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
-    if missing := [target for target in config.lora_targets if target not in names]:
-        raise ModelError(f"--lora-targets: the model has no layer named {', '.join(missing)}")
+    names = {name: name.rpartition(".")[2] for name, _ in model.named_modules()}
+    if missing := [target for target in config.lora_targets if target not in names.values()]:
+        linear = {names[name] for name, m in model.named_modules() if isinstance(m, nn.Linear | Conv1D)}
+        raise ModelError(
+            f"--lora-targets: the model has no layer named {', '.join(missing)}; its linear layers are "
+            f"{', '.join(sorted(linear))}"
+        )
     lora = LoraConfig(
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,
@@ -51,9 +59,43 @@ def add_lora(model: nn.Module, config: TuneConfig, seed: int) -> PeftModel:
         task_type="CAUSAL_LM",
     )
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by an old name
+        # Of what it does about tied, transposed and fused weights; whether it does it right, is checked.
+        warnings.simplefilter("ignore")
         torch.manual_seed(seed)
-        return get_peft_model(model, lora)
+        try:
+            adapted = get_peft_model(model, lora)
+        except ValueError as error:  # a target that is neither a linear layer nor an embedding
+            raise ModelError(f"--lora-targets: {error}") from error
+    _check_apart(adapted)
+    return adapted
+
+
+def _check_apart(model: nn.Module) -> None:
+    """Raise ModelError where an adapter is on a weight whose memory is another weight's too.
+
+    Folded in, an adapter of lm_head would move the embeddings as well where the two are one, and the model
+    that samples would not be the one that is trained.
+    """
+    weights = [(name, *_extent(p)) for name, p in model.named_parameters(remove_duplicate=False)]
+    for layer in _adapted(model):
+        start, end = _extent(_weight(layer))
+        sharing = [name for name, first, last in weights if first < end and start < last]
+        if len(sharing) > 1:
+            sharing.sort(key=lambda name: ".base_layer" not in name)  # the adapter's own first
+            ours, other = (
+                name.removeprefix("base_model.model.").replace(".base_layer", "").removesuffix(".weight")
+                for name in sharing[:2]
+            )
+            raise ModelError(
+                f"--lora-targets: the weight of {ours} is that of {other} too, and an adapter may not move "
+                f"both; leave {ours.rpartition('.')[2]} out"
+            )
+
+
+def _extent(tensor: Tensor) -> tuple[int, int]:
+    """Addresses between which a tensor's numbers lie."""
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
 
 
 @contextmanager
@@ -63,24 +105,43 @@ def merged(model: nn.Module) -> Iterator[None]:
     The base is restored from copies, bit for bit. Adding and subtracting the same update would drift, in
     float16 by a third of the weights within a thousand rollouts. A model without adapters stays as it is.
     """
-    layers = [m for m in model.modules() if isinstance(m, LoraLayer)]
+    layers = _adapted(model)
     if not layers:
         yield
         return
-    pristine = [layer.get_base_layer().weight.detach().clone() for layer in layers]
+    pristine = [_weight(layer).detach().clone() for layer in layers]
     try:
-        with torch.no_grad():
-            for layer, original in zip(layers, pristine, strict=True):
-                weight = layer.get_base_layer().weight
-                delta = layer.get_delta_weight("default").float()
-                weight.copy_((original.float() + delta).to(weight.dtype))
+        _fold(layers)
         # The adapters are in the weights now; left on, they would be applied a second time.
         with disabled(model):
             yield
     finally:
         with torch.no_grad():
             for layer, original in zip(layers, pristine, strict=True):
-                layer.get_base_layer().weight.copy_(original)
+                _weight(layer).copy_(original)
+
+
+def fold_in(model: PeftModel) -> PreTrainedModel:
+    """The base model with its adapters in the weights for good: what `merged` samples from, to the bit."""
+    _fold(_adapted(model))
+    return model.unload()
+
+
+def _adapted(model: nn.Module) -> list[LoraLayer]:
+    return [m for m in model.modules() if isinstance(m, LoraLayer)]
+
+
+def _weight(layer: LoraLayer) -> Tensor:
+    """What an adapter stands beside: a layer's weight, or all experts' weights in one parameter."""
+    return layer.get_param() if isinstance(layer, ParamWrapper) else layer.get_base_layer().weight
+
+
+@torch.no_grad()
+def _fold(layers: Sequence[LoraLayer]) -> None:
+    for layer in layers:
+        weight = _weight(layer)
+        delta = layer.get_delta_weight("default").float()
+        weight.copy_((weight.float() + delta).to(weight.dtype))
 
 
 @contextmanager

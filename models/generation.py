@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from models.errors import LogitsNotFinite
-from models.logprobs import position_ids
+from models.logprobs import positions
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,15 @@ def generate(
     live = torch.arange(batch, device=device)  # (b,) rows still writing
     cache = DynamicCache()
     input_ids, attention = prompt_ids, prompt_mask.long()
-    positions = position_ids(attention)
+    placed = positions(model, attention)  # position_ids (b, P), for models that take them
     for t in range(max_new_tokens):
         logits = model(
             input_ids=input_ids,
             attention_mask=attention,
-            position_ids=positions,
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
+            **placed,
         ).logits[:, -1]  # (b, V)
         tokens, token_logprobs = sample_tokens(logits, temperature, draws[live, t])
         if token_logprobs.isnan().any():
@@ -76,13 +76,14 @@ def generate(
         going_on = ~torch.isin(tokens, stops)
         if not going_on.all():
             keep = going_on.nonzero(as_tuple=True)[0]
-            live, tokens, attention, positions = live[keep], tokens[keep], attention[keep], positions[keep]
+            live, tokens, attention = live[keep], tokens[keep], attention[keep]
+            placed = {name: place[keep] for name, place in placed.items()}
             if live.numel() == 0:
                 break
             cache.batch_select_indices(keep)
         input_ids = tokens[:, None]
         attention = torch.cat([attention, attention.new_ones(len(live), 1)], dim=1)
-        positions = positions[:, -1:] + 1
+        placed = {name: place[:, -1:] + 1 for name, place in placed.items()}
     length = int(mask.sum(dim=1).max())
     return Generation(response_ids[:, :length], mask[:, :length], logprobs[:, :length])
 

@@ -1,15 +1,25 @@
 """Log-probabilities of given tokens, without holding the logits of all of them at once."""
 
+import inspect
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+from models.head import Head
 
 # Logits alive at once: 2²⁴ numbers, 64 MiB in float32 (520 tokens of a 32k vocabulary).
 CHUNK_LOGITS = 2**24
 
 
 def token_logprobs(
-    hidden: Tensor, head: nn.Module, targets: Tensor, temperature: float, *, entropy_grad: bool = False
+    hidden: Tensor,
+    head: Head | nn.Linear,
+    targets: Tensor,
+    temperature: float,
+    *,
+    entropy_grad: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """log softmax(head(hidden) / temperature)[target], and the entropy of that distribution.
 
@@ -34,7 +44,7 @@ def token_logprobs(
             entropy = logsumexp - (torch.softmax(logits, dim=-1) * logits).sum(-1)
         return logprobs, entropy
 
-    size = max(1, CHUNK_LOGITS // _vocabulary(head))
+    size = max(1, CHUNK_LOGITS // head.weight.shape[0])
     pieces = list(zip(hidden.split(size), targets.split(size), strict=True))
     recompute = torch.is_grad_enabled() and len(pieces) > 1
     results = [
@@ -44,8 +54,26 @@ def token_logprobs(
     return torch.cat([r[0] for r in results]), torch.cat([r[1] for r in results])
 
 
-def _vocabulary(head: nn.Module) -> int:
-    return int(head.weight.shape[0])  # type: ignore[index]
+def final_states(network: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    """Final hidden states (B, L, H) of a causal language model; `models.head.find_head` has what follows.
+
+    Args:
+        ids: (B, L). `mask`: (B, L), True on real tokens; padding may stand on either side.
+    """
+    decoder = network.get_decoder()
+    return decoder(
+        input_ids=ids, attention_mask=mask.long(), use_cache=False, **positions(decoder, mask)
+    ).last_hidden_state
+
+
+def positions(module: nn.Module, mask: Tensor) -> dict[str, Tensor]:
+    """`position_ids` as an argument for a module that takes them.
+
+    Bloom and MPT do not: their attention fades with distance (ALiBi), of which padding before both of two
+    tokens changes nothing.
+    """
+    takes_them = "position_ids" in inspect.signature(module.forward).parameters
+    return {"position_ids": position_ids(mask)} if takes_them else {}
 
 
 def position_ids(mask: Tensor) -> Tensor:

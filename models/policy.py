@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,10 +14,12 @@ from models.adapter import TuneConfig, add_lora, checkpoint_layers, disable_drop
 from models.critic import CriticConfig, Reading, build_critic
 from models.errors import ModelError
 from models.generation import Generation, generate
-from models.logprobs import position_ids, token_logprobs
+from models.head import Head, find_head
+from models.logprobs import final_states, token_logprobs
 from models.precision import Precision
 from models.storage import check_vocabulary, load_model, load_tokenizer, stop_ids, weight_hash
 from models.tokens import TextCodec
+from models.verify import verify, verify_adapters
 
 
 class TokenBatch(NamedTuple):
@@ -86,20 +88,22 @@ class Policy(nn.Module):
         network: Any = model if reference is not None else model.get_base_model()  # type: ignore[operator]
         self.network: PreTrainedModel = network
         self.critic = critic or CriticConfig()
-        hidden_size = network.config.get_text_config().hidden_size
-        self.value_head = build_critic(self.critic, hidden_size, network.get_input_embeddings().embedding_dim)
+        # In a list, so that it is neither moved, saved nor trained as a part of the policy.
+        self._reference = [] if reference is None else [reference.requires_grad_(False).eval()]
+        for each in (network, *self._reference):
+            disable_dropout(each)
+        self.head = find_head(network)
+        # Widths of what is read: the output layer's input may be narrower than the layers (OPT-350m).
+        embedding_size = network.get_input_embeddings().weight.shape[1]
+        self.value_head = build_critic(self.critic, self.head.weight.shape[1], embedding_size)
         self.tokenizer = tokenizer
         self.precision = precision
         self.sft = sft
         self.tune = tune or TuneConfig()
-        # In a list, so that it is neither moved, saved nor trained as a part of the policy.
-        self._reference = [] if reference is None else [reference.requires_grad_(False).eval()]
         self.stop_ids = stop_ids(self.network, tokenizer)
         self.codec = TextCodec(tokenizer, self.stop_ids)
         pad = tokenizer.pad_token_id
         self.pad_id: int = tokenizer.eos_token_id if pad is None else pad  # masks decide, never this id
-        for each in (self.network, *self._reference):
-            disable_dropout(each)
         if gradient_checkpointing:
             checkpoint_layers(self.network)
         self.to(precision.device)
@@ -124,7 +128,7 @@ class Policy(nn.Module):
         """Log-probabilities under the sampling distribution, values and entropies of the response tokens."""
         with self.precision.autocast():
             hidden = self._response_states(self.network, batch)  # (N, H)
-            logprobs, entropy = self._logprobs(self.network, hidden, batch, temperature, entropy_grad)
+            logprobs, entropy = self._logprobs(self.head, hidden, batch, temperature, entropy_grad)
         values = self.value_head(self._reading(hidden, batch, logprobs, entropy))  # (N,)
         return TokenStats(*(_scatter(x, batch.response_mask) for x in (logprobs, values, entropy)))
 
@@ -133,7 +137,8 @@ class Policy(nn.Module):
         """The same tokens under the SFT reference: (B, T)."""
         with self._as_reference() as network, self.precision.autocast():
             hidden = self._response_states(network, batch)
-            logprobs, _ = self._logprobs(network, hidden, batch, temperature, False)
+            head = replace(self.head, project=network.get_output_embeddings())
+            logprobs, _ = self._logprobs(head, hidden, batch, temperature, False)
         return _scatter(logprobs, batch.response_mask)
 
     def generate(
@@ -179,9 +184,7 @@ class Policy(nn.Module):
         """Final hidden states from which each response token was (or would be) chosen: (N, H)."""
         ids = torch.cat([batch.prompt_ids, batch.response_ids], dim=1)  # (B, P+T)
         mask = torch.cat([batch.prompt_mask, batch.response_mask], dim=1)  # (B, P+T)
-        states = network.get_decoder()(
-            input_ids=ids, attention_mask=mask.long(), position_ids=position_ids(mask), use_cache=False
-        ).last_hidden_state  # (B, P+T, H)
+        states = final_states(network, ids, mask)  # (B, P+T, H)
         # Token t of the response was chosen after reading the prompt and the tokens before t.
         start = batch.prompt_ids.shape[1] - 1
         return states[:, start : start + batch.response_ids.shape[1]][batch.response_mask]
@@ -199,17 +202,10 @@ class Policy(nn.Module):
         return Reading(hidden, self._embed(before[mask]), prompt, logprobs, entropy, mask)
 
     def _logprobs(
-        self,
-        network: PreTrainedModel,
-        hidden: Tensor,
-        batch: TokenBatch,
-        temperature: float,
-        entropy_grad: bool,
+        self, head: Head, hidden: Tensor, batch: TokenBatch, temperature: float, entropy_grad: bool
     ) -> tuple[Tensor, Tensor]:
         targets = batch.response_ids[batch.response_mask]  # (N,)
-        return token_logprobs(
-            hidden, network.get_output_embeddings(), targets, temperature, entropy_grad=entropy_grad
-        )
+        return token_logprobs(hidden, head, targets, temperature, entropy_grad=entropy_grad)
 
 
 def build_policy(
@@ -225,7 +221,8 @@ def build_policy(
 
     Raises:
         ModelError: the model or its tokenizer is missing or damaged, they do not go together, there is no
-            EOS token, or the model cannot recompute activations.
+            EOS token, the model cannot recompute activations, its adapters would move other weights, or it
+            does not compute here what it computes by itself (models/verify.py).
     """
     folder, sft = _sft_model(sft_dir)
     tokenizer = load_tokenizer(folder)
@@ -245,6 +242,9 @@ def build_policy(
     )
     if not policy.trainable():
         raise ModelError("no parameter of the policy is trainable; check --tune and --lora-targets")
+    verify(policy.network, policy.head, precision)
+    if tune.tune == "lora":
+        verify_adapters(policy.model, policy.head, precision)
     return policy
 
 
@@ -257,7 +257,9 @@ def frozen_policy(sft_dir: Path, precision: Precision) -> Policy:
     folder, sft = _sft_model(sft_dir)
     model, tokenizer = load_model(folder, precision.dtype), load_tokenizer(folder)
     check_vocabulary(model, tokenizer, folder)
-    return Policy(model, tokenizer, precision, reference=model, sft=sft)
+    policy = Policy(model, tokenizer, precision, reference=model, sft=sft)
+    verify(policy.network, policy.head, precision)
+    return policy
 
 
 def _sft_model(sft_dir: Path) -> tuple[Path, SFTModel]:

@@ -11,12 +11,14 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from models.adapter import TuneConfig, add_lora, checkpoint_layers, disable_dropout
+from models.adapter import TuneConfig, add_lora, checkpoint_layers, disable_dropout, fold_in
 from models.errors import ModelError
-from models.logprobs import position_ids, token_logprobs
+from models.head import Head, find_head
+from models.logprobs import final_states, token_logprobs
 from models.precision import Precision
 from models.ranges import check_ranges
 from models.storage import atomic_folder, disk_errors
+from models.verify import verify, verify_adapters
 
 
 @dataclass(frozen=True)
@@ -72,50 +74,69 @@ Report = Callable[[int, int, dict[str, float]], None]
 """(step, steps, metrics) after every optimizer step; `validation_loss` where it was measured."""
 
 
-def train_sft(
-    model: PreTrainedModel,
-    eos_id: int,
-    train: Sequence[Demonstration],
-    validation: Sequence[Demonstration],
-    config: SFTConfig,
-    tune: TuneConfig,
-    precision: Precision,
-    report: Report,
-) -> PreTrainedModel:
-    """Fit the demonstrations and return the model, adapters merged.
-
-    The loss of a step is the sum over its completion tokens (EOS included) divided by their number, so
-    neither padding nor the cut into micro-batches changes it.
-
-    Demonstrations are taken as they come; see `short_enough`.
+def prepare_sft(
+    model: PreTrainedModel, config: SFTConfig, tune: TuneConfig, precision: Precision
+) -> torch.nn.Module:
+    """The network that `train_sft` takes: dropout off, on its device, adapters on, and found to compute what
+    the model computes.
 
     Raises:
-        ModelError: the loss is not finite.
+        ModelError: the model cannot be trained this way; see models/verify.py, and `add_lora`.
     """
     disable_dropout(model)
     if config.gradient_checkpointing:
         checkpoint_layers(model)
-    dtype = model.dtype
-    # What is trained is float32: in half precision most of a small step would be rounded away.
-    network: Any = add_lora(model, tune, config.seed) if tune.tune == "lora" else model.float()
-    network.to(precision.device).train()
+    model.to(precision.device)
+    verify(model, find_head(model), precision)
+    if tune.tune == "full":
+        return model
+    network = add_lora(model, tune, config.seed).to(precision.device)
+    verify_adapters(network, find_head(model), precision)
+    return network
+
+
+def train_sft(
+    network: Any,
+    eos_id: int,
+    train: Sequence[Demonstration],
+    validation: Sequence[Demonstration],
+    config: SFTConfig,
+    precision: Precision,
+    report: Report,
+) -> PreTrainedModel:
+    """Fit the demonstrations and return the model as it is to be written: adapters merged, in its own format.
+
+    The loss of a step is the sum over its completion tokens (EOS included) divided by their number, so
+    neither padding nor the cut into micro-batches changes it. The last validation loss is that of the model
+    returned, whose merged and rounded weights are not quite those that were trained.
+
+    Demonstrations are taken as they come; see `short_enough`. `network`: of `prepare_sft`.
+
+    Raises:
+        ModelError: the loss is not finite.
+    """
+    dtype = network.dtype
+    if not isinstance(network, PeftModel):
+        network.float()  # what is trained is float32: in half precision most of a small step would be lost
+    network.train()
     parameters = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     scaler = precision.grad_scaler()
+    head = find_head(_base(network))
     # A pass whose last batch is small has that step too, or the last pass would leave demonstrations out.
     steps = optimizer_steps(config, len(train))
     batches = _Batches(train, config.batch_size, config.seed)
-    for step in range(steps):
+    for step in range(1, steps + 1):
         for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * learning_rate_factor(config, step, steps)
+            group["lr"] = config.learning_rate * learning_rate_factor(config, step - 1, steps)
         batch = batches.next()
         tokens = sum(len(d.completion_ids) + 1 for d in batch)
         loss = 0.0
         for micro in _chunks(batch, config.micro_batch_size):
             with precision.autocast():
-                part = completion_loss(network, micro, eos_id, precision.device) / tokens
+                part = completion_loss(network, head, micro, eos_id, precision.device) / tokens
             if not torch.isfinite(part):
-                raise ModelError(f"the loss is {part.item()} at step {step + 1}: lower --learning-rate")
+                raise ModelError(f"the loss is {part.item()} at step {step}: lower --learning-rate")
             scaler.scale(part).backward()
             loss += part.item()
         scaler.unscale_(optimizer)
@@ -124,27 +145,32 @@ def train_sft(
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
         metrics = {"loss": loss, "grad_norm": norm.item(), "learning_rate": optimizer.param_groups[0]["lr"]}
-        if validation and ((step + 1) % config.validate_every == 0 or step + 1 == steps):
+        if step == steps:
+            network = fold_in(network) if isinstance(network, PeftModel) else network.to(dtype)
+        if validation and (step % config.validate_every == 0 or step == steps):
             metrics["validation_loss"] = mean_loss(network, validation, eos_id, config, precision)
-        report(step + 1, steps, metrics)
-    return network.merge_and_unload() if tune.tune == "lora" else model.to(dtype)
+        report(step, steps, metrics)
+    return network
 
 
 def completion_loss(
-    network: torch.nn.Module, batch: Sequence[Demonstration], eos_id: int, device: torch.device
+    network: torch.nn.Module,
+    head: Head,
+    batch: Sequence[Demonstration],
+    eos_id: int,
+    device: torch.device,
 ) -> Tensor:
     """Cross-entropy summed over the completion tokens and the EOS of each demonstration: a scalar."""
-    ids, mask, supervised = collate(batch, eos_id)
-    ids, mask, supervised = ids.to(device), mask.to(device), supervised.to(device)
-    model: Any = network.get_base_model() if isinstance(network, PeftModel) else network
-    hidden = model.get_decoder()(
-        input_ids=ids, attention_mask=mask.long(), position_ids=position_ids(mask), use_cache=False
-    ).last_hidden_state  # (B, L, H)
+    ids, mask, supervised = (x.to(device) for x in collate(batch, eos_id))
+    hidden = final_states(_base(network), ids, mask)  # (B, L, H)
     predicts = supervised[:, 1:]  # the state at i predicts token i+1
-    logprobs, _ = token_logprobs(
-        hidden[:, :-1][predicts], model.get_output_embeddings(), ids[:, 1:][predicts], temperature=1.0
-    )
+    logprobs, _ = token_logprobs(hidden[:, :-1][predicts], head, ids[:, 1:][predicts], temperature=1.0)
     return -logprobs.sum()
+
+
+def _base(network: Any) -> Any:
+    """The model under the adapters, or the network itself where there are none."""
+    return network.get_base_model() if isinstance(network, PeftModel) else network
 
 
 def collate(batch: Sequence[Demonstration], eos_id: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -170,13 +196,14 @@ def mean_loss(
     precision: Precision,
 ) -> float:
     """Mean cross-entropy per completion token, in nats."""
+    was_training, head = network.training, find_head(_base(network))
     network.eval()
     total, tokens = 0.0, 0
     for batch in _chunks(sorted(demonstrations, key=_length), config.micro_batch_size):
         with precision.autocast():
-            total += completion_loss(network, batch, eos_id, precision.device).item()
+            total += completion_loss(network, head, batch, eos_id, precision.device).item()
         tokens += sum(len(d.completion_ids) + 1 for d in batch)
-    network.train()
+    network.train(was_training)
     return total / tokens
 
 
@@ -228,6 +255,11 @@ class _Batches:
             for batch in _chunks(sorted(shuffled[start : start + window], key=_length), self._size)
         ]
         return [batches[i] for i in torch.randperm(len(batches), generator=self._generator).tolist()]
+
+
+def longest(demonstrations: Sequence[Demonstration]) -> int:
+    """Tokens of the longest, its EOS included; 0 where there is none."""
+    return max((_length(d) + 1 for d in demonstrations), default=0)
 
 
 def short_enough(demonstrations: Sequence[Demonstration], limit: int) -> list[Demonstration]:

@@ -16,7 +16,13 @@ import safetensors
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from models.errors import ModelError
 
@@ -25,16 +31,44 @@ def load_model(path: str | Path, dtype: torch.dtype) -> PreTrainedModel:
     """A causal language model from a folder (or a hub name), weights in `dtype`, from safetensors only.
 
     Raises:
-        ModelError: missing, damaged, not a causal language model, or no safetensors.
+        ModelError: missing, damaged or quantised, not a causal language model, or no safetensors.
     """
     _refuse_missing_folder(path)
     try:
+        config = AutoConfig.from_pretrained(path)
+        _refuse_quantised(path, config)
         # An explicit dtype: "auto" would load what the checkpoint was saved in, bfloat16 on a V100.
-        return AutoModelForCausalLM.from_pretrained(path, dtype=dtype, use_safetensors=True)
+        model, found = AutoModelForCausalLM.from_pretrained(
+            path, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
+        )
+    except ModelError:
+        raise
     except (OSError, ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as error:
         raise ModelError(
             f"{path}: cannot be loaded as a causal language model: {_first_line(error)}"
         ) from error
+    if missing := sorted(found["missing_keys"]):
+        raise ModelError(f"{path}: {len(missing)} weights are missing ({missing[0]}, …); get the whole model")
+    return model
+
+
+def position_limit(model: PreTrainedModel) -> int | None:
+    """The most tokens that the model has positions for; None where there is no limit."""
+    config = model.config.get_text_config()
+    names = ("max_position_embeddings", "n_positions", "max_seq_len")
+    return next((limit for name in names if (limit := getattr(config, name, None)) is not None), None)
+
+
+def _refuse_quantised(path: str | Path, config: Any) -> None:
+    """Raise ModelError where the weights are no plain floats: adapters could not be merged into them."""
+    for each in (config, config.get_text_config()):
+        for key in ("quantization_config", "compression_config"):
+            if (quantised := getattr(each, key, None)) is not None:
+                method = dict(quantised).get("quant_method") if isinstance(quantised, dict) else None
+                raise ModelError(
+                    f"{path}: its weights are quantised ({method or key}), and adapters are merged into "
+                    "float weights; use the model it was made from"
+                )
 
 
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:

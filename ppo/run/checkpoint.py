@@ -26,7 +26,7 @@ from models.critic import CriticConfig
 from models.errors import ModelError
 from models.policy import Policy, build_policy, frozen_policy
 from models.precision import Precision
-from models.storage import atomic_folder, disk_errors, load_tensors, save_tensors
+from models.storage import atomic_folder, disk_errors, load_model, load_tensors, save_tensors
 from ppo.run.folder import FORMAT, Checkpoint, checkpoint_name, open_checkpoint, seal, tidy
 from ppo.run.state import TrainState
 
@@ -110,12 +110,13 @@ def load_weights(checkpoint: Checkpoint, policy: Policy, *, any_base: bool = Fal
             f"{checkpoint.path}: was trained with {theirs}, this policy has {ours}; "
             "use the --tune, --lora and --critic flags it was trained with"
         )
-    name = "adapter_model.safetensors" if policy.uses_lora else "model.safetensors"
-    tensors = load_tensors(checkpoint.path / name)
     if policy.uses_lora:
-        set_peft_model_state_dict(policy.model, tensors)
+        set_peft_model_state_dict(policy.model, load_tensors(checkpoint.path / "adapter_model.safetensors"))
     else:
-        _load_full(policy, tensors)
+        # By the way it was written: save_pretrained gives weights other names and shapes than they have in
+        # the network (experts apart, heads in another order), and from_pretrained takes that back.
+        written = load_model(checkpoint.path, torch.float32)
+        policy.network.load_state_dict(written.state_dict())
     policy.value_head.load_state_dict(load_tensors(checkpoint.path / "value_head.safetensors"))
 
 
@@ -170,14 +171,6 @@ def _build(tune: Mapping[str, Any], critic: Mapping[str, Any]) -> dict[str, Any]
         {"tune": "full"} if tune["tune"] == "full" else {**tune, "lora_targets": list(tune["lora_targets"])}
     )
     return tuning | ({"critic": "head"} if critic["critic"] == "head" else dict(critic))
-
-
-def _load_full(policy: Policy, tensors: dict[str, Tensor]) -> None:
-    network: Any = policy.network
-    missing, unexpected = network.load_state_dict(tensors, strict=False)
-    tied = set(getattr(network, "_tied_weights_keys", None) or ())
-    if unexpected or set(missing) - tied:
-        raise RuntimeError(f"unexpected {unexpected[:1]}, missing {missing[:1]}")
 
 
 def _named_parameters(policy: Policy) -> dict[str, torch.nn.Parameter]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from models.adapter import TuneConfig
 from models.errors import ModelError
+from models.head import find_head
 from models.precision import Precision
 from models.sft import (
     Demonstration,
@@ -18,6 +19,7 @@ from models.sft import (
     completion_loss,
     learning_rate_factor,
     mean_loss,
+    prepare_sft,
     save_model,
     short_enough,
     train_sft,
@@ -52,8 +54,9 @@ def train(
     model: Any, config: SFTConfig, tune: TuneConfig, precision: Any, demos: Any = DEMOS
 ) -> tuple[Any, list]:
     rows: list[dict[str, float]] = []
+    network = prepare_sft(model, config, tune, precision)
     trained = train_sft(
-        model, EOS, demos, DEMOS[:2], config, tune, precision, lambda step, steps, m: rows.append(dict(m))
+        network, EOS, demos, DEMOS[:2], config, precision, lambda step, steps, m: rows.append(dict(m))
     )
     return trained, rows
 
@@ -71,12 +74,12 @@ def test_completion_and_eos_are_supervised():
 def test_loss_is_the_cross_entropy_of_the_completions(make_model):
     """Trap A22: equal to a sum over single rows; invariant to padding and to the company of other rows."""
     model = make_model()
-    expected = loss_by_rows(model, DEMOS)
+    head, expected = find_head(model), loss_by_rows(model, DEMOS)
     with torch.no_grad():
-        assert completion_loss(model, DEMOS, EOS, CPU).item() == pytest.approx(expected, rel=1e-5)
+        assert completion_loss(model, head, DEMOS, EOS, CPU).item() == pytest.approx(expected, rel=1e-5)
         longest = Demonstration((5,) * 60, (6,) * 60)
-        padded = completion_loss(model, [*DEMOS, longest], EOS, CPU).item()
-        padded -= completion_loss(model, [longest], EOS, CPU).item()
+        padded = completion_loss(model, head, [*DEMOS, longest], EOS, CPU).item()
+        padded -= completion_loss(model, head, [longest], EOS, CPU).item()
     assert padded == pytest.approx(expected, rel=1e-4)
 
 
@@ -114,9 +117,9 @@ def test_the_last_batch_is_a_step_of_its_own(make_model, cpu, monkeypatch):
     tokens = [0]
     clip = torch.nn.utils.clip_grad_norm_
 
-    def count(network: Any, micro: Any, eos_id: int, device: Any) -> Tensor:
+    def count(network: Any, head: Any, micro: Any, *rest: Any) -> Tensor:
         tokens[0] += sum(len(d.completion_ids) + 1 for d in micro)
-        return completion_loss(network, micro, eos_id, device)
+        return completion_loss(network, head, micro, *rest)
 
     def record(parameters: Any, max_norm: float) -> Tensor:
         steps.append((tokens[0], torch.cat([p.grad.flatten() for p in parameters])))
@@ -127,11 +130,12 @@ def test_the_last_batch_is_a_step_of_its_own(make_model, cpu, monkeypatch):
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", record)
     config = SFTConfig(epochs=1.0, batch_size=2, micro_batch_size=1, learning_rate=0.0, warmup=0.0)
     model = make_model()
-    train_sft(model, EOS, DEMOS, [], config, FULL, cpu, lambda *args: None)
+    network = prepare_sft(model, config, FULL, cpu)
+    train_sft(network, EOS, DEMOS, [], config, cpu, lambda *args: None)
     assert len(steps) == 3
     for p in model.parameters():
         p.grad = None
-    completion_loss(model, DEMOS, EOS, CPU).backward()
+    completion_loss(model, find_head(model), DEMOS, EOS, CPU).backward()
     whole = torch.cat([p.grad.flatten() for p in model.parameters()])
     torch.testing.assert_close(sum(n * gradient for n, gradient in steps), whole, rtol=1e-4, atol=1e-4)
 
@@ -143,10 +147,10 @@ def test_passes_over_the_demonstrations(make_model, cpu, monkeypatch, epochs, ba
 
     read: list[Demonstration] = []
 
-    def record(network: Any, micro: Any, eos_id: int, device: Any) -> Tensor:
+    def record(network: Any, head: Any, micro: Any, *rest: Any) -> Tensor:
         if torch.is_grad_enabled():
             read.extend(micro)
-        return completion_loss(network, micro, eos_id, device)
+        return completion_loss(network, head, micro, *rest)
 
     monkeypatch.setattr(models.sft, "completion_loss", record)
     train(make_model(), SFTConfig(epochs=epochs, batch_size=batch), FULL, cpu)
@@ -252,12 +256,13 @@ def test_gradient_checkpointing_trains_the_same_model(make_model, cpu, tune):
     demonstrations = [Demonstration((9, 40), (50, 51, 52)), Demonstration((7,), (60,))]
     results, runs = [], []
     for checkpointing in (False, True):
-        model, count = make_model(), []
-        model.model.layers[0].self_attn.register_forward_hook(lambda *args, count=count: count.append(1))
         config = SFTConfig(epochs=3.0, batch_size=2, learning_rate=0.01, gradient_checkpointing=checkpointing)
-        settings = (1, demonstrations, [], config, TuneConfig(tune=tune), cpu, lambda *args: None)
-        results.append(train_sft(model, *settings).state_dict())
-        runs.append(len(count))
+        network, count = prepare_sft(make_model(), config, TuneConfig(tune=tune), cpu), []
+        attention = next(m for name, m in network.named_modules() if name.endswith("layers.0.self_attn"))
+        settings = (1, demonstrations, [], config, cpu, lambda *args: None)
+        attention.register_forward_hook(lambda *args, count=count: count.append(torch.is_grad_enabled()))
+        results.append(train_sft(network, *settings).state_dict())
+        runs.append(sum(count))
     assert runs == [3, 6]
     for name, weight in results[0].items():
         torch.testing.assert_close(results[1][name], weight, rtol=1e-5, atol=1e-6)

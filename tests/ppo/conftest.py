@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.adapter import TuneConfig
-from models.sft import Demonstration, SFTConfig, save_model, train_sft
+from models.sft import Demonstration, SFTConfig, prepare_sft, save_model, train_sft
 
 # One thread: the same sums in the same order on every machine, and two cores for two test runs.
 torch.set_num_threads(1)
@@ -28,12 +28,11 @@ def letters_sft(
     config = SFTConfig(epochs=12.0, learning_rate=0.02, batch_size=16, validate_every=1000)
     losses: list[float] = []
     model = train_sft(
-        make_model(),
+        prepare_sft(make_model(), config, TuneConfig(tune="full"), cpu),
         tokenizer.eos_token_id,
         demonstrations,
         [],
         config,
-        TuneConfig(tune="full"),
         cpu,
         lambda step, steps, metrics: losses.append(metrics["loss"]),
     )

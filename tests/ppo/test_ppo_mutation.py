@@ -276,9 +276,9 @@ MUTANTS = [
     ),
     Mutant(
         "padding counts as positions",
-        "models/policy.py",
-        "position_ids=position_ids(mask)",
-        "position_ids=torch.arange(mask.shape[1], device=mask.device).expand_as(ids)",
+        "models/logprobs.py",
+        '"position_ids": position_ids(mask)',
+        '"position_ids": torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)',
         POLICY,
     ),
     Mutant(

@@ -1,0 +1,157 @@
+"""Once, at load: is the model as this project runs it the model as its authors run it?
+
+The model's logits for a text by itself, without padding or cache, are the authority. Against them stand what
+is made of padded batches here: log-probabilities from hidden states, and decoding token by token.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from models.adapter import disabled, merged
+from models.errors import ModelError
+from models.generation import generate
+from models.head import Head, unknown_ways
+from models.logprobs import final_states, token_logprobs
+from models.precision import Precision
+
+# Two prompts of different lengths, so that one is padded, and what is decoded after them.
+_PROMPTS, _NEW_TOKENS = (5, 24), 4
+
+# In float32, of a log-probability, and per nat of it: ten times what rounding was seen to do to models with
+# sharp distributions, and what the update allows between rollout and first minibatch.
+_EXACT = 1e-4
+
+# In 16 bits, mean over the tokens: rounding moves them by 0.04 in a pretrained model, and by more at ids that
+# make no text. What is told by smaller differences (scale and cap) is read off exactly, in `find_head`.
+_ROUNDED = 0.25
+
+
+@torch.no_grad()
+def verify(network: Any, head: Head, precision: Precision) -> None:
+    """Compare our log-probabilities, and those of decoding, with a causal language model's own.
+
+    `head`: of the network, see `models.head.find_head`. Adapters on it are left on. No generator but one of
+    its own is drawn from.
+
+    Raises:
+        ModelError: they differ, or the model cannot be run this way, in one line that says what differs.
+    """
+    name = type(network).__name__
+    with unknown_ways(network), _as_it_was(network), precision.autocast():
+        network.eval()
+        _check_cache(network)
+        prompt_ids, prompt_mask = (x.to(precision.device) for x in _prompts(network))  # (B, P)
+        draws = torch.Generator().manual_seed(0)
+        sampled = generate(
+            network,
+            prompt_ids,
+            prompt_mask,
+            max_new_tokens=_NEW_TOKENS,
+            temperature=1.0,
+            stop_ids=[],
+            pad_id=0,
+            generator=draws,
+        )
+        ids = torch.cat([prompt_ids, sampled.response_ids], dim=1)  # (B, L)
+        mask = torch.cat([prompt_mask, sampled.response_mask], dim=1)
+        theirs = torch.stack([_own_logprobs(network, row[real]) for row, real in zip(ids, mask, strict=True)])
+        network.train()  # as in an update
+        ours = _batch_logprobs(network, head, ids, mask)
+    for found, what in ((ours, "log-probabilities of a padded batch"), (sampled.logprobs, "decoding")):
+        if _differ(found, theirs, precision):
+            gap = (found - theirs).abs().max().item()
+            raise ModelError(
+                f"{name}: {what} and the model's own logits differ by {gap:.2g} nats at a token: this "
+                "architecture cannot be trained here"
+            )
+
+
+@torch.no_grad()
+def verify_adapters(model: Any, head: Head, precision: Precision) -> None:
+    """Compare fresh adapters with none, and adapters that do something with themselves folded into the base.
+
+    Raises:
+        ModelError: they differ.
+    """
+    network = model.get_base_model()
+    name = type(network).__name__
+    adapters = [p for p in network.parameters() if p.requires_grad]
+    fresh = [p.clone() for p in adapters]
+    ids, mask = (x.to(precision.device) for x in _prompts(network))
+    with unknown_ways(network), _as_it_was(network), precision.autocast():
+        network.eval()
+        beside = _batch_logprobs(network, head, ids, mask)
+        with disabled(model):
+            without = _batch_logprobs(network, head, ids, mask)
+        try:
+            for p in adapters:
+                p += 0.02 * torch.arange(p.numel(), device=p.device).cos().reshape(p.shape)
+            moved = _batch_logprobs(network, head, ids, mask)
+            with merged(model):
+                folded = _batch_logprobs(network, head, ids, mask)
+        finally:
+            for p, original in zip(adapters, fresh, strict=True):
+                p.copy_(original)
+    for found, expected, what in (
+        (beside, without, "fresh adapters change the model"),
+        (folded, moved, "adapters beside the weights and folded into them differ"),
+    ):
+        if _differ(found, expected, precision):
+            gap = (found - expected).abs().max().item()
+            raise ModelError(f"{name}: {what}, by {gap:.2g} nats at a token; choose other --lora-targets")
+
+
+def _prompts(network: Any) -> tuple[Tensor, Tensor]:
+    """Fixed ids (B, P) from all over the vocabulary, and their mask, padded on the left."""
+    vocabulary, width = network.get_input_embeddings().weight.shape[0], max(_PROMPTS)
+    ids = (31 * torch.arange(len(_PROMPTS) * width) + 7).remainder(vocabulary).reshape(-1, width)
+    mask = torch.arange(width) >= width - torch.tensor(_PROMPTS)[:, None]
+    return ids.where(mask, 0), mask
+
+
+def _own_logprobs(network: Any, ids: Tensor) -> Tensor:
+    """Of the last tokens of one text without padding, by the model's own logits: (T,)."""
+    logprobs = torch.log_softmax(network(input_ids=ids[None]).logits[0, :-1].float(), dim=-1)
+    return logprobs.gather(-1, ids[1:, None]).squeeze(-1)[-_NEW_TOKENS:]
+
+
+def _batch_logprobs(network: Any, head: Head, ids: Tensor, mask: Tensor) -> Tensor:
+    """Of the last tokens of padded texts, the way a policy takes them: (B, T)."""
+    states = final_states(network, ids, mask)[:, -_NEW_TOKENS - 1 : -1]  # (B, T, H)
+    targets = ids[:, -_NEW_TOKENS:]
+    logprobs, _ = token_logprobs(states.flatten(0, 1), head, targets.flatten(), temperature=1.0)
+    return logprobs.reshape(targets.shape)
+
+
+def _differ(ours: Tensor, theirs: Tensor, precision: Precision) -> bool:
+    if precision.exact:
+        return not torch.allclose(ours, theirs, rtol=_EXACT, atol=_EXACT)
+    return not (ours - theirs).abs().mean() <= _ROUNDED  # "not <=": a NaN differs too
+
+
+def _check_cache(network: Any) -> None:
+    """Raise ModelError unless all that a model carries from token to token is keys and values."""
+    ids = torch.arange(3, device=network.get_input_embeddings().weight.device)[None]
+    cache = getattr(network(input_ids=ids, use_cache=True), "past_key_values", None)
+    kept = {type(layer) for layer in getattr(cache, "layers", [])}
+    if not kept or kept - {DynamicLayer, DynamicSlidingWindowLayer}:
+        found = ", ".join(sorted(kind.__name__ for kind in kept)) or "no cache of keys and values"
+        raise ModelError(
+            f"{type(network).__name__}: carries more than keys and values from token to token ({found}): a "
+            "recurrent or convolutional state, which padding disturbs, cannot be trained here"
+        )
+
+
+@contextmanager
+def _as_it_was(network: nn.Module) -> Iterator[None]:
+    """Leave the network in the mode it was in."""
+    was_training = network.training
+    try:
+        yield
+    finally:
+        network.train(was_training)

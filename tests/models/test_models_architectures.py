@@ -1,0 +1,120 @@
+"""Architectures as they come: what is trained and measured is the model, or it is refused at once."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from architectures import REFUSED, WORKING, linear_layers, small_model
+from transformers import AutoModelForCausalLM
+
+from models.adapter import TuneConfig
+from models.errors import ModelError
+from models.policy import Policy, TokenBatch, build_policy, frozen_policy
+from models.precision import Precision
+from models.sft import Demonstration, SFTConfig, prepare_sft, save_model, train_sft
+
+EOS = 1
+FULL = TuneConfig(tune="full")
+DEMOS = [
+    Demonstration(tuple(range(40, 52)), (60, 61, 62)),
+    Demonstration((9, 8), (70,)),
+    Demonstration((100, 101, 102), (80, 81, 82, 83, 84)),
+]
+
+
+def transformers_loss(model: Any, demonstrations: list[Demonstration]) -> float:
+    """Mean cross-entropy per completion token by the model's own `labels`, row by row, without padding."""
+    total, tokens = 0.0, 0
+    for demo in demonstrations:
+        ids = torch.tensor([[*demo.prompt_ids, *demo.completion_ids, EOS]])
+        labels = ids.clone()
+        labels[0, : len(demo.prompt_ids)] = -100
+        number = len(demo.completion_ids) + 1
+        with torch.no_grad():
+            total += model(input_ids=ids, labels=labels).loss.item() * number
+        tokens += number
+    return total / tokens
+
+
+def sampled(policy: Policy) -> tuple[TokenBatch, torch.Tensor]:
+    """Responses to prompts of 3 and 12 tokens, and decoding's log-probabilities; rows end at other times."""
+    ids = torch.tensor(
+        [[0] * 9 + [40, 41, 42], list(range(50, 62)), list(range(90, 102)), [0, 0, *range(10)]]
+    )
+    mask = torch.arange(12) >= torch.tensor([9, 0, 0, 2])[:, None]
+    policy.stop_ids = list(range(0, 264, 6))
+    made = policy.generate(
+        ids, mask, max_new_tokens=9, temperature=0.7, generator=torch.Generator().manual_seed(0)
+    )
+    assert len(set(made.response_mask.sum(dim=1).tolist())) > 1
+    return TokenBatch(ids, mask, made.response_ids, made.response_mask), made.logprobs
+
+
+def own_logprobs(network: Any, batch: TokenBatch, temperature: float) -> torch.Tensor:
+    """Of the responses, each text alone, by the logits that transformers gives for it."""
+    found = torch.zeros(batch.response_mask.shape)
+    for row in range(len(found)):
+        prompt = batch.prompt_ids[row][batch.prompt_mask[row]]
+        response = batch.response_ids[row][batch.response_mask[row]]
+        with torch.no_grad():
+            logits = network(input_ids=torch.cat([prompt, response])[None]).logits[0].float()
+        logprobs = torch.log_softmax(logits[len(prompt) - 1 : -1] / temperature, dim=-1)
+        found[row, : len(response)] = logprobs.gather(-1, response[:, None]).squeeze(-1)
+    return found
+
+
+@pytest.mark.parametrize("name", WORKING)
+def test_what_is_trained_sampled_and_written_is_the_model(
+    name: str, tmp_path: Path, tokenizer: Any, cpu: Any
+):
+    """SFT's validation loss is that of transformers on the saved folder (1e-3; its weights moved); a policy
+    on it decodes, scores and refers by transformers' own log-probabilities, and its first ratio is 1."""
+    config = SFTConfig(epochs=3.0, learning_rate=0.003, warmup=0.0)
+    losses: list[float] = []
+    network = prepare_sft(small_model(name), config, FULL, cpu)
+    model = train_sft(
+        network,
+        EOS,
+        DEMOS,
+        DEMOS,
+        config,
+        cpu,
+        lambda step, steps, m: losses.append(m.get("validation_loss")),
+    )
+    save_model(tmp_path, model, tokenizer)
+    saved = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert losses[-1] == pytest.approx(transformers_loss(saved, DEMOS), abs=1e-3)
+    assert losses[-1] < transformers_loss(small_model(name), DEMOS) - 0.02
+
+    tune = TuneConfig(lora_rank=2, lora_targets=linear_layers(saved))
+    policy = build_policy(tmp_path, tune, cpu, seed=1).train()
+    batch, decoded = sampled(policy)
+    expected = own_logprobs(saved, batch, 0.7)
+    with torch.no_grad():
+        for found in (decoded, policy(batch, 0.7).logprobs, policy.ref_logprobs(batch, 0.7)):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_work_is_refused_before_training(name: str, tmp_path: Path, tokenizer: Any, cpu: Any):
+    """By SFT, PPO and evaluation alike, in one line that names the architecture."""
+    model = small_model(name)
+    save_model(tmp_path, model, tokenizer)
+    tries: list[Callable[[], Any]] = [
+        lambda: prepare_sft(model, SFTConfig(), FULL, cpu),
+        lambda: build_policy(tmp_path, FULL, cpu, seed=1),
+        lambda: frozen_policy(tmp_path, cpu),
+    ]
+    for attempt in tries:
+        with pytest.raises(ModelError, match=type(model).__name__) as told:
+            attempt()
+        assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2", "granite", "mixtral"])
+def test_half_precision_is_verified_too(name: str, cpu: Any):
+    """Rounding is told from another model."""
+    half = Precision(cpu.device, torch.bfloat16)
+    prepare_sft(small_model(name, sharpness=3.0).bfloat16(), SFTConfig(), FULL, half)
