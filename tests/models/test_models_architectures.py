@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from architectures import REFUSED, WORKING, linear_layers, small_model
+from architectures import REFUSED, WORKING, linear_layers, small_model, transformers_loss
 from transformers import AutoModelForCausalLM
 
 from models.adapter import TuneConfig
@@ -22,20 +22,6 @@ DEMOS = [
     Demonstration((9, 8), (70,)),
     Demonstration((100, 101, 102), (80, 81, 82, 83, 84)),
 ]
-
-
-def transformers_loss(model: Any, demonstrations: list[Demonstration]) -> float:
-    """Mean cross-entropy per completion token by the model's own `labels`, row by row, without padding."""
-    total, tokens = 0.0, 0
-    for demo in demonstrations:
-        ids = torch.tensor([[*demo.prompt_ids, *demo.completion_ids, EOS]])
-        labels = ids.clone()
-        labels[0, : len(demo.prompt_ids)] = -100
-        number = len(demo.completion_ids) + 1
-        with torch.no_grad():
-            total += model(input_ids=ids, labels=labels).loss.item() * number
-        tokens += number
-    return total / tokens
 
 
 def sampled(policy: Policy) -> tuple[TokenBatch, torch.Tensor]:
@@ -85,8 +71,8 @@ def test_what_is_trained_sampled_and_written_is_the_model(
     )
     save_model(tmp_path, model, tokenizer)
     saved = AutoModelForCausalLM.from_pretrained(tmp_path)
-    assert losses[-1] == pytest.approx(transformers_loss(saved, DEMOS), abs=1e-3)
-    assert losses[-1] < transformers_loss(small_model(name), DEMOS) - 0.02
+    assert losses[-1] == pytest.approx(transformers_loss(saved, DEMOS, EOS), abs=1e-3)
+    assert losses[-1] < transformers_loss(small_model(name), DEMOS, EOS) - 0.02
 
     tune = TuneConfig(lora_rank=2, lora_targets=linear_layers(saved))
     policy = build_policy(tmp_path, tune, cpu, seed=1).train()

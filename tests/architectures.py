@@ -1,11 +1,14 @@
 """A small random model of every architecture that the tests try, and which of them are refused."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import transformers as t
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
+
+from models.sft import Demonstration
 
 POSITIONS = 512
 WINDOW = 8
@@ -126,3 +129,17 @@ def linear_layers(model: PreTrainedModel) -> tuple[str, ...]:
             }
         )
     )
+
+
+def transformers_loss(model: Any, demonstrations: Sequence[Demonstration], eos_id: int) -> float:
+    """Mean cross-entropy per completion token by the model's own `labels`, row by row, without padding."""
+    total, tokens = 0.0, 0
+    for demo in demonstrations:
+        ids = torch.tensor([[*demo.prompt_ids, *demo.completion_ids, eos_id]])
+        labels = ids.clone()
+        labels[0, : len(demo.prompt_ids)] = -100
+        number = len(demo.completion_ids) + 1
+        with torch.no_grad():
+            total += model(input_ids=ids, labels=labels).loss.item() * number
+        tokens += number
+    return total / tokens

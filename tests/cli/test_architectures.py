@@ -1,0 +1,82 @@
+"""Every architecture through the commands: trained, resumed and measured as the model it is, or refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from architectures import REFUSED, WORKING, linear_layers, small_model, transformers_loss
+from small_runs import CORPUS, SMALL, command
+from transformers import AutoModelForCausalLM
+
+import cli.sft
+from models.precision import Precision
+from models.sft import save_model
+from ppo.run.checkpoint import load_policy
+
+SFT = ["--epochs", "1", "--batch-size", "32", "--learning-rate", "0.003", *SMALL, *CORPUS]
+PPO = [
+    *("--prompts-per-iteration", "4", "--minibatch-size", "4", "--max-new-tokens", "12"),
+    *("--epochs", "1", "--learning-rate", "0.001", "--num-validation", "4", "--limits.cpu-seconds", "0.5"),
+    *SMALL,
+    *CORPUS,
+]
+CPU = Precision(torch.device("cpu"), torch.float32)
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def logits(model: Any) -> torch.Tensor:
+    with torch.no_grad():
+        return model(torch.tensor([[9, 40, 77, 100, 3]])).logits
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tune", ["lora", "full"])
+@pytest.mark.parametrize("name", WORKING)
+def test_it_is_trained_resumed_and_measured_as_what_it_is(name, tune, tmp_path, tokenizer, monkeypatch):
+    """SFT's loss is transformers' own of what it wrote; the first ratio is 1, before and after resuming."""
+    model = small_model(name)
+    save_model(tmp_path / "base", model, tokenizer)
+    given: list[Any] = []
+    train_sft = cli.sft.train_sft
+    monkeypatch.setattr(cli.sft, "train_sft", lambda *a: given.append(a[3]) or train_sft(*a))
+    how = ["--tune", tune, "--lora-rank", 2, "--lora-targets", *linear_layers(model)]
+    sft, ppo = tmp_path / "sft", tmp_path / "ppo"
+    assert command("sft", "--model", tmp_path / "base", *SFT, *how, "--out", sft) == 0
+    written = AutoModelForCausalLM.from_pretrained(sft / "model")
+    expected = transformers_loss(written, given[0], tokenizer.eos_token_id)
+    assert rows(sft)[-1]["validation_loss"] == pytest.approx(expected, abs=1e-3)
+
+    assert command("ppo", "--sft", sft, *PPO, *how, "--iterations", 1, "--out", ppo) == 0
+    assert command("ppo", "--resume", ppo, "--iterations", 2, "--allow-changes", "iterations") == 0
+    for row in rows(ppo)[1:]:
+        assert row["ppo/first_logratio"] <= 1e-4 and row["ppo/rollout_gap"] <= 1e-4
+        assert row["ppo/update_norm"] > 0
+    measured = ["--num-problems", 4, "--max-new-tokens", 12, *SMALL, *CORPUS]
+    assert command("evaluate", sft, ppo, *measured, "--out", tmp_path / "evaluation.json") == 0
+
+    newest = ppo / "checkpoints" / "iteration-000002"
+    policy = load_policy(newest, CPU)
+    if tune == "full":
+        assert torch.equal(logits(AutoModelForCausalLM.from_pretrained(newest)), logits(policy.network))
+    assert not torch.equal(logits(written), logits(policy.network))
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_it_is_refused_before_anything_is_written(name, tmp_path, tokenizer, capsys):
+    """In one line, with status 2, by SFT, PPO and evaluation."""
+    save_model(tmp_path / "base", small_model(name), tokenizer)
+    for arguments in (
+        ("sft", "--model", tmp_path / "base", *SFT, "--tune", "full", "--out", tmp_path / "out"),
+        ("ppo", "--sft", tmp_path / "base", *PPO, "--tune", "full", "--out", tmp_path / "out"),
+        ("evaluate", tmp_path / "base", "--num-problems", 4, "--max-new-tokens", 12, *SMALL, *CORPUS),
+    ):
+        capsys.readouterr()
+        assert command(*arguments) == 2
+        said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+        assert len(said) == 1 and "For" in said[0]
+    assert not (tmp_path / "out").exists()
