@@ -105,9 +105,12 @@ REFUSED: dict[str, Any] = {
 }
 
 
-def small_model(name: str, sharpness: float = 5.0) -> PreTrainedModel:
+def small_model(name: str, sharpness: float = 5.0, positions: int = POSITIONS) -> PreTrainedModel:
     """With weights so large that a wrong mask, position or scale shows; the same in every run."""
     config = (WORKING | REFUSED)[name]()
+    for key in ("n_positions", "max_seq_len", "max_position_embeddings"):
+        if getattr(config, key, None) == POSITIONS:
+            setattr(config, key, positions)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)

@@ -66,17 +66,67 @@ def test_it_is_trained_resumed_and_measured_as_what_it_is(name, tune, tmp_path, 
     assert not torch.equal(logits(written), logits(policy.network))
 
 
-@pytest.mark.parametrize("name", REFUSED)
+def refused(capsys, *arguments: object) -> str:
+    """The one line of an error that ends a command with status 2."""
+    capsys.readouterr()
+    assert command(*arguments) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(said) == 1
+    return said[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["lfm2", "mamba", *(pytest.param(n, marks=pytest.mark.slow) for n in REFUSED)]
+)
 def test_it_is_refused_before_anything_is_written(name, tmp_path, tokenizer, capsys):
     """In one line, with status 2, by SFT, PPO and evaluation."""
-    save_model(tmp_path / "base", small_model(name), tokenizer)
+    model = small_model(name)
+    save_model(tmp_path / "base", model, tokenizer)
     for arguments in (
         ("sft", "--model", tmp_path / "base", *SFT, "--tune", "full", "--out", tmp_path / "out"),
         ("ppo", "--sft", tmp_path / "base", *PPO, "--tune", "full", "--out", tmp_path / "out"),
         ("evaluate", tmp_path / "base", "--num-problems", 4, "--max-new-tokens", 12, *SMALL, *CORPUS),
     ):
-        capsys.readouterr()
-        assert command(*arguments) == 2
-        said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-        assert len(said) == 1 and "For" in said[0]
+        assert type(model).__name__ in refused(capsys, *arguments)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["gpt2", "mpt"])
+def test_demonstrations_beyond_the_positions(name, tmp_path, tokenizer, capsys):
+    """SFT refuses them as PPO does, and takes what is left when they are left out."""
+    model = small_model(name, positions=120)
+    save_model(tmp_path / "base", model, tokenizer)
+    sft = ("sft", "--model", tmp_path / "base", *SFT, "--tune", "full", "--out", tmp_path / "out")
+    said = refused(capsys, *sft)
+    assert "the model has 120 positions, fewer than the" in said and "lower --max-tokens" in said
+    assert not (tmp_path / "out").exists()
+    assert command(*sft, "--max-tokens", 120) == 0
+    ppo = ("ppo", "--sft", tmp_path / "out", *PPO, "--tune", "full", "--out", tmp_path / "ppo")
+    assert "the model has 120 positions, fewer than --max-prompt-tokens" in refused(
+        capsys, *ppo, "--max-new-tokens", 80
+    )
+
+
+def test_an_adapter_on_a_shared_weight(tmp_path, tokenizer, capsys):
+    """lm_head and embed_tokens of a model with tied embeddings, by SFT and PPO."""
+    save_model(tmp_path / "base", small_model("qwen2"), tokenizer)
+    for target in ("lm_head", "embed_tokens"):
+        how = ("--lora-targets", "q_proj", target, "--out", tmp_path / "out")
+        for start in (("sft", "--model", tmp_path / "base", *SFT), ("ppo", "--sft", tmp_path / "base", *PPO)):
+            assert f"leave {target} out" in refused(capsys, *start, *how)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_quantised_model(tmp_path, tokenizer, capsys):
+    """By every command, before training."""
+    save_model(tmp_path / "base", small_model("llama"), tokenizer)
+    config = json.loads((tmp_path / "base" / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "fp8"}
+    (tmp_path / "base" / "config.json").write_text(json.dumps(config))
+    for arguments in (
+        ("sft", "--model", tmp_path / "base", *SFT, "--out", tmp_path / "out"),
+        ("ppo", "--sft", tmp_path / "base", *PPO, "--out", tmp_path / "out"),
+        ("evaluate", tmp_path / "base", "--num-problems", 4, "--max-new-tokens", 12, *SMALL, *CORPUS),
+    ):
+        assert "quantised (fp8)" in refused(capsys, *arguments)
     assert not (tmp_path / "out").exists()
