@@ -10,6 +10,7 @@ from cli.demo import DemoCommand, run_demo
 from cli.errors import UsageError, run_command
 from cli.evaluate import EvaluateCommand, run_evaluate
 from cli.ppo import PPOCommand, resume_defaults, run_ppo
+from cli.prepare import PrepareCommand, run_prepare
 from cli.sample import SampleCommand, run_sample
 from cli.sft import SFTCommand, run_sft
 
@@ -17,6 +18,7 @@ _COMMANDS = {
     "sft": (SFTCommand, run_sft),
     "demo": (DemoCommand, run_demo),
     "sample": (SampleCommand, run_sample),
+    "prepare": (PrepareCommand, run_prepare),
     "evaluate": (EvaluateCommand, run_evaluate),
 }
 

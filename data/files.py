@@ -15,7 +15,7 @@ from data.rows import RowsError, rows
 
 _GZIP = b"\x1f\x8b"
 _OTHERS = {
-    b"PAR1": "a Parquet file; convert it to JSON lines",
+    b"PAR1": "a Parquet file; `train.py prepare` makes problems of it",
     b"PK\x03\x04": "a zip archive; unpack it and name the file in it",
     b"BZh": "compressed with bzip2; unpack it, or use gzip",
     b"\xfd7zXZ": "compressed with xz; unpack it, or use gzip",

@@ -9,6 +9,7 @@ Rows of other public sets are known by name, to say what they are.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from data.comparison import parse_comparison
@@ -21,7 +22,7 @@ NO_TESTS = "no tests"
 _OWN_KEYS = ("id", "prompt", "tests", "solutions", "difficulty", "source", "split", "compare")
 
 # Keys that only a row of this set has together. All of these call a function.
-_FUNCTION_SETS = {
+FUNCTION_SETS = {
     "HumanEval": {"task_id", "prompt", "entry_point", "canonical_solution", "test"},
     "EvalPlus": {"task_id", "prompt", "entry_point", "base_input"},
     "MBPP": {"task_id", "test_list", "code"},
@@ -34,9 +35,9 @@ def problem_of(row: Any) -> Problem:
     """The problem of a row, or RowError: `skippable` if the whole row may be left out by its kind."""
     if not isinstance(row, dict):
         raise RowError(f"the row is {kind(row)}, not an object; write {{...}}")
-    for name, keys in _FUNCTION_SETS.items():
+    for name, keys in FUNCTION_SETS.items():
         if keys <= row.keys():
-            raise _function_call(f"{name}: its tests call a function")
+            raise function_call(f"{name}: its tests call a function")
     if "question" in row:
         return _from_apps(row)
     if "test_cases" in row:
@@ -56,6 +57,9 @@ def row_of(problem: Problem) -> dict[str, Any]:
         "prompt": problem.prompt,
         "tests": [{"input": test.input, "output": test.output} for test in problem.tests],
     }
+    for shown, test in zip(row["tests"], problem.tests, strict=True):
+        if test.public:
+            shown["public"] = True
     if problem.solutions:
         row["solutions"] = list(problem.solutions)
     for key in ("difficulty", "source", "split"):
@@ -70,18 +74,25 @@ def _from_own(row: dict[str, Any]) -> Problem:
     if unknown := sorted(row.keys() - set(_OWN_KEYS)):
         raise RowError(f"unknown key {unknown[0]!r}; the keys are {', '.join(_OWN_KEYS)}")
     tests = list_at(row, "tests")
-    pairs = []
     for number, test in enumerate(tests):
-        if not isinstance(test, dict) or test.keys() != {"input", "output"}:
+        if not isinstance(test, dict) or not {"input", "output"} <= test.keys() <= {
+            "input",
+            "output",
+            "public",
+        }:
             raise RowError(
-                f"tests[{number}] is not an object of 'input' and 'output'; write both and no more"
+                f"tests[{number}] is not an object of 'input' and 'output'; write both "
+                "(and 'public' if the text shows it)"
             )
-        pairs.append((test["input"], test["output"]))
+        if not isinstance(test.get("public", False), bool):
+            raise RowError(f"tests[{number}]: 'public' is {kind(test['public'])}; write true or false")
     return Problem(
         id=text_at(row, "id"),
         prompt=text_at(row, "prompt"),
-        tests=_tests(pairs),
-        solutions=_solutions(row),
+        tests=tests_of(
+            [(test["input"], test["output"]) for test in tests], [test.get("public", False) for test in tests]
+        ),
+        solutions=solutions_of(row),
         difficulty=optional_at(row, "difficulty"),
         source=optional_at(row, "source"),
         split=optional_at(row, "split"),
@@ -95,7 +106,7 @@ def _from_v2(row: dict[str, Any]) -> Problem:
         raise RowError(
             f"'test_cases' is {kind(cases)}, not an object; write {{inputs: [...], outputs: [...]}}"
         )
-    tests = _tests(_pairs(cases))
+    tests = tests_of(pairs_of(cases))
     count = row.get("num_tests", len(tests))
     if count != len(tests):
         raise RowError(f"num_tests is {count!r} but there are {len(tests)} tests; correct one of them")
@@ -109,17 +120,17 @@ def _from_v2(row: dict[str, Any]) -> Problem:
 
 
 def _from_apps(row: dict[str, Any]) -> Problem:
-    cases = _json_at(row, "input_output", dict, {}) if "input_output" in row else row
+    cases = json_at(row, "input_output", dict, {}) if "input_output" in row else row
     if row.get("fn_name") is not None or cases.get("fn_name") is not None:
-        raise _function_call("fn_name is set")
+        raise function_call("fn_name is set")
     if "input_output" in row and not cases:
         raise _no_tests()
-    pairs = _pairs(cases)
+    pairs = pairs_of(cases)
     return Problem(
         id=identifier_at(row, "problem_id" if "problem_id" in row and "id" not in row else "id"),
         prompt=text_at(row, "question"),
-        tests=_tests(pairs),
-        solutions=_solutions(row),
+        tests=tests_of(pairs),
+        solutions=solutions_of(row),
         difficulty=optional_at(row, "difficulty"),
         source=optional_at(row, "source"),
         split=optional_at(row, "split"),
@@ -127,7 +138,7 @@ def _from_apps(row: dict[str, Any]) -> Problem:
     )
 
 
-def _json_at(row: dict[str, Any], key: str, form: type, empty: Any) -> Any:
+def json_at(row: dict[str, Any], key: str, form: type, empty: Any) -> Any:
     """A field that holds a list or an object as text of JSON, as APPS has them on the hub, or as it is."""
     value = row[key]
     if isinstance(value, str) and not value.strip():
@@ -155,14 +166,15 @@ def _compare(row: dict[str, Any]) -> str:
     return text
 
 
-def _pairs(row: dict[str, Any]) -> list[tuple[Any, Any]]:
+def pairs_of(row: dict[str, Any]) -> list[tuple[Any, Any]]:
     inputs, outputs = list_at(row, "inputs"), list_at(row, "outputs")
     if len(inputs) != len(outputs):  # pairing as many as there are would shift answers to the wrong questions
         raise RowError(f"{len(inputs)} inputs but {len(outputs)} outputs; give every input its output")
     return list(zip(inputs, outputs, strict=True))
 
 
-def _tests(pairs: list[tuple[Any, Any]]) -> tuple[TestCase, ...]:
+def tests_of(pairs: list[tuple[Any, Any]], public: Sequence[bool] = ()) -> tuple[TestCase, ...]:
+    """Tests of (input, output) pairs, checked; `public` says of each whether the text shows it."""
     if not pairs:
         raise _no_tests()
     for number, (given, expected) in enumerate(pairs):
@@ -171,32 +183,33 @@ def _tests(pairs: list[tuple[Any, Any]]) -> tuple[TestCase, ...]:
                 f"test {number} has a null in it; write a string, or remove input and output together"
             )
         if not isinstance(given, str):
-            raise _function_call(f"the input of test {number} is {kind(given)}, not a string")
+            raise function_call(f"the input of test {number} is {kind(given)}, not a string")
         if not isinstance(expected, str):
             raise RowError(
                 f"the output of test {number} is {kind(expected)}, not a string; write what is printed"
             )
         for text in (given, expected):
             check_encodable(text, f"test {number}")
-    return tuple(TestCase(given, expected) for given, expected in pairs)
+    shown = public or [False] * len(pairs)
+    return tuple(TestCase(*pair, is_shown) for pair, is_shown in zip(pairs, shown, strict=True))
 
 
 def _no_tests() -> RowError:
     return RowError("the problem has no tests; give it at least one or remove it", NO_TESTS)
 
 
-def _function_call(why: str) -> RowError:
+def function_call(why: str) -> RowError:
     return RowError(
-        f"a function-call task ({why}); programs here read standard input: remove the row or skip such rows",
+        f"a function-call task ({why}), and programs here read standard input",
         FUNCTION_CALL,
     )
 
 
-def _solutions(row: dict[str, Any]) -> tuple[str, ...]:
+def solutions_of(row: dict[str, Any]) -> tuple[str, ...]:
     if row.get("solutions") is None:
         return () if row.get("solution") is None else (text_at(row, "solution"),)
     if "input_output" in row:
-        solutions = _json_at(row, "solutions", list, [])
+        solutions = json_at(row, "solutions", list, [])
     else:
         solutions = list_at(row, "solutions")
     for number, solution in enumerate(solutions):

@@ -12,6 +12,8 @@ class TestCase:
 
     input: str
     output: str
+    public: bool = False
+    """Shown in the problem's text, as an example."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 from data.fields import RowError
 from data.files import DataError, located_rows, write_atomically
+from data.formats.known import format_of
 from data.forms import FUNCTION_CALL, NO_TESTS, problem_of, row_of
 from data.problem import Problem, TestCase
 
@@ -49,8 +50,13 @@ def load_problems(path: str | os.PathLike[str], *, skipped: Counter[str] | None 
                 skipped[error.skippable] += 1
                 left_out += 1
                 continue
-            more = _more_function_calls(len(problems), rows) if error.skippable == FUNCTION_CALL else ""
-            raise DataError(f"{where}: {error}{more}") from None
+            if error.skippable == FUNCTION_CALL:
+                raise DataError(f"{where}: {error}{_how_many(len(problems), rows)}") from None
+            form = format_of(row) if isinstance(row, dict) else None
+            if form is not None and not form.as_it_is:
+                advice = "`train.py prepare` makes problems of such files"
+                raise DataError(f"{where}: a row of {form.name}; {advice}") from None
+            raise DataError(f"{where}: {error}") from None
         if problem.id in first:
             used = first[problem.id].removeprefix(f"{path}:")
             raise DataError(
@@ -87,7 +93,7 @@ def write_problems(path: str | os.PathLike[str], problems: Sequence[Problem]) ->
     write_atomically(path, "".join(lines).encode("utf-8"))
 
 
-def _more_function_calls(good: int, rest: Iterator[tuple[str, Any]]) -> str:
+def _how_many(good: int, rest: Iterator[tuple[str, Any]]) -> str:
     """How many rows are of this kind, for the message: is it one row, or the whole file?"""
     bad = 1
     for _, row in rest:
@@ -97,4 +103,4 @@ def _more_function_calls(good: int, rest: Iterator[tuple[str, Any]]) -> str:
         except RowError as error:
             bad += error.skippable == FUNCTION_CALL
             good += error.skippable != FUNCTION_CALL
-    return f" ({bad} of {good + bad} rows here)"
+    return f" ({bad} of {good + bad} rows here); `train.py prepare` leaves such rows out"

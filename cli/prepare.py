@@ -1,0 +1,216 @@
+"""`train.py prepare`: a public data set in, a checked file of problems out.
+
+1 read     every row by the form it has; what cannot be a problem here is left out, and counted by cause
+2 choose   one copy of each text, nothing held out in training, at most so many tests
+3 check    every reference solution in the sandbox: what fails its own tests is left out, or tagged
+4 write    the problems, those held out beside them, and what was done as JSON
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from cli.console import Console
+from cli.errors import UsageError
+from cli.prepared import Reading, report_of, summary, write
+from cli.settings import plain
+from data import DataError, Problem, load_problems
+from data.fields import RowError
+from data.formats.known import read_row
+from data.formats.source import Row, source_rows
+from data.selection import (
+    text_hash,
+    with_max_tests,
+    with_public,
+    with_split,
+    without_copies,
+    without_large_tests,
+)
+from models.ranges import check_ranges
+from reward import RewardError, Scorer
+from reward.compare import parse_policy
+from reward.contradictions import contradiction
+from reward.references import NO_REFERENCE, Checked, check_references
+from sandbox import Limits
+
+COPY, OVERLAP, CONTRADICTORY, MALFORMED, ID_TWICE, TOO_LARGE = (
+    "copy of another text",
+    "held out, and in training too",
+    "contradictory tests",
+    "malformed row",
+    "id used twice",
+    "tests over the limits",
+)
+UNVERIFIED = "unverified"  # the split of problems that are kept though their reference fails
+
+
+@dataclass(frozen=True)
+class PrepareCommand:
+    """Make a checked file of problems of a public data set: APPS, APPS+, TACO, CodeContests and others."""
+
+    source: Annotated[Path | None, tyro.conf.Positional] = None
+    """A file (JSON, JSON lines, either gzipped, Parquet), a folder of them, or a folder of APPS tasks."""
+    out: Path = Path("problems.jsonl")
+    """The file of problems; those held out go to OUT.heldout.jsonl, what was done to OUT.prepare.json."""
+    config: Path | None = None
+    """YAML preset; flags win over it."""
+    overwrite: bool = False
+    """Replace files that are there."""
+    limit: int = 0
+    """Stop after so many rows; 0 reads all."""
+    max_tests: int = 15
+    """Tests kept of a problem: those its text shows first, the rest drawn; 0 keeps all."""
+    max_input_kb: int = 4096
+    """Tests with a longer input are left out; those with an output over limits.output_kb are, too."""
+    max_solutions: int = 3
+    """Reference programs of a problem that are run, and kept if they pass."""
+    heldout: float = 0.0
+    """Share of problems held out, by text and seed, where the source holds out none itself."""
+    against: tuple[Path, ...] = ()
+    """Files of problems that are held out elsewhere: what has the text of one of them is left out."""
+    compare: str = "lines"
+    """How outputs are compared where the source does not say: lines, exact, tokens or float(1e-6, 1e-6)."""
+    failed: Literal["drop", "tag"] = "drop"
+    """Problems whose references fail: left out, or kept with the split `unverified`."""
+    unreferenced: Literal["keep", "drop"] = "keep"
+    """Problems without a reference, whose tests nobody has checked."""
+    malformed: Literal["stop", "drop"] = "stop"
+    """Rows with a defect, such as fewer outputs than inputs: an error, or left out and counted."""
+    seed: int = 1
+    """Of the tests drawn and the problems held out."""
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            not_negative="limit max_tests seed",
+            at_least_one="max_solutions max_input_kb",
+            shares="heldout",
+        )
+
+
+def run_prepare(settings: PrepareCommand) -> None:
+    """Read, choose, check, write. Raises one of cli.errors.USER_ERRORS, before time is spent if it can."""
+    source, outs = _checked_paths(settings)
+    known = {text_hash(problem.prompt) for path in settings.against for problem in load_problems(path)}
+    with Console("prepare", total=4) as console:
+        console.phase("rows", 0)
+        read = _read(source, settings, console)
+        console.step(1)
+        problems, copies, overlap = without_copies(_with_splits(read.problems, settings), known)
+        for cause, count in ((COPY, copies), (OVERLAP, overlap)):
+            if count:
+                read.left_out[cause] += count
+        console.step(2)
+        console.phase("references", len(problems))
+        with Scorer(limits=settings.limits, look=False) as scorer:
+            checked = check_references(scorer, problems, settings.max_solutions, console.advance)
+        console.step(3)
+        kept = list(_kept(checked, settings))
+        if not kept:
+            raise DataError(f"{source}: nothing is left of {read.rows} rows: {_told(read, checked)}")
+        report = report_of(source, plain(settings), read, checked, kept)
+        write(outs, kept, report)
+        for line in summary(outs, report):
+            console.say(line)
+
+
+def _checked_paths(settings: PrepareCommand) -> tuple[Path, dict[str, Path]]:
+    if settings.source is None:
+        raise UsageError("name the data set: train.py prepare SOURCE --out problems.jsonl")
+    if not settings.source.exists():
+        raise UsageError(f"{settings.source}: there is no such file or folder; check the path")
+    try:
+        parse_policy(settings.compare)
+    except RewardError as error:
+        raise UsageError(f"--compare: {error}") from error
+    out = settings.out
+    outs = {
+        "train": out,
+        "heldout": out.with_name(f"{out.stem}.heldout.jsonl"),
+        "report": out.with_name(f"{out.stem}.prepare.json"),
+    }
+    if not out.parent.is_dir():
+        raise UsageError(f"{out.parent}: there is no such folder for --out; make it first")
+    there = [path for path in outs.values() if path.exists()]
+    if there and not settings.overwrite:
+        raise UsageError(f"{there[0]} is there already; name another --out, or --overwrite it")
+    return settings.source, outs
+
+
+# --- reading ---
+
+
+def _read(source: Path, settings: PrepareCommand, console: Console) -> Reading:
+    """Every row as a problem, or counted by the cause why it is none."""
+    read = Reading()
+    ids: set[str] = set()
+    for row in source_rows(source):
+        if settings.limit and read.rows == settings.limit:
+            break
+        read.rows += 1
+        console.advance(read.rows)
+        problem = _problem(row, settings, read)
+        if problem is None:
+            continue
+        if problem.id in ids:
+            read.leave_out(ID_TWICE, row.where, f"id {problem.id!r}")
+            continue
+        ids.add(problem.id)
+        read.problems.append(problem)
+    return read
+
+
+def _problem(row: Row, settings: PrepareCommand, read: Reading) -> Problem | None:
+    try:
+        problem, form = read_row(row.row, str(read.rows))
+    except RowError as error:
+        if error.skippable is None and settings.malformed == "stop":
+            advice = "or leave such rows out with --malformed drop"
+            raise DataError(f"{row.where}: {error} ({advice})") from None
+        read.leave_out(error.skippable or MALFORMED, row.where, str(error))
+        return None
+    read.forms[form.name, form.licence] += 1
+    if problem.compare == "lines" and settings.compare != "lines":
+        problem = replace(problem, compare=settings.compare)
+    if reason := contradiction(problem):
+        read.leave_out(CONTRADICTORY, row.where, f"problem {problem.id!r}: {reason}")
+        return None
+    fitting = without_large_tests(problem, settings.max_input_kb << 10, settings.limits.output_kb << 10)
+    read.large_tests += len(problem.tests) - len(fitting.tests)
+    if not fitting.tests:
+        read.leave_out(TOO_LARGE, row.where, f"problem {problem.id!r}: every test is over the limits")
+        return None
+    chosen = with_max_tests(with_public(fitting), settings.max_tests, settings.seed)
+    return replace(chosen, split=chosen.split or row.split)
+
+
+def _with_splits(problems: Sequence[Problem], settings: PrepareCommand) -> list[Problem]:
+    """Every problem is for training or held out: as the source says, else drawn."""
+    if any(problem.split in _HELD_OUT for problem in problems):
+        return [replace(p, split="heldout" if p.split in _HELD_OUT else "train") for p in problems]
+    return [with_split(problem, settings.heldout, settings.seed) for problem in problems]
+
+
+_HELD_OUT = {"heldout", "test", "validation", "valid", "dev", "eval"}
+
+
+# --- what is kept ---
+
+
+def _kept(checked: Sequence[Checked], settings: PrepareCommand) -> Iterator[Problem]:
+    for problem, failure in checked:
+        if failure is None or (failure == NO_REFERENCE and settings.unreferenced == "keep"):
+            yield problem
+        elif failure != NO_REFERENCE and settings.failed == "tag":
+            yield replace(problem, split=UNVERIFIED)
+
+
+def _told(read: Reading, checked: Sequence[Checked]) -> str:
+    causes = read.left_out + Counter(f"reference: {failure}" for _, failure in checked if failure)
+    told = ", ".join(f"{count} {cause}" for cause, count in causes.most_common()) or "it is empty"
+    return told + "".join(f"; the first: {example}" for example in list(read.examples.values())[:1])

@@ -1,0 +1,120 @@
+"""What `train.py prepare` leaves behind: the files, a report as JSON, and its summary for a person."""
+
+import hashlib
+import json
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from data import Problem, write_problems
+from data.files import write_atomically
+from reward.references import Checked
+
+_CHUNK = 1 << 20  # bytes hashed at a time
+_PATHS = {"source", "out", "config", "overwrite", "against"}  # settings that are not of the result
+
+
+@dataclass
+class Reading:
+    """What reading found."""
+
+    problems: list[Problem] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    """Of each cause, the first row and what was wrong."""
+    forms: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Rows of each form and licence."""
+    rows: int = 0
+    large_tests: int = 0
+    """Tests left out because they are over the limits."""
+
+    def leave_out(self, cause: str, where: str, reason: str) -> None:
+        """Count one row that is no problem."""
+        self.left_out[cause] += 1
+        self.examples.setdefault(cause, f"{where}: {reason}")
+
+
+def report_of(
+    source: Path,
+    settings: dict[str, Any],
+    read: Reading,
+    checked: Sequence[Checked],
+    kept: Sequence[Problem],
+) -> dict[str, Any]:
+    """What was done, as plain values: the same source and settings give the same report."""
+    failures = Counter(failure for _, failure in checked if failure)
+    return {
+        "source": str(source),
+        "source_sha256": _hash(source),
+        "forms": [
+            {"name": name, "licence": licence, "rows": count} for (name, licence), count in read.forms.items()
+        ],
+        "rows": read.rows,
+        "left_out": dict(read.left_out.most_common()),
+        "first_left_out": read.examples,
+        "references": {"passed": sum(f is None for _, f in checked), "failed": dict(failures.most_common())},
+        "written": dict(Counter(problem.split for problem in kept)),
+        "tests": _spread([len(problem.tests) for problem in kept]),
+        "large_tests_left_out": read.large_tests,
+        "public_tests": sum(test.public for problem in kept for test in problem.tests),
+        "settings": {name: value for name, value in settings.items() if name not in _PATHS},
+    }
+
+
+def _spread(counts: Sequence[int]) -> dict[str, float]:
+    return {
+        "all": sum(counts),
+        "least": min(counts),
+        "median": statistics.median(counts),
+        "most": max(counts),
+    }
+
+
+def _hash(source: Path) -> str:
+    """SHA-256 of a file, or of a folder: of its files' paths and hashes."""
+    if source.is_dir():
+        files = [path for path in sorted(source.rglob("*")) if path.is_file()]
+        lines = "".join(f"{_hash(path)}  {path.relative_to(source)}\n" for path in files)
+        return hashlib.sha256(lines.encode()).hexdigest()
+    digest = hashlib.sha256()
+    with source.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write(outs: dict[str, Path], kept: Sequence[Problem], report: dict[str, Any]) -> None:
+    """Write the problems, those held out, and the report, to which the files' hashes are added."""
+    heldout = [problem for problem in kept if problem.split == "heldout"]
+    files = {outs["train"]: [p for p in kept if p.split != "heldout"], outs["heldout"]: heldout}
+    report["files"] = {}
+    for path, problems in files.items():
+        if problems:
+            write_problems(path, problems)
+            report["files"][path.name] = {"problems": len(problems), "sha256": _hash(path)}
+        else:
+            path.unlink(missing_ok=True)  # of an earlier time: it would seem to belong to this
+    write_atomically(outs["report"], (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def summary(outs: dict[str, Path], report: dict[str, Any]) -> Iterator[str]:
+    """The report for a person, on one screen."""
+    forms = ", ".join(f"{form['rows']} {form['name']} ({form['licence']})" for form in report["forms"])
+    yield f"{report['source']}: {report['rows']} rows; {forms}"
+    if left_out := report["left_out"]:
+        yield "left out    " + " · ".join(f"{count} {cause}" for cause, count in left_out.items())
+        for cause in left_out:
+            if cause in report["first_left_out"]:
+                yield f"            {cause}, the first: {report['first_left_out'][cause]}"
+    failed = report["references"]["failed"]
+    yield f"references  {report['references']['passed']} problems have one that passes" + "".join(
+        f" · {count} {cause}" for cause, count in failed.items()
+    )
+    least, most, median = (report["tests"][name] for name in ("least", "most", "median"))
+    yield f"tests       {report['tests']['all']}: {least} to {most} a problem, median {median:g}"
+    for name, file in report["files"].items():
+        yield f"written     {file['problems']:>6} problems  {outs['train'].with_name(name)}"
+    yield f"            what was done, with hashes and licences: {outs['report']}"

@@ -1,0 +1,245 @@
+"""`train.py prepare`: a data set in, checked problems out; what is left out is counted, what is wrong told."""
+
+import json
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from small_runs import command
+
+from data import load_problems
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+needs_data = pytest.mark.skipif(not DATA.exists(), reason="the public data sets are not here")
+
+RIGHT = "print(int(input()) + 1)\n"
+FAST = ["--limits.cpu-seconds", "0.5"]
+
+
+def row(number: int, **changes: object) -> dict:
+    """A row of APPS+: print n + `number`."""
+    inputs = [f"{n}\n" for n in range(6)]
+    return {
+        "id": number,
+        "question": f"Print n + {number}.",
+        "inputs": inputs,
+        "outputs": [f"{n + number}\n" for n in range(6)],
+        "solution": f"print(int(input()) + {number})",
+        **changes,
+    }
+
+
+def source(folder: Path, *rows: object, name: str = "data.json") -> Path:
+    (folder / name).write_text(json.dumps(rows), encoding="utf-8")
+    return folder / name
+
+
+def prepare(path: Path, *flags: object) -> tuple[int, dict, list]:
+    """Exit status, the report and the problems of one run."""
+    out = path.parent / "out.jsonl"
+    status = command("prepare", path, "--out", out, *FAST, *flags)
+    report = path.parent / "out.prepare.json"
+    if not report.exists():
+        return status, {}, []
+    return status, json.loads(report.read_text()), load_problems(out) if out.exists() else []
+
+
+def test_what_is_no_checked_problem_is_left_out_and_counted(tmp_path, capsys):
+    path = source(
+        tmp_path,
+        row(1),
+        row(2, fn_name="f"),
+        row(3, inputs=[[1]] * 6),
+        row(4, inputs=[], outputs=[]),
+        row(5, inputs=["1"] * 6),
+        row(6, question="print  N + 1!"),
+        row(7, solution="print(input())"),
+        row(8, solution="while True: pass"),
+        row(9, solution="print 1"),
+        row(10, solution="1 / 0"),
+        row(11, solution=None),
+        row(1, question="Another text."),
+        row(12, outputs=["x" * 300_000] * 6),
+    )
+    status, report, problems = prepare(path)
+    assert status == 0
+    assert [problem.id for problem in problems] == ["1", "11"]
+    assert report["rows"] == 13
+    assert report["left_out"] == {
+        "function-call task": 2,
+        "no tests": 1,
+        "contradictory tests": 1,
+        "copy of another text": 1,
+        "id used twice": 1,
+        "tests over the limits": 1,
+    }
+    assert report["references"] == {
+        "passed": 1,
+        "failed": {"wrong output": 1, "timeout": 1, "does not compile": 1, "crash": 1, "no reference": 1},
+    }
+    assert report["large_tests_left_out"] == 6
+    assert report["written"] == {"train": 2}
+    told = capsys.readouterr().out
+    assert "13 rows" in told and "2 function-call task" in told and "1 timeout" in told
+    assert len(told.splitlines()) <= 24  # one screen
+
+
+def test_the_same_source_and_seed_give_the_same_bytes(tmp_path):
+    rows = [row(n) for n in range(1, 13)]
+    files = []
+    for name, flags in {"a": [], "b": [], "c": ["--seed", "2"]}.items():
+        (tmp_path / name).mkdir()
+        path = source(tmp_path / name, *rows)
+        assert prepare(path, "--max-tests", "3", "--heldout", "0.3", *flags)[0] == 0
+        files.append([(tmp_path / name / f"out{end}").read_bytes() for end in (".jsonl", ".heldout.jsonl")])
+        report = json.loads((tmp_path / name / "out.prepare.json").read_text())
+        assert report["tests"] == {"all": 36, "least": 3, "median": 3, "most": 3}
+        assert sum(report["written"].values()) == 12 and len(report["written"]) == 2
+    assert files[0] == files[1]
+    assert files[0] != files[2]
+
+
+def test_what_is_held_out_is_in_a_file_of_its_own_and_not_in_training(tmp_path):
+    path = source(
+        tmp_path,
+        *(row(1, split="train"), row(2, split="test"), row(3, split="validation")),
+        row(4, question="print n + 2", split="train"),
+    )
+    _, report, problems = prepare(path)
+    assert [problem.id for problem in problems] == ["1"]
+    assert [p.id for p in load_problems(tmp_path / "out.heldout.jsonl")] == ["2", "3"]
+    assert report["left_out"] == {"held out, and in training too": 1}
+
+
+def test_texts_of_another_file_are_left_out(tmp_path):
+    other = source(tmp_path, row(2), name="held.json")
+    _, report, problems = prepare(source(tmp_path, row(1), row(2)), "--against", other)
+    assert [problem.id for problem in problems] == ["1"]
+    assert report["left_out"] == {"held out, and in training too": 1}
+
+
+def test_problems_that_fail_may_be_tagged_and_those_without_reference_dropped(tmp_path):
+    path = source(tmp_path, row(1), row(2, solution="print(1)"), row(3, solution=None))
+    _, report, problems = prepare(path, "--failed", "tag", "--unreferenced", "drop")
+    assert [(problem.id, problem.split) for problem in problems] == [("1", "train"), ("2", "unverified")]
+    assert report["written"] == {"train": 1, "unverified": 1}
+
+
+def test_only_references_that_pass_are_kept(tmp_path):
+    path = source(tmp_path, row(1, solutions=["print(0)", RIGHT, RIGHT + "# too\n", RIGHT]))
+    _, _, (problem,) = prepare(path)
+    assert problem.solutions == (RIGHT, RIGHT + "# too\n")
+
+
+def test_parquet_is_read_and_its_hash_and_licence_told(tmp_path):
+    path = tmp_path / "test-00000-of-00001.parquet"
+    taco = {
+        "question": "Print n + 1.",
+        "solutions": json.dumps([RIGHT]),
+        "input_output": json.dumps({"inputs": ["1\n"], "outputs": ["2\n"]}),
+        "difficulty": "EASY",
+        "time_limit": "1",
+        "skill_types": "[]",
+    }
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([taco]), path)
+    status, report, _ = prepare(path)
+    assert status == 0
+    assert report["forms"] == [{"name": "TACO", "licence": "Apache-2.0", "rows": 1}]
+    assert len(report["source_sha256"]) == 64
+    assert list(report["files"]) == ["out.heldout.jsonl"]  # by the file's name
+
+
+def test_comparison_may_be_set_for_a_source(tmp_path):
+    path = source(tmp_path, row(1, solution="print(int(input()) + 1.0000000001)"))
+    assert prepare(path)[0] == 2
+    _, _, (problem,) = prepare(path, "--compare", "float(1e-6, 1e-6)")
+    assert problem.compare == "float(1e-6, 1e-6)"
+
+
+def test_what_is_there_is_not_replaced_unasked(tmp_path, capsys):
+    path = source(tmp_path, row(1))
+    assert prepare(path)[0] == 0
+    before = (tmp_path / "out.jsonl").read_bytes()
+    assert command("prepare", path, "--out", tmp_path / "out.jsonl") == 2
+    assert "is there already; name another --out" in capsys.readouterr().err
+    assert (tmp_path / "out.jsonl").read_bytes() == before
+    assert prepare(path, "--overwrite")[0] == 0
+
+
+BAD = {
+    "no source": ([], [], "name the data set"),
+    "no such file": (["absent.json"], [], "there is no such file or folder"),
+    "no folder for the output": (["data.json"], ["--out", "absent/out.jsonl"], "no such folder for --out"),
+    "an unknown comparison": (["data.json"], ["--compare", "set"], "unknown comparison"),
+    "outputs missing": (["uneven.json"], [], "2 inputs but 1 outputs; give every input its output"),
+    "a way out": (["uneven.json"], [], "--malformed drop"),
+    "nothing left": (["functions.json"], [], "nothing is left of 2 rows: 2 function-call task; the first: "),
+    "nothing left of references": (["wrong.json"], [], "1 reference: wrong output"),
+    "columns of no known set": (["other.parquet"], [], "are those of no known set"),
+    "an empty folder": (["empty"], [], "no APPS task"),
+    "a file that is no text": (["image.json"], [], "not UTF-8"),
+}
+
+
+@pytest.mark.parametrize(("names", "flags", "message"), BAD.values(), ids=BAD.keys())
+def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys, names, flags, message):
+    monkeypatch.chdir(tmp_path)
+    source(tmp_path, row(1))
+    source(tmp_path, row(1, inputs=["1", "2"], outputs=["1"]), name="uneven.json")
+    source(tmp_path, row(1, fn_name="f"), row(2, inputs=[[1]] * 6), name="functions.json")
+    source(tmp_path, row(1, solution="print(0)"), name="wrong.json")
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{"a": 1}]), tmp_path / "other.parquet")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "image.json").write_bytes(b"\x89PNG\r\n\x1a\n\xff")
+    assert command("prepare", *names, *flags) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and message in error and len(error.splitlines()) == 1
+    assert not list(tmp_path.glob("problems*"))
+
+
+def test_malformed_rows_may_be_left_out_and_counted(tmp_path):
+    path = source(tmp_path, row(1), row(2, outputs=["1"]), {"a": 1}, 3)
+    status, report, problems = prepare(path, "--malformed", "drop")
+    assert (status, [problem.id for problem in problems]) == (0, ["1"])
+    assert report["left_out"] == {"malformed row": 3}
+
+
+# --- the public files: what their README says ---
+
+
+@needs_data
+def test_the_apps_tasks_that_read_standard_input_are_verified(tmp_path):
+    out = tmp_path / "apps.jsonl"
+    assert command("prepare", DATA / "apps", "--out", out) == 0
+    problems = load_problems(out)
+    assert [(p.id, len(p.tests)) for p in problems] == [("0001", 1), ("0111", 1), ("2287", 3)]
+    assert all(problem.solutions for problem in problems)
+    assert json.loads((tmp_path / "apps.prepare.json").read_text())["left_out"] == {"function-call task": 2}
+
+
+@needs_data
+@pytest.mark.slow
+def test_the_codecontests_problems_that_cpython_passes_are_kept(tmp_path):
+    out = tmp_path / "out.jsonl"
+    assert command("prepare", DATA / "codecontests.jsonl", "--out", out, "--limits.cpu-seconds", "10") == 0
+    rows = [json.loads(line) for line in (DATA / "codecontests.jsonl").read_text().splitlines()]
+    passed = {row["id"] for row in rows if set(row["plain_python_verdicts"]) == {"OK"}}
+    kept = {problem.id: problem for problem in load_problems(out)}
+    assert passed <= kept.keys() and len(passed) == 112
+    # Plain CPython had no numpy; the sandbox has.
+    assert all("numpy" in kept[name].solutions[0] for name in kept.keys() - passed)
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("HumanEval.jsonl.gz", "nothing is left of 164 rows: 164 function-call task"),
+        ("mbpp.jsonl", "nothing is left of 974 rows: 974 function-call task"),
+        ("securityeval.jsonl", "a row of no known form"),
+    ],
+)
+def test_files_without_a_problem_for_standard_input_are_named(tmp_path, capsys, name, message):
+    assert command("prepare", DATA / name, "--out", tmp_path / "out.jsonl") == 2
+    assert message in capsys.readouterr().err
