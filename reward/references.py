@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 from data.problem import Problem
 from reward.outcome import Outcome
+from sandbox import Status
 
 NO_REFERENCE = "no reference"
 _BATCH = 64  # problems between two signs of progress
@@ -57,10 +58,13 @@ def _checked(problem: Problem, results: Sequence[tuple[str, Outcome | None]]) ->
 
 
 def _cause(outcome: Outcome | None) -> str:
-    """Why a program does not pass, by its first test that it fails."""
+    """Why a program does not pass, by the first of its tests that was run and failed."""
     if outcome is None:
         return "fault of the sandbox"
     if not outcome.compiles:
         return "does not compile"
-    failed = next(verdict for verdict in outcome.verdicts if not verdict.passed)
+    failed = min(
+        (verdict for verdict in outcome.verdicts if not verdict.passed),
+        key=lambda verdict: verdict.status == Status.SKIPPED.value,  # skipped for what another one did
+    )
     return "wrong output" if failed.clean else failed.status

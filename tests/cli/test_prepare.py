@@ -1,4 +1,4 @@
-"""`train.py prepare`: a data set in, checked problems out; what is left out is counted, what is wrong told."""
+"""`train.py prepare`: a data set in, checked problems out; what is left out is counted; bad input."""
 
 import json
 from pathlib import Path

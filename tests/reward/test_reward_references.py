@@ -17,6 +17,7 @@ ENDINGS = {
     "right": [(Status.OK, b"2"), (Status.OK, b"3")],
     "wrong": [(Status.OK, b"2"), (Status.OK, b"4")],
     "slow": [(Status.OK, b"2"), (Status.TIMEOUT, b"")],
+    "skipped": [(Status.SKIPPED, b""), (Status.TIMEOUT, b"")],
     "crash": [(Status.CRASH, b""), (Status.TIMEOUT, b"")],
 }
 
@@ -50,7 +51,7 @@ def test_problems_keep_the_solutions_that_pass_and_tell_why_none_does():
         problem("a", "right"),
         problem("b", "wrong", "right", "right"),
         problem("c", "wrong", "slow"),
-        problem("d", "slow"),
+        problem("d", "skipped"),
         problem("e", "crash"),
         problem("f", "broken"),
         problem("g", "fault"),
