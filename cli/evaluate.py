@@ -13,13 +13,13 @@ from rich.table import Column, Table
 from cli.console import Console
 from cli.errors import UsageError
 from cli.measure import measure
-from cli.problems import check_sampling, encode_all, read_problems
+from cli.problems import check_sampling, encode_all, read_problems, within_limits
 from data.tiny.corpus import TinyCorpusConfig
 from models.precision import DeviceConfig, resolve_precision
 from models.ranges import check_ranges
 from models.storage import write_json
 from ppo.run.checkpoint import load_policy, locate
-from reward import RewardConfig, Scorer
+from reward import RewardConfig, Scorer, ScoringConfig
 from sandbox import Limits
 
 # Column of the summary -> heading, factor, format.
@@ -64,6 +64,7 @@ class EvaluateCommand:
     compute: Annotated[DeviceConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=DeviceConfig)
     objective: RewardConfig = field(default_factory=RewardConfig)
     limits: Limits = field(default_factory=Limits)
+    scoring: ScoringConfig = field(default_factory=ScoringConfig)
     corpus: TinyCorpusConfig = field(default_factory=TinyCorpusConfig)
 
     def __post_init__(self) -> None:
@@ -94,12 +95,16 @@ def evaluate(settings: EvaluateCommand) -> dict[str, Any]:
     names = _names(paths, settings.names)
     precision = resolve_precision(settings.compute)
     found = [locate(path) for path in paths]
-    problems = read_problems(settings.problems, settings.corpus)
+    problems, left_out = within_limits(
+        read_problems(settings.problems, settings.corpus), settings.limits, settings.problems
+    )
     problems = problems[: settings.num_problems or None]
     models = []
     with ExitStack() as stack:
-        scorer = stack.enter_context(Scorer(settings.objective, limits=settings.limits))
+        scorer = stack.enter_context(_scorer(settings))
         console = stack.enter_context(Console("evaluate", len(paths)))
+        if left_out:
+            console.say(left_out.rstrip("; "))
         for done, (name, path, located) in enumerate(zip(names, paths, found, strict=True)):
             policy = load_policy(located, precision)
             check_sampling(policy, settings.max_prompt_tokens, settings.max_new_tokens)
@@ -126,6 +131,11 @@ def evaluate(settings: EvaluateCommand) -> dict[str, Any]:
         "seed": settings.seed,
         "models": models,
     }
+
+
+def _scorer(settings: EvaluateCommand) -> Scorer:
+    scoring = vars(settings.scoring)
+    return Scorer(settings.objective, limits=settings.limits, seed=settings.seed, **scoring)
 
 
 def table(results: dict[str, Any]) -> Table:

@@ -13,12 +13,13 @@ from cli.console import Console
 from cli.errors import UsageError
 from cli.lock import locked
 from cli.measure import measure
-from cli.problems import check_sampling, encode_problems, encoding_note, read_problems
+from cli.problems import check_sampling, encode_problems, encoding_note, read_problems, within_limits
 from cli.resume import check_changes, describe_run, version_note
 from cli.runs import PPO_FILES, check_free, create_run, write_settings
-from cli.scoring import FunctionScorer, ScheduledScorer
+from cli.scoring import REWARD_SECONDS, FunctionScorer, ScheduledScorer
 from cli.settings import load_preset, plain
 from cli.signals import StopRequest
+from data import Problem
 from data.tiny.corpus import TinyCorpusConfig
 from models.adapter import TuneConfig
 from models.critic import CriticConfig
@@ -35,7 +36,7 @@ from ppo.run.folder import Checkpoint, newest_whole, numbered, open_checkpoint, 
 from ppo.run.log import FILES, RunLog
 from ppo.run.state import TrainState, fresh_state
 from report import write_report
-from reward import RewardConfig, RewardSchedule, ScheduleConfig, Scorer
+from reward import RewardConfig, RewardSchedule, ScheduleConfig, Scorer, ScoringConfig
 from sandbox import Limits
 
 
@@ -56,7 +57,10 @@ class PPOCommand:
     num_validation: int = 200
     """How many of them to use, from the first."""
     reward: str | None = None
-    """file.py:function, called with (problem, program) pairs, in place of the project's reward."""
+    """file.py:function, called with (problem, program) pairs, in place of the project's reward; once with one
+    pair at the start, to see that it works."""
+    reward_seconds: float = REWARD_SECONDS
+    """How long one call of it may take, wall-clock seconds; then the run ends and says so."""
     out: Path = Path("runs/ppo")
     """Run folder to write."""
     overwrite: bool = False
@@ -74,6 +78,7 @@ class PPOCommand:
     objective: RewardConfig = field(default_factory=RewardConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     limits: Limits = field(default_factory=Limits)
+    scoring: ScoringConfig = field(default_factory=ScoringConfig)
     corpus: TinyCorpusConfig = field(default_factory=TinyCorpusConfig)
 
 
@@ -97,9 +102,11 @@ def _run(settings: PPOCommand) -> None:
     setup = describe_run(plain(settings), policy, prompts, validation, settings.reward)
     state = fresh_state(policy, prompts, config, setup)
     with ExitStack() as stack:
-        judge = stack.enter_context(Scorer(settings.objective, limits=settings.limits))
+        judge = stack.enter_context(
+            Scorer(settings.objective, limits=settings.limits, seed=config.seed, **vars(settings.scoring))
+        )
         console = stack.enter_context(Console("PPO", config.iterations))
-        scorer = _loop_scorer(settings, judge, console)
+        scorer = _loop_scorer(settings, judge, console, prompts[0].problem)
         if resumed is not None:
             check_changes(resumed.state["setup"], setup, settings.allow_changes)
             restore(resumed, policy, state, any_base="sft" in settings.allow_changes)
@@ -110,6 +117,8 @@ def _run(settings: PPOCommand) -> None:
             write_settings(out, replace(settings, resume=None, allow_changes=()), "ppo")
         log = RunLog(out, console, config.iterations)
         stack.callback(log.close)
+        if isinstance(scorer, ScheduledScorer):
+            scorer.note = log.note
         for line in damaged:
             console.say(line)
         if resumed is None:
@@ -179,6 +188,8 @@ def _check(settings: PPOCommand) -> None:
         raise UsageError("--sft DIR is needed: the run folder of `train.py sft`, or a model folder")
     if settings.allow_changes and settings.resume is None:
         raise UsageError("--allow-changes goes with --resume: a new run has nothing to differ from")
+    if not settings.reward_seconds > 0:
+        raise UsageError(f"--reward-seconds must be positive, not {settings.reward_seconds}")
     if settings.num_validation < 1:
         raise UsageError("--num-validation must be 1 or more: `best` is chosen by them")
     if settings.schedule.moves and settings.reward is not None:
@@ -229,15 +240,17 @@ def resume_defaults(folder: Path) -> PPOCommand:
 
 
 def _encode(source: str, settings: PPOCommand, policy: Policy) -> tuple[list[EncodedPrompt], str]:
-    problems = read_problems(source, settings.corpus)
+    problems, note = within_limits(read_problems(source, settings.corpus), settings.limits, source)
     limit = settings.ppo.max_prompt_tokens
     encoded = encode_problems(problems, policy.codec, limit, drop_long=settings.drop_long)
-    return encoded.prompts, encoding_note(encoded, len(problems), limit, drop_long=settings.drop_long)
+    return encoded.prompts, note + encoding_note(encoded, len(problems), limit, drop_long=settings.drop_long)
 
 
-def _loop_scorer(settings: PPOCommand, judge: Scorer, console: Console) -> LoopScorer:
+def _loop_scorer(settings: PPOCommand, judge: Scorer, console: Console, problem: Problem) -> LoopScorer:
     if settings.reward is not None:
-        return FunctionScorer(settings.reward)
+        scorer = FunctionScorer(settings.reward, settings.reward_seconds)
+        scorer.check(problem)
+        return scorer
     schedule = RewardSchedule(settings.objective, settings.schedule)
     return ScheduledScorer(judge, schedule, progress=console.advance, say=console.say)
 

@@ -14,7 +14,10 @@ from models.policy import Policy
 from models.storage import position_limit
 from models.tokens import TextCodec
 from ppo.prompts import EncodedPrompt, encode_prompt
+from reward import parse_policy
+from reward.budget import unfit
 from reward.contradictions import contradiction
+from sandbox import Limits
 
 EMBEDDED = "tiny/"
 
@@ -34,6 +37,27 @@ def read_problems(source: str, corpus: TinyCorpusConfig) -> list[Problem]:
         return tiny_split(source.removeprefix(EMBEDDED), corpus)
     except (KeyError, ValueError) as error:
         raise UsageError(f"{source}: no such split of the embedded corpus: {error}") from error
+
+
+def within_limits(problems: Sequence[Problem], limits: Limits, source: str) -> tuple[list[Problem], str]:
+    """The problems that some program can pass within the limits, and what to say of the others.
+
+    Those are left out: what nothing can pass would count as failed for ever. UsageError if none is left.
+    """
+    kept, reason = [], ""
+    for problem in problems:
+        why = unfit(problem, parse_policy(problem.compare), limits)
+        if why is None:
+            kept.append(problem)
+        else:
+            reason = reason or f"problem {problem.id!r}, {why}"
+    if problems and not kept:
+        raise UsageError(f"{source}: no problem fits the limits: {reason}")
+    out = len(problems) - len(kept)
+    return (
+        kept,
+        f"{out} of {len(problems)} problems left out that nothing can pass ({reason}); " if out else "",
+    )
 
 
 class EncodedProblems(NamedTuple):

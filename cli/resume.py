@@ -16,7 +16,7 @@ from ppo.run.checkpoint import library_versions
 
 # Where things are, and how the command was called, say nothing of what the run is.
 _CALL = {"config", "sft", "init", "problems", "validation", "reward", "out", "overwrite", "resume"}
-_CALL |= {"allow_changes"}
+_CALL |= {"allow_changes", "reward_seconds"}
 
 # Keys of what the run reads, besides its settings.
 CONTENT = ("sft", "tokenizer", "problems", "validation", "reward")

@@ -17,7 +17,7 @@ from models.precision import DeviceConfig, resolve_precision
 from models.ranges import check_ranges
 from ppo.rollout import sample_responses
 from ppo.run.checkpoint import load_policy
-from reward import Reward, RewardConfig, Scorer
+from reward import Reward, RewardConfig, Scorer, ScoringConfig
 from sandbox import Limits
 
 
@@ -44,6 +44,7 @@ class SampleCommand:
     compute: Annotated[DeviceConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=DeviceConfig)
     objective: RewardConfig = field(default_factory=RewardConfig)
     limits: Limits = field(default_factory=Limits)
+    scoring: ScoringConfig = field(default_factory=ScoringConfig)
 
     def __post_init__(self) -> None:
         check_ranges(self, not_negative="temperature seed", at_least_one="max_prompt_tokens max_new_tokens")
@@ -56,7 +57,8 @@ def run_sample(settings: SampleCommand) -> None:
     tests = tuple(_parse_test(text) for text in settings.test) or (TestCase("", ""),)
     generator = torch.Generator().manual_seed(settings.seed)
     console = RichConsole(soft_wrap=True, highlight=False)
-    with Scorer(settings.objective, limits=settings.limits) as scorer:
+    scoring = vars(settings.scoring)
+    with Scorer(settings.objective, limits=settings.limits, seed=settings.seed, **scoring) as scorer:
         for number, text in enumerate(_prompts(settings.prompt, console)):
             problem = Problem(id=f"typed-{number}", prompt=text, tests=tests)
             prompts = encode_all([problem], policy.codec, settings.max_prompt_tokens)

@@ -1,17 +1,25 @@
 """What the loop is handed as a scorer: the project's reward on its schedule, or a user's function."""
 
 import importlib.util
+import math
+import reprlib
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from cli.errors import UsageError
+from cli.time_limit import time_limit
 from data import Problem
 from ppo.rollout import PlainScore, Score
 from reward import HackAlarm, RewardSchedule, Scorer, objective
+from reward.budget import program_times
+
+REWARD_SECONDS = 600.0  # for one call of a user's function
 
 
 @dataclass
@@ -24,11 +32,15 @@ class ScheduledScorer:
     """Hears how many programs of a rollout are scored."""
     say: Callable[[str], None] = lambda text: None
     """Tells a person that the alarm went off, or that the objective is another."""
+    note: Callable[[Mapping[str, float | str]], None] = lambda timing: None
+    """Hears what the programs of a rollout took, for timing.jsonl."""
     alarm: HackAlarm = field(default_factory=HackAlarm)
 
     def __call__(self, pairs: Sequence[tuple[Problem, str]], iteration: int) -> Sequence[Score | None]:
         """One reward per pair, in order; None where the sandbox failed."""
-        outcomes = self.scorer.outcomes(pairs, self.progress)
+        seconds: list[tuple[float, str]] = []
+        outcomes = self.scorer.outcomes(pairs, self.progress, timed=lambda *one: seconds.append(one))
+        self.note(program_times(seconds))
         if self.schedule.changes(iteration):
             self.say(f"the objective is now {self.schedule.active(iteration)}")
         rewards = self.schedule.rewards(outcomes, iteration)
@@ -59,40 +71,83 @@ class ScheduledScorer:
 class FunctionScorer:
     """A user's Python function as the reward.
 
-    It is called with the list of (problem, program) pairs of a rollout and returns a list as long, of
-    floats, Scores, or None where it could not score.
+    It is called with the list of (problem, program) pairs of a rollout and returns as many numbers (a list,
+    an array or a tensor of floats), Scores, or None where it could not score. Whatever goes wrong in it is
+    the user's to mend: UsageError, in one line that names the function, and the line of theirs that raised.
     """
 
-    def __init__(self, spec: str) -> None:
-        """`spec`: path/to/file.py:function. Raises UsageError where there is no such function."""
+    def __init__(self, spec: str, seconds: float = REWARD_SECONDS) -> None:
+        """`spec`: path/to/file.py:function; `seconds`: for one call. UsageError if there is none such."""
         path, _, name = spec.rpartition(":")
         if not path or not name or not Path(path).is_file():
             raise UsageError(f"--reward {spec}: expected file.py:function, with a file that exists")
         self.spec = spec
-        self.function = getattr(_import_file(Path(path)), name, None)
+        self._path = Path(path)
+        self._seconds = seconds
+        with self._guarded():
+            module = _import_file(self._path)
+        self.function = getattr(module, name, None)
         if not callable(self.function):
             raise UsageError(f"--reward {spec}: {path} has no function {name}")
 
+    def check(self, problem: Problem) -> None:
+        """Call it once, before anything is waited for: what is wrong with it shows at the start."""
+        program = problem.solutions[0] if problem.solutions else "print()\n"
+        self([(problem, program)], 0)
+
     def __call__(self, pairs: Sequence[tuple[Problem, str]], iteration: int) -> Sequence[Score | None]:
         """The function's scores, each made a Score."""
-        scores = self.function(list(pairs))  # type: ignore[misc]
-        if not isinstance(scores, Sequence) or isinstance(scores, str):
-            raise UsageError(f"--reward {self.spec}: returned {scores!r}, not a list of scores")
+        with self._guarded():
+            returned = self.function(list(pairs))  # type: ignore[misc]
+            scores = returned.tolist() if hasattr(returned, "tolist") else returned  # an array, a tensor
+        if not isinstance(scores, Sequence) or isinstance(scores, (str, bytes)):
+            raise self._error(f"returned {_shown(returned)}, not a list of scores")
         if len(scores) != len(pairs):
-            raise UsageError(f"--reward {self.spec}: returned {len(scores)} scores for {len(pairs)} programs")
-        return [self._as_score(score) for score in scores]
+            raise self._error(f"returned {len(scores)} scores for {len(pairs)} programs")
+        return [self._as_score(score, problem) for score, (problem, _) in zip(scores, pairs, strict=True)]
 
     def objective(self, iteration: int) -> str:
         """A function is one objective throughout."""
         return self.spec
 
-    def _as_score(self, score: Any) -> Score | None:
-        if score is None or all(hasattr(score, name) for name in ("total", "kind", "metrics")):
-            return score
+    def _as_score(self, score: Any, problem: Problem) -> Score | None:
+        if score is None:
+            return None
+        is_score = all(hasattr(score, name) for name in ("total", "kind", "metrics"))
+        total = self._number(score.total if is_score else score, problem)
+        return score if is_score else PlainScore(total)
+
+    def _number(self, value: Any, problem: Problem) -> float:
+        """Of an int, a float, or a scalar of numpy or torch."""
+        plain = value.tolist() if hasattr(value, "tolist") else value
+        if not isinstance(plain, (int, float)):
+            raise self._error(f"{_shown(value)} for problem {problem.id!r} is neither a number nor a Score")
+        if not math.isfinite(plain):
+            raise self._error(f"{plain} for problem {problem.id!r}: a score must be a finite number")
+        return float(plain)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """The user's code runs: with a time limit, its errors told in one line."""
+        late = f"--reward {self.spec}: not back within {self._seconds:g} s (--reward-seconds)"
         try:
-            return PlainScore(float(score))
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"--reward {self.spec}: {score!r} is neither a number nor a Score") from error
+            with time_limit(self._seconds, late):
+                yield
+        except (UsageError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # SystemExit too: a reward must not end a run as if all were well
+            raise self._error(f"{_named(error)}{self._where(error)}") from error
+
+    def _where(self, error: BaseException) -> str:
+        """The innermost line of the user's file that an error came through."""
+        if isinstance(error, SyntaxError) and error.lineno is not None:
+            return f" ({error.filename}:{error.lineno})"
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == self._path.resolve()]
+        return f" ({self._path}:{lines[-1]})" if lines else ""
+
+    def _error(self, text: str) -> UsageError:
+        return UsageError(f"--reward {self.spec}: {text}")
 
     def state_dict(self) -> dict[str, Any]:
         """Functions have no state that a checkpoint could keep."""
@@ -100,6 +155,15 @@ class FunctionScorer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Nothing to restore."""
+
+
+def _named(error: BaseException) -> str:
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _shown(value: object) -> str:
+    return reprlib.repr(value)
 
 
 def _import_file(path: Path) -> ModuleType:

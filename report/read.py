@@ -132,6 +132,7 @@ def chosen_iterations(run: Run) -> list[int]:
 def _number_rows(path: Path, notes: list[str]) -> Iterator[Row]:
     previous = -1
     for where, row in _rows(path, notes):
+        row.pop("slowest_problem", None)  # the one text in timing.jsonl, for people
         if wrong := [name for name, value in row.items() if not _is_number(value)]:
             raise ReportError(f"{where}: {wrong[0]} is not a number")
         if row["iteration"] <= previous:

@@ -48,6 +48,21 @@ def order(seed: int, program: bytes, tests: Sequence[TestCase]) -> list[int]:
     return sorted(range(len(tests)), key=rank)
 
 
+def program_times(seconds: Sequence[tuple[float, str]]) -> dict[str, float | str]:
+    """What programs took, (seconds, problem id) each, as a row of timing.jsonl; empty if none was run."""
+    if not seconds:
+        return {}
+    ordered = sorted(seconds)
+    middle, high = (ordered[round(share * (len(ordered) - 1))][0] for share in (0.5, 0.99))
+    most, problem = ordered[-1]
+    return {
+        "program_seconds/p50": round(middle, 4),
+        "program_seconds/p99": round(high, 4),
+        "program_seconds/slowest": round(most, 4),
+        "slowest_problem": problem,
+    }
+
+
 def unfit(problem: Problem, policy: Policy, limits: Limits) -> str | None:
     """Why no program could pass all tests of a problem within the limits, None if one could."""
     for number, test in enumerate(problem.tests, 1):

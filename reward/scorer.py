@@ -18,6 +18,7 @@ import hashlib
 import logging
 import os
 import threading
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -100,12 +101,17 @@ class Scorer:
             self._stack = stack.pop_all()
 
     def outcomes(
-        self, pairs: Iterable[tuple[Problem, str]], progress: Progress = lambda done: None
+        self,
+        pairs: Iterable[tuple[Problem, str]],
+        progress: Progress = lambda done: None,
+        *,
+        timed: Callable[[float, str], None] = lambda seconds, problem: None,
     ) -> list[Outcome | None]:
         """What happened to each program, in order; None where the sandbox itself failed, retried or not.
 
         None, too, where judging a program raises, which is logged with the problem's id: its trouble alone.
-        `progress(done)` is called in this thread, with the number of pairs that are done.
+        `progress(done)` is called in this thread, with the number of pairs that are done, and
+        `timed(seconds, problem id)` for each program that was run.
         """
         # All checks before the first run.
         jobs = [_job(problem, program, self._limits) for problem, program in pairs]
@@ -113,11 +119,12 @@ class Scorer:
         with self._lock:
             known = {job.key: self._cache.get(job.key) for job in jobs}
         new = {job.key: job for job in jobs if known[job.key] is None}
-        running = {self._threads.submit(self._outcome, job): key for key, job in new.items()}
+        running = {self._threads.submit(self._timed_outcome, job): key for key, job in new.items()}
         try:
             progress(done := sum(often[key] for key in known.keys() - new.keys()))
             for future in as_completed(running):
-                known[running[future]] = future.result()
+                known[running[future]], seconds = future.result()
+                timed(seconds, new[running[future]].problem.id)
                 progress(done := done + often[running[future]])
         finally:
             for future in running:  # after an error the rest of the batch is of no use
@@ -149,6 +156,10 @@ class Scorer:
         if kind is not None:  # an error or Ctrl-C: what is under way is of no use, so do not wait for it
             self._box.close()
         self.close()
+
+    def _timed_outcome(self, job: _Job) -> tuple[Outcome | None, float]:
+        start = time.perf_counter()
+        return self._outcome(job), time.perf_counter() - start
 
     def _outcome(self, job: _Job) -> Outcome | None:
         try:

@@ -46,6 +46,11 @@ class RunLog:
         self._files = {name: (folder / name).open("ab") for name in FILES}
         self._tensorboard: SummaryWriter | None = None
         self._seconds: dict[str, float] = {}
+        self._noted: dict[str, float | str] = {}
+
+    def note(self, timing: Mapping[str, float | str]) -> None:
+        """What else the iteration's row of timing.jsonl is to say."""
+        self._noted |= timing
 
     @contextmanager
     def phase(self, name: str, total: int = 0) -> Iterator[None]:
@@ -66,7 +71,7 @@ class RunLog:
     ) -> None:
         """Log a completed iteration (counted from 1); `warnings` are for whoever watches."""
         total = sum(self._seconds.values())
-        timing = {f"seconds/{name}": round(seconds, 4) for name, seconds in self._seconds.items()}
+        timing: dict[str, float] = {f"seconds/{name}": round(took, 4) for name, took in self._seconds.items()}
         timing["seconds/iteration"] = round(total, 4)
         # Sampled tokens, by the seconds of the whole iteration and of each phase that goes through them.
         tokens = metrics.get("rollout/tokens", 0)
@@ -76,16 +81,17 @@ class RunLog:
                 rate = tokens / max(self._seconds[name], 1e-9)
                 timing[f"tokens_per_second/{name}"] = round(rate, 1)
         self._append("metrics.jsonl", {"iteration": iteration, **metrics})
-        self._append("timing.jsonl", {"iteration": iteration, **timing})
+        self._append("timing.jsonl", {"iteration": iteration, **timing, **self._noted})
         for sample in samples:
             self._append("samples.jsonl", {"iteration": iteration, **sample})
         for file in self._files.values():
             file.flush()
-        self._to_tensorboard(iteration, {**metrics, **timing})
+        numbers = {name: value for name, value in self._noted.items() if not isinstance(value, str)}
+        self._to_tensorboard(iteration, {**metrics, **timing, **numbers})
         self.display.iteration(iteration, self.iterations, metrics, total)
         for warning in warnings:
             self.display.say(warning)
-        self._seconds = {}
+        self._seconds, self._noted = {}, {}
 
     def offsets(self) -> dict[str, int]:
         """Length of every file in bytes, once it is on disk; for the checkpoint."""

@@ -1,16 +1,23 @@
 """What the loop is handed as a scorer: the project's reward with its alarm, a user's Python function."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from cli.errors import UsageError
+from cli.problems import within_limits
 from cli.scoring import FunctionScorer, ScheduledScorer
 from data import Problem, TestCase
 from ppo.credit import unexecuted_lines
 from reward import RewardConfig, RewardSchedule, ScheduleConfig, Scorer, rescore
+from reward.budget import program_times
+from sandbox import Limits
 
+ROOT = Path(__file__).resolve().parents[2]
 PAIRS = [(Problem(id=str(n), prompt="p", tests=(TestCase("", ""),)), "x" * n) for n in range(3)]
 
 
@@ -39,15 +46,118 @@ def test_none_stays_none_and_scores_stay_scores(tmp_path):
 BAD = {
     "def other(pairs): return []": "has no function score",
     "def score(pairs): return [1.0]": "returned 1 scores for 3 programs",
-    "def score(pairs): return ['a', 1, 2]": "neither a number nor a Score",
+    "def score(pairs): return ['a', 1, 2]": "'a' for problem '0' is neither a number nor a Score",
+    "def score(pairs): return [1, '1.0', 2]": "'1.0' for problem '1' is neither a number nor a Score",
+    "def score(pairs): return [1, 2, [3]]": "[3] for problem '2' is neither",
+    "def score(pairs): return [1, 2, 3j]": "3j for problem '2' is neither",
     "def score(pairs): return 1.0": "returned 1.0, not a list",
+    "def score(pairs): return 'abc'": "returned 'abc', not a list",
+    "def score(pairs): return None": "returned None, not a list",
+    "def score(pairs): return {1, 2, 3}": "not a list",
+    "def score(pairs): yield from pairs": "not a list",
+    "def score(pairs): return [1, float('nan'), 2]": "nan for problem '1': a score must be a finite number",
+    "def score(pairs): return [1, 2, -float('inf')]": "-inf for problem '2': a score must be a finite number",
+    "import numpy\ndef score(pairs): return numpy.ones((3, 2))": "[1.0, 1.0] for problem '0' is neither",
+    "import numpy\ndef score(pairs): return numpy.full(3, numpy.nan)": "nan for problem '0'",
+    "import numpy\ndef score(pairs): return numpy.array(['1', '2', '3'])": "'1' for problem '0' is neither",
+    "import numpy\ndef score(pairs): return numpy.float64(1)": "not a list",
+    "from ppo.rollout import PlainScore as S\ndef score(pairs): return [S('1')] * 3": "'1' for problem '0'",
+    "def score(pairs): return [1 / 0]": "ZeroDivisionError: division by zero (",
+    "def score(pairs):\n    return helper()\ndef helper():\n    raise ValueError": "ValueError (",
+    "def score(pairs): raise SystemExit(0)": "SystemExit: 0 (",
+    "def score(): return []": "TypeError: score() takes 0 positional arguments but 1 was given",
+    "def score(pairs) return []": "SyntaxError: expected ':' (",
+    "import nothing_of_that_name": "ModuleNotFoundError: No module named 'nothing_of_that_name' (",
 }
+WHERE = {"return [1 / 0]": 1, "raise ValueError": 4, "SystemExit(0)": 1, "pairs) return": 1, "nothing_of": 1}
 
 
 @pytest.mark.parametrize("source", BAD)
 def test_a_bad_function_is_one_clear_line(tmp_path, source):
-    with pytest.raises(UsageError, match=BAD[source]):
+    with pytest.raises(UsageError) as caught:
         scorer(tmp_path, source)(PAIRS, 0)
+    text = str(caught.value)
+    assert (
+        text.startswith("--reward ") and BAD[source] in text and "\n" not in text
+    ) or "has no function" in text
+    for part, line in WHERE.items():
+        if part in source:
+            assert text.endswith(f"({tmp_path / 'mine.py'}:{line})")
+
+
+GOOD = {
+    "array": "import numpy\ndef score(pairs): return numpy.arange(3)",
+    "float32": "import numpy\ndef score(pairs): return [numpy.float32(i) for i in range(3)]",
+    "array of no dimension": "import numpy\ndef score(pairs): return [numpy.array(i) for i in range(3)]",
+    "tensor": "import torch\ndef score(pairs): return torch.arange(3.0, requires_grad=True)",
+    "tensors": "import torch\ndef score(pairs): return [torch.tensor(i) for i in range(3)]",
+    "tuple": "def score(pairs): return 0, 1, 2",
+    "bools and ints": "def score(pairs): return [False, True, 2]",
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_numbers_of_any_library_are_scores(tmp_path, name):
+    scores = scorer(tmp_path, GOOD[name])(PAIRS, 0)
+    assert [(type(score.total), score.total) for score in scores] == [
+        (float, 0.0),
+        (float, 1.0),
+        (float, 2.0),
+    ]
+
+
+HANGS = {
+    "loop": "while True: pass",
+    "sleep": "import time\n    time.sleep(600)",
+    "lock": "import threading\n    lock = threading.Lock()\n    lock.acquire()\n    lock.acquire()",
+    "pattern": "import re\n    re.match('(a+)+$', 'a' * 60 + 'b')",
+    "process": "import subprocess\n    subprocess.run(['sleep', '600'])",
+    "catches": "import time\n    try:\n        time.sleep(600)\n    except Exception:\n        pass",
+}
+
+
+@pytest.mark.parametrize("name", HANGS)
+def test_a_function_that_hangs_ends_in_a_named_limit(tmp_path, name):
+    file = tmp_path / "mine.py"
+    file.write_text(f"def score(pairs):\n    {HANGS[name]}\n")
+    before = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(UsageError, match=r"not back within 0\.2 s \(--reward-seconds\)"):
+        FunctionScorer(f"{file}:score", seconds=0.2)(PAIRS, 0)
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_file_that_hangs_when_imported_does_too(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("while True: pass\n")
+    with pytest.raises(UsageError, match="--reward-seconds"):
+        FunctionScorer(f"{file}:score", seconds=0.2)
+
+
+def test_what_cannot_be_interrupted_ends_the_process():
+    code = (
+        "import signal, sys\nsys.path.insert(0, '.')\nimport cli.time_limit as t\nt.GRACE_SECONDS = 0.2\n"
+        "with t.time_limit(0.1, 'too long'):\n"
+        "    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\n    while True: pass\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (2, "error: too long\n")
+
+
+def test_ctrl_c_reaches_a_function_at_work(tmp_path):
+    work = "os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(600)"
+    source = f"import os, signal, time\ndef score(pairs):\n    {work}"
+    with pytest.raises(KeyboardInterrupt):
+        scorer(tmp_path, source)(PAIRS, 0)
+
+
+def test_it_is_tried_once_on_one_pair(tmp_path):
+    mine = scorer(
+        tmp_path, "seen = []\ndef score(pairs):\n    seen.extend(pairs)\n    return [0] * len(pairs)\n"
+    )
+    problem = Problem("a", "p", (TestCase("", ""),), solutions=("print(1)",))
+    mine.check(problem)
+    assert mine.function.__globals__["seen"] == [(problem, "print(1)")]
 
 
 @pytest.mark.parametrize("spec", ["missing.py:score", "nofunction", "a.py:"])
@@ -66,16 +176,11 @@ def test_the_file_may_define_dataclasses(tmp_path):
     assert [s.total for s in scorer(tmp_path, source)(PAIRS, 0)] == [0.0, 1.0, 2.0]
 
 
-def test_an_error_in_the_function_keeps_its_traceback(tmp_path):
-    """A bug in a user's reward must not look like a usage error of ours, nor become a score."""
-    with pytest.raises(ZeroDivisionError):
-        scorer(tmp_path, "def score(pairs): return [1 / 0]")(PAIRS, 0)
-
-
 # --- the project's reward
 
 PLUS_ONE = Problem("plus", "Read n, print n + 1.", (TestCase("1\n", "2\n"), TestCase("41\n", "42\n")))
 # The first tries crash, the last ones only read: R rises to 0.64, and nothing is ever solved.
+SOLVES = "print(int(input()) + 1)"
 TRIES = [f"n = int(input())\nprint(n + 1 + undefined_{i})" for i in range(130)]
 COLLAPSE = [TRIES] * 3 + [["input()"] * 130] * 4
 
@@ -124,6 +229,32 @@ def test_a_real_run_gives_back_every_logged_reward(ppo_run: Path, capsys: pytest
     assert "16 programs, 0 faults; every logged reward reproduced" in capsys.readouterr().out
 
 
+def test_what_programs_took_is_noted_with_the_slowest_problem() -> None:
+    noted = {}
+    slow = Problem("slow", "p", (TestCase("", "1"),))
+    pairs = [(PLUS_ONE, SOLVES), (PLUS_ONE, SOLVES), (slow, "import time\ntime.sleep(0.5)\nprint(1)")]
+    with Scorer(workers=1) as scorer:
+        ScheduledScorer(scorer, RewardSchedule(), note=noted.update)(pairs, 0)
+    assert noted["slowest_problem"] == "slow"
+    assert (
+        0 < noted["program_seconds/p50"] <= noted["program_seconds/p99"] <= noted["program_seconds/slowest"]
+    )
+    assert noted["program_seconds/slowest"] >= 0.5
+    assert program_times([]) == {}
+    assert program_times([(n / 100, str(n)) for n in range(101)]) == {
+        "program_seconds/p50": 0.5,
+        "program_seconds/p99": 0.99,
+        "program_seconds/slowest": 1.0,
+        "slowest_problem": "100",
+    }
+
+
+def test_the_row_of_a_run_names_it(ppo_run: Path) -> None:
+    rows = [json.loads(line) for line in (ppo_run / "timing.jsonl").read_text().splitlines()]
+    assert all("slowest_problem" in row for row in rows if row["iteration"] > 0)
+    assert "program_seconds/p99" not in (ppo_run / "metrics.jsonl").read_text()
+
+
 def test_rewards_say_where_their_program_failed():
     """What token credit reads: from the sandbox's traceback to the lines that were never reached."""
     problem = Problem("p", "Print 6 / n.", (TestCase("1", "6"), TestCase("0", "0")))
@@ -134,3 +265,16 @@ def test_rewards_say_where_their_program_failed():
     assert [score.tracebacks for score in found] == [(None, (2, 2)), ((2, 2), (2, 2))]
     assert list(unexecuted_lines(late, found[0].tracebacks)) == []  # one run reached everything
     assert list(unexecuted_lines(early, found[1].tracebacks)) == [3, 4, 5]
+
+
+def test_problems_that_nothing_can_pass_are_left_out_and_told() -> None:
+    big = Problem("big", "p", (TestCase("", "x" * 2000),))
+    kept, note = within_limits([PLUS_ONE, big], Limits(output_kb=1), "some.jsonl")
+    assert kept == [PLUS_ONE]
+    assert note == (
+        "1 of 2 problems left out that nothing can pass (problem 'big', test 1: its output has 2 KiB, "
+        "more than output_kb 1); "
+    )
+    assert within_limits([PLUS_ONE, big], Limits(), "some.jsonl") == ([PLUS_ONE, big], "")
+    with pytest.raises(UsageError, match=r"some\.jsonl: no problem fits the limits: problem 'big', test 1"):
+        within_limits([big], Limits(output_kb=1), "some.jsonl")
