@@ -22,12 +22,13 @@ from models.precision import Precision
 # Two prompts of different lengths, so that one is padded, and what is decoded after them.
 _PROMPTS, _NEW_TOKENS = (5, 24), 4
 
-# In float32, of a log-probability, and per nat of it: ten times what rounding was seen to do to models with
-# sharp distributions, and what the update allows between rollout and first minibatch.
+# In float32, of a log-probability, and per nat of it: ten times what rounding does to a pretrained model
+# (9e-6), and what the update allows between rollout and first minibatch.
 _EXACT = 1e-4
 
-# In 16 bits, mean over the tokens: rounding moves them by 0.04 in a pretrained model, and by more at ids that
-# make no text. What is told by smaller differences (scale and cap) is read off exactly, in `find_head`.
+# In 16 bits, mean over the tokens. Wide, because other kernels may round a batch in another order than a row
+# (on the CPU they do not: 4e-6 in bfloat16). Scale and cap, which smaller differences would tell, are read
+# off exactly in `find_head`; and PPO stops at 0.05 on what it samples.
 _ROUNDED = 0.25
 
 
