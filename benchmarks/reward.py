@@ -3,8 +3,8 @@
     python benchmarks/reward.py --json benchmarks/results/reward.json
 
 The artifact starts one `python` per test and one `bandit` per program. The engine is measured with and
-without the scan, and with a fresh child per input and with shared ones. Every program is new to it, so nothing
-comes from a cache. Programs are right ones of the embedded corpus, of 5 tests each,
+without the scan, and with a fresh child per input and with shared ones. Every program is new to it, so
+nothing comes from a cache. Programs are right ones of the embedded corpus, of 5 tests each,
 or the first solutions of a file of problems (`--problems FILE`), of which up to 5 tests are used.
 
 CPU time is user + system of this process and of all it started, which repeats on a busy machine where wall
