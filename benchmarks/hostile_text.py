@@ -9,8 +9,13 @@ from __future__ import annotations
 
 import argparse
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+
+if __name__ == "__main__":  # not this folder: its reward.py would be imported
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.prompts import extract
 from reward import Analyser, Scan, judge, parse_policy

@@ -26,6 +26,8 @@ class ScoringConfig:
     share_children: bool = False
     """Run the inputs of a program in one process where it provably keeps nothing between them. Scores are the
     same; programs that qualify cost less than half."""
+    packages: tuple[str, ...] = ()
+    """Installed packages that programs may import beside the standard library and numpy."""
 
     def __post_init__(self) -> None:
         if self.max_overstays < 1:

@@ -60,7 +60,7 @@ class _Job:
 class Scorer:
     """Scores programs; owns a sandbox, so close it, or use it as a context manager.
 
-    `limits`, `workers` and `isolation` are the sandbox's; `max_overstays` and `share_children` are those of
+    `limits`, `workers` and `isolation` are the sandbox's; `max_overstays`, `share_children`, `packages` those of
     `ScoringConfig`. `seed`: the run's, from which the order of the tests follows.
     `look`: False leaves the sentinels out, and outcomes then say that nobody looked. `cache_size` 0 keeps
     nothing. Methods may be called from several threads. Raises RewardError at once if Bandit is missing or of
@@ -77,6 +77,7 @@ class Scorer:
         cache_size: int = 16384,
         max_overstays: int = ScoringConfig.max_overstays,
         share_children: bool = ScoringConfig.share_children,
+        packages: tuple[str, ...] = ScoringConfig.packages,
         seed: int = 0,
         look: bool = True,
     ) -> None:
@@ -84,7 +85,7 @@ class Scorer:
         if self.config.withhold and not look:
             raise RewardError("withhold needs the sentinels: leave look at True")
         workers = len(os.sched_getaffinity(0)) if workers is None else workers
-        self._scoring = ScoringConfig(max_overstays, share_children)
+        self._scoring = ScoringConfig(max_overstays, share_children, packages)
         self._limits = limits or Limits()
         self._seed = seed
         self._look = look
@@ -94,7 +95,9 @@ class Scorer:
         # Closed in reverse: submitted batches, then their runs, then the processes.
         with ExitStack() as stack:
             self._analyser = stack.enter_context(Analyser(workers, cache_size))
-            self._box = stack.enter_context(Sandbox(self._limits, workers=workers, isolation=isolation))
+            self._box = stack.enter_context(
+                Sandbox(self._limits, workers=workers, isolation=isolation, packages=packages)
+            )
             # A thread per sandbox worker: it sleeps while the child runs, and scans while others run.
             self._threads = stack.enter_context(ThreadPoolExecutor(workers, thread_name_prefix="scorer"))
             self._batches = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="scorer-batch"))

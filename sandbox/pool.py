@@ -22,7 +22,7 @@ from sandbox import selftest, tiers
 from sandbox.records import Limits, Report, Run, SandboxError, Status
 from sandbox.session import Session
 from sandbox.verdict import compile_failure, overstayed
-from sandbox.worker import Fault, Refused, Worker
+from sandbox.worker import Fault, Libraries, Refused, Worker
 
 Text = str | bytes
 Accept = Callable[[int, Run], bool]
@@ -52,8 +52,10 @@ class Sandbox:
         isolation: str = "auto",
         *,
         unsafe: bool = False,
+        packages: Sequence[str] = (),
     ) -> None:
         self.limits = limits
+        self._libraries = _libraries(packages)
         candidates = tiers.candidates(isolation, unsafe)
         count = len(os.sched_getaffinity(0)) if workers is None else workers
         if count < 1:
@@ -79,7 +81,7 @@ class Sandbox:
         """Start all servers under the first set of layers that the kernel grants; the tier's name."""
         refusals = []
         for layers in candidates:
-            self._workers = [Worker(layers, _numpy_directory()) for _ in range(count)]
+            self._workers = [Worker(layers, self._libraries) for _ in range(count)]
             try:
                 for worker in self._workers:  # all at once: most of a start is imports
                     worker.start()
@@ -244,10 +246,21 @@ class Sandbox:
         self.close()
 
 
-def _numpy_directory() -> str:
-    """Where programs' numpy comes from: the caller's; "" if it has none."""
-    spec = importlib.util.find_spec("numpy")
-    return str(Path(spec.origin).parents[1]) if spec is not None and spec.origin else ""
+def _libraries(packages: Sequence[str]) -> Libraries:
+    """Where the caller has numpy, if it has it, and the packages. Raises SandboxError for one it has not."""
+    folders = []
+    for name in ("numpy", *packages):
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise SandboxError(f"packages: {name!r} is no name that a program can import")
+        spec = importlib.util.find_spec(name.partition(".")[0])
+        if spec is not None and spec.origin and spec.origin not in ("built-in", "frozen"):
+            path = Path(spec.origin)
+            folders.append(str(path.parents[1 if path.stem == "__init__" else 0]))
+        elif name in packages:
+            raise SandboxError(
+                f"packages: {name} is not installed beside this Python: install it or leave it out"
+            )
+    return Libraries(tuple(dict.fromkeys(folders)), tuple(packages))
 
 
 def _checked(program: Text, inputs: Sequence[Text]) -> tuple[bytes, list[bytes]]:

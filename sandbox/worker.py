@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 from sandbox.kernel.wire import FAILED, MESSAGE_BYTES, READY, REFUSED, Reply, Request, Want
 from sandbox.server import supervise
@@ -29,16 +30,27 @@ class Refused(Exception):
     """The kernel refuses a layer that was asked for."""
 
 
+class Libraries(NamedTuple):
+    """What programs may import beside the standard library."""
+
+    folders: tuple[str, ...]  # where numpy and the packages lie
+    packages: tuple[str, ...]  # by the names that programs import
+
+
+_NO_LIBRARIES = Libraries((), ())
+
+
 class Server:
     """One server process. One request at a time; only `stop` may be called meanwhile, from other threads."""
 
-    def __init__(self, layers: frozenset[str], libraries: str | None) -> None:
-        """`libraries`: where numpy lies ("": nowhere), for the server with the large libraries; else None."""
+    def __init__(self, layers: frozenset[str], large: bool, libraries: Libraries) -> None:
+        """`large`: the server that holds the large libraries."""
         self._ready = False
         self.runs = 0
         self._sock, theirs = _socket_pair()
-        large = "small" if libraries is None else "large"
-        arguments = [str(theirs.fileno()), str(os.getpid()), ",".join(layers), large, libraries or ""]
+        kind = "large" if large else "small"
+        lists = [os.pathsep.join(names) for names in (libraries.folders, libraries.packages)]
+        arguments = [str(theirs.fileno()), str(os.getpid()), ",".join(layers), kind, *lists]
         with theirs:
             # Not -I: its -E would ignore the hash seed. The rest of -I is here, the environment is ours and
             # the server empties it. By default the C library reserves address space for threads by the number
@@ -123,7 +135,7 @@ class Worker:
     Only `close` may be called meanwhile, from another thread.
     """
 
-    def __init__(self, layers: frozenset[str], libraries: str) -> None:
+    def __init__(self, layers: frozenset[str], libraries: Libraries = _NO_LIBRARIES) -> None:
         self._layers = layers
         self._libraries = libraries
         self._lock = threading.RLock()  # start and stop; close() may come from another thread
@@ -140,7 +152,7 @@ class Worker:
         with self._lock:
             if self._closed:
                 raise Fault("the sandbox was closed")
-            self._servers[large] = Server(self._layers, self._libraries if large else None)
+            self._servers[large] = Server(self._layers, large, self._libraries)
             return self._servers[large]
 
     def wait_ready(self) -> None:

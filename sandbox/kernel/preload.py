@@ -1,19 +1,21 @@
 """Modules every server imports before it forks: once the filter is in force, nothing can be read from disk.
 
 `MODULES` is what contest programs use, and what those load lazily. `LARGE`, the rest of the standard library
-that programs name, and numpy where the caller has it, would double the cost of a fork: a second server holds
-them, and only programs that name one of them run there. What is in neither list cannot be imported.
+that programs name, would double the cost of a fork, as would numpy, where the caller has it, and the packages
+that it allows: a second server holds them, and only programs that name one of them run there. What is in
+neither list cannot be imported.
 """
 
 from __future__ import annotations
 
 import dis
 import importlib
+import itertools
 import os
 import pwd
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from types import CodeType
 
 MODULES = (
@@ -47,25 +49,42 @@ _IMPORTERS = frozenset({"__import__", "import_module", "importlib"})
 _NUMPY_PARTS = ("numpy.fft", "numpy.linalg", "numpy.random", "numpy.polynomial", "numpy.ma", "numpy.matlib")
 
 
-def load(large: bool, libraries: str) -> None:
-    """Import everything in `MODULES`, and in `LARGE` if asked, that there is.
+def load(large: bool, libraries: Sequence[str], packages: Sequence[str] = ()) -> None:
+    """Import everything in `MODULES`, and in `LARGE` if asked, that there is; then `packages`, which must be.
 
-    `libraries`: the directory where numpy lies, "" for nowhere.
+    `libraries`: the directories where numpy and the packages lie. Raises ImportError.
     """
     for name in MODULES:
         _import(name)
     time.tzset()  # reads the local time zone
     _look_up_user()
     if large:
-        sys.path.append(libraries)
+        sys.path += libraries
         os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a forked child has none of the library's threads
         for name in (*LARGE, *_NUMPY_PARTS):
             _import(name)
         if "numpy" in sys.modules:
             sys.modules["numpy"].random.seed(0)  # or every server would draw other numbers
+        for name in packages:
+            importlib.import_module(name)
         del os.environ["OPENBLAS_NUM_THREADS"]
-        sys.path.remove(libraries)
+        sys.path = sys.path[: len(sys.path) - len(libraries)]
         sys.path_importer_cache.clear()
+
+
+def held_by_large(libraries: Sequence[str], packages: Sequence[str]) -> frozenset[str]:
+    """The names of all modules that only the server with the large libraries may hold.
+
+    Those in the packages' folders too: `from package.part import name` does not name the package itself.
+    """
+    found = [*LARGE, *packages]
+    for folder, package in itertools.product(libraries, packages):
+        root = os.path.join(folder, *package.split("."))
+        for path, _, files in os.walk(root):
+            parts = [package, *os.path.relpath(path, root).split(os.sep)]
+            inner = ".".join(part for part in parts if part != os.curdir)
+            found += [inner, *(f"{inner}.{name.partition('.')[0]}" for name in files)]
+    return with_packages(found)
 
 
 def _look_up_user() -> None:

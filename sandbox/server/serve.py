@@ -53,18 +53,27 @@ class Settings:
     parent: int
     layers: frozenset[str]  # of "seccomp", "landlock", "namespaces"
     large: bool  # the server with the large libraries
-    libraries: str  # where numpy lies, "" for nowhere
+    libraries: tuple[str, ...]  # the directories where numpy and the packages lie
+    packages: tuple[str, ...]  # what the caller wants beside the standard library and numpy
 
     @classmethod
     def from_arguments(cls, arguments: list[str]) -> Settings:
-        fd, parent, layers, large, libraries = arguments
-        return cls(int(fd), int(parent), frozenset(layers.split(",")), large == "large", libraries)
+        fd, parent, layers, large, *lists = arguments
+        libraries, packages = (tuple(text.split(os.pathsep)) if text else () for text in lists)
+        return cls(int(fd), int(parent), frozenset(layers.split(",")), large == "large", libraries, packages)
 
 
 class Server:
     """State of one server process."""
 
-    def __init__(self, sock: socket.socket, proc: int, max_tasks: int, settings: Settings) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        proc: int,
+        max_tasks: int,
+        settings: Settings,
+        held_by_large: frozenset[str],
+    ) -> None:
         self._sock = sock
         self._proc = proc
         # In a namespace of its own the parent has no number, and the guard looks after us.
@@ -79,7 +88,7 @@ class Server:
         os.dup2(note_write, NOTE_FD)
         os.close(note_write)
         os.set_blocking(self._note_read, False)
-        elsewhere = frozenset() if settings.large else preload.with_packages(preload.LARGE)
+        elsewhere = frozenset() if settings.large else held_by_large
         self._surroundings = Surroundings(
             server=os.getpid(),
             filter=lockdown.Filter() if "seccomp" in settings.layers else None,
@@ -195,7 +204,12 @@ def serve(arguments: list[str]) -> Iterator[Program]:
     _open_standard_streams()
     sock = socket.socket(fileno=os.dup(settings.socket_fd))  # low: children close only the low numbers
     os.close(settings.socket_fd)
-    preload.load(settings.large, settings.libraries)
+    try:
+        preload.load(settings.large, settings.libraries, settings.packages)
+    except ImportError as error:  # one of the packages is broken, or needs what is not there
+        sock.send(FAILED + f"packages: {error}".encode())
+        os._exit(1)
+    held_by_large = preload.held_by_large(settings.libraries, settings.packages)
     for install in (site.setquit, site.sethelper, site.setcopyright):
         install()  # exit(), quit(), help(): absent under -S
     max_tasks = lockdown.max_tasks()
@@ -207,7 +221,7 @@ def serve(arguments: list[str]) -> Iterator[Program]:
     for name in [name for name in sys.modules if name.split(".")[0] == "sandbox"]:
         del sys.modules[name]  # a program has no such modules; we hold what we need
     try:
-        server = Server(sock, proc, max_tasks, settings)
+        server = Server(sock, proc, max_tasks, settings, held_by_large)
         gc.freeze()
         server.rehearse()
     except Exception as error:

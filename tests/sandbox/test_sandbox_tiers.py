@@ -93,7 +93,7 @@ def test_where_namespaces_are_refused_auto_says_so_and_full_does_not_start() -> 
 
 
 def test_the_self_test_finds_the_holes_of_a_server_without_filter() -> None:
-    worker = Worker(tiers.UNSAFE, "")
+    worker = Worker(tiers.UNSAFE)
     worker.start()
     try:
         worker.wait_ready()
