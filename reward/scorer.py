@@ -60,8 +60,8 @@ class _Job:
 class Scorer:
     """Scores programs; owns a sandbox, so close it, or use it as a context manager.
 
-    `limits`, `workers` and `isolation` are the sandbox's; `max_overstays`, `share_children` and `packages` those
-    of `ScoringConfig`. `seed`: the run's, from which the order of the tests follows.
+    `limits`, `workers` and `isolation` are the sandbox's; `max_overstays`, `share_children` and `packages`
+    are those of `ScoringConfig`. `seed`: the run's, from which the order of the tests follows.
     `look`: False leaves the sentinels out, and outcomes then say that nobody looked. `cache_size` 0 keeps
     nothing. Methods may be called from several threads. Raises RewardError at once if Bandit is missing or of
     another version.
