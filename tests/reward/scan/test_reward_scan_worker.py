@@ -62,6 +62,7 @@ UNSCANNABLE = {
     "2000 branches": elif_chain(1990) + "eval('x')\n",
     "just too deep": long_sum(MAX_DEPTH),
     "too many parts": "x = [" + "1, " * MAX_NODES + "]\n",
+    "64 KiB of braces": "f'" + "{a}" * 21000 + "'\n",
     "64 KiB of sums": ("''+" * 390 + "''\n") * (MAX_BYTES // 1174),
     "too many lines": "x = 1\n" * (MAX_LINES + 1),
     "too many lines, CR": "x = 1\r" * (MAX_LINES + 1),
