@@ -1,7 +1,9 @@
 """What a person watches: bars on a terminal, one line per iteration elsewhere."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console as RichConsole
 from rich.progress import (
@@ -103,3 +105,15 @@ def iteration_line(number: int, total: int, metrics: Mapping[str, float], second
     if metrics.get("rollout/faults"):
         parts.append(f"faults {metrics['rollout/faults']}")
     return f"iteration {number}/{total}  " + "  ".join(parts) + f"  ({seconds:.1f} s)"
+
+
+def end_line(best: Mapping[str, Any], newest: Path) -> str:
+    """What a finished run came to. `best`: as in `TrainState`; `newest`: its last checkpoint."""
+    if "all_pass" not in best:
+        return f"nothing was validated, so no checkpoint is best; the newest is {newest}"
+    if best["all_pass"] == 0:
+        return (
+            "no checkpoint passed all tests of a single validation problem, so `best` is still iteration "
+            f"{best['iteration']}, and the run stands for it; the newest checkpoint is {newest}"
+        )
+    return f"best: iteration {best['iteration']}, validation all-pass {best['all_pass']:.1%}"

@@ -1,7 +1,9 @@
 """From a command's name to its settings and its function."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from transformers.utils import logging as transformers_logging
 
@@ -13,6 +15,8 @@ from cli.ppo import PPOCommand, resume_defaults, run_ppo
 from cli.prepare import PrepareCommand, run_prepare
 from cli.sample import SampleCommand, run_sample
 from cli.sft import SFTCommand, run_sft
+from cli.yardstick import of_runs
+from reward import RewardConfig
 
 _COMMANDS = {
     "sft": (SFTCommand, run_sft),
@@ -21,6 +25,18 @@ _COMMANDS = {
     "prepare": (PrepareCommand, run_prepare),
     "evaluate": (EvaluateCommand, run_evaluate),
 }
+
+
+def _judged_as_trained(
+    parsed: EvaluateCommand | SampleCommand, name: str, argv: list[str], prog: str
+) -> EvaluateCommand | SampleCommand:
+    """The same settings, with objective and limits of the run that is looked at beneath what was given."""
+    paths = parsed.checkpoints if isinstance(parsed, EvaluateCommand) else (parsed.checkpoint,)
+    beneath, told = of_runs(paths)
+    judged = settings.parse(name, type(parsed), argv, prog=prog, beneath=beneath) if beneath else parsed
+    if told and (judged != parsed if beneath else parsed.objective == RewardConfig()):
+        print(told)
+    return judged
 
 
 def dispatch(name: str, argv: list[str]) -> int:
@@ -41,7 +57,11 @@ def dispatch(name: str, argv: list[str]) -> int:
             start = resume_defaults(Path(run)) if run else None
             run_ppo(settings.parse("ppo", PPOCommand, argv, prog=prog, start=start))
         else:
-            kind, function = _COMMANDS[name]
-            function(settings.parse(name, kind, argv, prog=prog))  # type: ignore[operator]
+            function: Callable[[Any], None]
+            kind, function = _COMMANDS[name]  # type: ignore[assignment]
+            parsed: Any = settings.parse(name, kind, argv, prog=prog)
+            if isinstance(parsed, EvaluateCommand | SampleCommand):
+                parsed = _judged_as_trained(parsed, name, argv, prog)
+            function(parsed)
 
     return run_command(command)

@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from cli.console import Console
 from cli.errors import UsageError
 from cli.measure import measure
+from cli.places import model_folder, trained_folder
 from cli.problems import check_sampling, encode_all, read_problems, within_limits
 from data.tiny.corpus import TinyCorpusConfig
 from models.precision import DeviceConfig, resolve_precision
@@ -38,9 +39,11 @@ class EvaluateCommand:
     """Compare checkpoints (PPO checkpoints or runs, SFT runs, model folders) on the same problems."""
 
     checkpoints: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Checkpoint, run or model folders; a run stands for its best checkpoint."""
+    """Checkpoint, run or model folders, or hub names of models; a run stands for its best checkpoint."""
     config: Path | None = None
     """YAML preset; flags win over it."""
+    sft: tuple[Path, ...] = ()
+    """SFT runs or model folders in which a checkpoint that was copied finds its own, by hash."""
     names: tuple[str, ...] = ()
     """Names for the table, one per checkpoint; their paths by default."""
     problems: str = "tiny/heldout"
@@ -94,7 +97,8 @@ def evaluate(settings: EvaluateCommand) -> dict[str, Any]:
     paths = settings.checkpoints
     names = _names(paths, settings.names)
     precision = resolve_precision(settings.compute)
-    found = [locate(path) for path in paths]
+    bases = [model_folder(path, "--sft") for path in settings.sft]
+    found = [locate(trained_folder(path), bases) for path in paths]
     problems, left_out = within_limits(
         read_problems(settings.problems, settings.corpus), settings.limits, settings.problems
     )

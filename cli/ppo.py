@@ -9,10 +9,11 @@ from typing import Annotated
 import torch
 import tyro
 
-from cli.console import Console
+from cli.console import Console, end_line
 from cli.errors import UsageError
 from cli.lock import locked
 from cli.measure import measure
+from cli.places import check_init, check_resume, model_folder
 from cli.problems import check_sampling, encode_problems, encoding_note, read_problems, within_limits
 from cli.resume import check_changes, describe_run, version_note
 from cli.runs import PPO_FILES, check_free, create_run, write_settings
@@ -32,7 +33,15 @@ from ppo.loop import train
 from ppo.prompts import EncodedPrompt
 from ppo.rollout import Scorer as LoopScorer
 from ppo.run.checkpoint import load_weights, restore, save_checkpoint
-from ppo.run.folder import Checkpoint, newest_whole, numbered, open_checkpoint, tidy
+from ppo.run.folder import (
+    Checkpoint,
+    checkpoint_name,
+    newest_whole,
+    numbered,
+    read_checkpoint,
+    resolve_checkpoint,
+    tidy,
+)
 from ppo.run.log import FILES, RunLog
 from ppo.run.state import TrainState, fresh_state
 from report import write_report
@@ -47,13 +56,14 @@ class PPOCommand:
     config: Path | None = None
     """YAML preset; flags win over it."""
     sft: Path | None = None
-    """Run folder of `train.py sft`, or a model folder: start, frozen base and reference."""
+    """Run folder of `train.py sft`, or a model (folder or hub name): start, frozen base and reference."""
     init: Path | None = None
     """Start from the policy and value weights of this checkpoint or run (of the same SFT model)."""
     problems: str = "tiny/rl"
     """Problems to train on: a file, or a split of the embedded corpus."""
-    validation: str = "tiny/validation"
-    """Problems that choose the best checkpoint, by the share that passes all tests."""
+    validation: str | None = "tiny/validation"
+    """Problems that choose the best checkpoint, by the share that passes all tests. None: no checkpoint is
+    best, and a run stands for its newest."""
     num_validation: int = 200
     """How many of them to use, from the first."""
     reward: str | None = None
@@ -98,7 +108,8 @@ def _run(settings: PPOCommand) -> None:
     # With --init the critic comes with the weights; in a resumed run too.
     config = replace(settings.ppo, init_value_bias=settings.ppo.init_value_bias and settings.init is None)
     prompts, note = _encode(settings.problems, settings, policy)
-    validation = _encode(settings.validation, settings, policy)[0][: settings.num_validation]
+    validation = _encode(settings.validation, settings, policy)[0] if settings.validation else []
+    validation = validation[: settings.num_validation]
     setup = describe_run(plain(settings), policy, prompts, validation, settings.reward)
     state = fresh_state(policy, prompts, config, setup)
     with ExitStack() as stack:
@@ -126,7 +137,11 @@ def _run(settings: PPOCommand) -> None:
         else:
             _rewind(resumed, policy, state, config, log, console)
         console.say(f"PPO: {len(prompts)} problems, {config.batch_size} programs per iteration; {note}")
-        console.say(f"best is chosen on {len(validation)} problems of {settings.validation}")
+        console.say(
+            f"best is chosen on {len(validation)} problems of {settings.validation}"
+            if validation
+            else "no validation: no checkpoint is best, the newest stands for the run"
+        )
         with _told_where_to_go_on(out), StopRequest() as stop:
             train(
                 config,
@@ -141,8 +156,8 @@ def _run(settings: PPOCommand) -> None:
             if state.iteration < config.iterations:
                 raise KeyboardInterrupt
         write_report(out / "report.html", runs=[out])
-        best = state.best
-        console.say(f"best: iteration {best['iteration']}, validation all-pass {best['all_pass']:.1%}")
+        newest = out / "checkpoints" / checkpoint_name(state.iteration)
+        console.say(end_line(state.best, newest))
 
 
 def _rewind(
@@ -212,18 +227,26 @@ def _build_policy(settings: PPOCommand, resumed: Checkpoint | None) -> Policy:
     )
     check_sampling(policy, settings.ppo.max_prompt_tokens, settings.ppo.max_new_tokens)
     if settings.init is not None and resumed is None:
-        load_weights(open_checkpoint(settings.init), policy)
+        check_init(settings.init)
+        load_weights(read_checkpoint(resolve_checkpoint(settings.init)), policy)
     return policy
 
 
 def _sft_folder(settings: PPOCommand, resumed: Checkpoint | None) -> Path:
-    """Where the SFT model is: a checkpoint knows it by a relative path, so a runs folder can be moved."""
+    """Where the SFT model is. A checkpoint knows by a relative path, so that a runs folder can be moved.
+
+    A checkpoint that was copied elsewhere finds it by --sft; whichever it is, its hash must be the same.
+    """
     assert settings.sft is not None  # see _check
-    if resumed is None or settings.sft != resume_defaults(resumed.path.parents[1]).sft:
-        return settings.sft
-    if "sft" not in settings.allow_changes:
-        resumed.check_sft()
-    return resumed.sft_path
+    if resumed is None:
+        return model_folder(settings.sft, "--sft")
+    given = settings.sft != resume_defaults(resumed.path.parents[1]).sft
+    if "sft" in settings.allow_changes:
+        return model_folder(settings.sft, "--sft") if given else resumed.sft_path
+    named = [model_folder(settings.sft, "--sft")] if given or settings.sft.is_dir() else []
+    base = resumed.with_base(named).base
+    assert base is not None
+    return base
 
 
 def _check_free(settings: PPOCommand) -> None:
@@ -234,6 +257,7 @@ def _check_free(settings: PPOCommand) -> None:
 
 def resume_defaults(folder: Path) -> PPOCommand:
     """The settings a run was started with. Raises UsageError where there is no such run."""
+    check_resume(folder)
     if not (folder / "config.yaml").is_file():
         raise UsageError(f"--resume {folder}: no run there (config.yaml is missing)")
     return load_preset(folder / "config.yaml", "ppo", PPOCommand)
@@ -259,6 +283,8 @@ def _evaluator(
     config: PPOConfig, prompts: list[EncodedPrompt], judge: Scorer, console: Console
 ) -> Callable[[Policy], dict[str, float]]:
     """Validation at the training temperature, always by the project's tests: never by a training reward."""
+    if not prompts:
+        return lambda policy: {}
 
     def evaluate(policy: Policy) -> dict[str, float]:
         summary = measure(

@@ -11,13 +11,15 @@ from rich.console import Console as RichConsole
 from rich.syntax import Syntax
 
 from cli.errors import UsageError
+from cli.places import model_folder, trained_folder
 from cli.problems import check_sampling, encode_all
 from data import Problem, TestCase
 from models.precision import DeviceConfig, resolve_precision
 from models.ranges import check_ranges
 from ppo.rollout import sample_responses
-from ppo.run.checkpoint import load_policy
-from reward import Reward, RewardConfig, Scorer, ScoringConfig
+from ppo.run.checkpoint import load_policy, locate
+from reward import Outcome, Reward, RewardConfig, Scorer, ScoringConfig
+from reward.outcome import Verdict
 from sandbox import Limits
 
 
@@ -26,13 +28,16 @@ class SampleCommand:
     """Type a problem (or pass --prompt), see the program, its verdict and its reward."""
 
     checkpoint: Path = Path("runs/demo/ppo")
-    """PPO checkpoint or run, SFT run, or model folder."""
+    """PPO checkpoint or run, SFT run, or model folder (or hub name)."""
+    sft: Path | None = None
+    """SFT run or model folder that the checkpoint stands on, where it was copied and cannot find it."""
     config: Path | None = None
     """YAML preset; flags win over it."""
     prompt: str | None = None
     """The problem; left out, problems are read from standard input, one per line."""
     test: tuple[str, ...] = ()
-    """Tests as INPUT=OUTPUT, with \\n for a line break; without one the program is run on an empty input."""
+    """Tests as INPUT=OUTPUT, with \\n for a line break. Without one the program is run without input, and
+    not judged."""
     temperature: float = 0.7
     """Sampling temperature; 0 takes the likeliest token."""
     max_prompt_tokens: int = 1024
@@ -52,7 +57,9 @@ class SampleCommand:
 
 def run_sample(settings: SampleCommand) -> None:
     """Answer one problem, or each line of standard input. Raises one of cli.errors.USER_ERRORS."""
-    policy = load_policy(settings.checkpoint, resolve_precision(settings.compute))
+    bases = [] if settings.sft is None else [model_folder(settings.sft, "--sft")]
+    precision = resolve_precision(settings.compute)
+    policy = load_policy(locate(trained_folder(settings.checkpoint), bases), precision)
     check_sampling(policy, settings.max_prompt_tokens, settings.max_new_tokens)
     tests = tuple(_parse_test(text) for text in settings.test) or (TestCase("", ""),)
     generator = torch.Generator().manual_seed(settings.seed)
@@ -72,7 +79,7 @@ def run_sample(settings: SampleCommand) -> None:
             )
             pairs = responses.pairs()
             console.print(Syntax(pairs[0][1], "python", background_color="default"))
-            for line in _verdict(scorer.score(pairs)[0], bool(settings.test)):
+            for line in _told(scorer.score(pairs)[0], bool(settings.test)):
                 console.print(line, markup=False)
 
 
@@ -89,23 +96,43 @@ def _prompts(prompt: str | None, console: RichConsole):  # type: ignore[no-untyp
         yield line.strip()
 
 
-def _verdict(reward: Reward | None, has_tests: bool) -> list[str]:
+def _told(reward: Reward | None, has_tests: bool) -> list[str]:
+    """What happened to a program, line by line."""
     if reward is None:
-        return ["the sandbox failed; no verdict"]
+        return ["the sandbox failed; nothing is known about this program"]
     outcome = reward.outcome
-    lines = [f"stage: {reward.kind}" + (f" ({outcome.error})" if outcome.error else "")]
-    for number, verdict in enumerate(outcome.verdicts, 1):
-        passed = f", {'passed' if verdict.passed else 'not passed'}" if has_tests else ""
-        error = f" ({verdict.error})" if verdict.error else ""
-        lines.append(f"run {number}: {verdict.status}{passed}{error}  output {verdict.stdout!r}")
-    lines += [f"finding: {f.id} {f.severity}, line {f.line}" for f in outcome.findings]
-    lines += [f"looks like playing the reward: {sign.replace('_', ' ')}" for sign in outcome.sentinels or ()]
-    if has_tests:
-        parts = f"functional {reward.functional:.2f}, security {reward.security:.2f}"
-        lines.append(f"passed {outcome.passed} of {outcome.num_tests};  R = {reward.total:.3f} ({parts})")
+    if not outcome.compiles:
+        lines = [f"does not parse: {outcome.error}"]
+    elif has_tests:
+        lines = [_run(f"test {n}", verdict, judged=True) for n, verdict in enumerate(outcome.verdicts, 1)]
     else:
-        lines.append("no tests given, so no reward: add --test 'INPUT=OUTPUT'")
-    return lines
+        lines = [_run("run without input", outcome.verdicts[0], judged=False)]
+    lines += _security(outcome)
+    if not has_tests:
+        return [*lines, "not judged: there is no test to pass; add --test 'INPUT=OUTPUT'"]
+    lines += [f"looks like playing the reward: {sign.replace('_', ' ')}" for sign in outcome.sentinels or ()]
+    parts = f"functional {reward.functional:.2f}, security {reward.security:.2f}"
+    lines.append(f"stage: {reward.kind}, {outcome.passed} of {outcome.num_tests} passed")
+    return [*lines, f"R = {reward.total:.3f} ({parts})"]
+
+
+def _run(what: str, verdict: Verdict, *, judged: bool) -> str:
+    passed = f", {'passed' if verdict.passed else 'not passed'}" if judged else ""
+    error = f" ({verdict.error})" if verdict.error else ""
+    asks = not judged and verdict.error.startswith("EOFError")
+    hint = "; it reads input: give it some with --test" if asks else ""
+    return f"{what}: {verdict.status}{passed}{error}, output {verdict.stdout!r}{hint}"
+
+
+def _security(outcome: Outcome) -> list[str]:
+    """What the scan of the source found; it needs no test."""
+    if outcome.scan == "unscannable":
+        return [f"security: could not be scanned ({outcome.scan_reason})"]
+    if outcome.scan == "syntax":
+        return []
+    found = [f"security: {f.id} {f.severity}, line {f.line}" for f in outcome.findings]
+    found += [f"security: {t.kind.replace('_', ' ')}, line {t.line}" for t in outcome.tricks]
+    return found or ["security: no finding"]
 
 
 def _parse_test(text: str) -> TestCase:

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from cli.console import Console
 from cli.errors import UsageError
 from cli.lock import locked
+from cli.places import model_folder
 from cli.problems import EMBEDDED, check_length, encode_problems, encoding_note, read_problems
 from cli.runs import SFT_FILES, check_free, create_run
 from data import Problem, render
@@ -42,7 +43,7 @@ class SFTCommand:
     config: Path | None = None
     """YAML preset; flags win over it."""
     model: str = "tiny"
-    """Folder or hub name of a causal language model; tiny: a small one made from scratch."""
+    """A causal language model (folder or hub name; of an SFT run its model); tiny: one made from scratch."""
     problems: str = "tiny/sft"
     """Problems with solutions to learn from: a file, or tiny/sft, the embedded demonstrations."""
     validation: str | None = "tiny/validation"
@@ -123,7 +124,7 @@ def _load_or_build(
         texts = (render(problem) + program for problem, program in pairs)
         tokenizer = build_tokenizer(texts, settings.tiny.vocab_size)
         return build_model(tokenizer, settings.tiny, settings.sft.seed), tokenizer
-    path = Path(settings.model) if Path(settings.model).exists() else settings.model
+    path = model_folder(settings.model, "--model")
     model, tokenizer = load_model(path, precision.dtype), load_tokenizer(path)
     check_vocabulary(model, tokenizer, path)
     return model, tokenizer

@@ -37,7 +37,8 @@ from ppo.run.state import TrainState, settle_micro_batch
 from ppo.update import update
 
 Evaluator = Callable[[Policy], dict[str, float]]
-"""Metrics on validation problems; `validation/all_pass` among them decides which checkpoint is best."""
+"""Metrics on validation problems; `validation/all_pass` among them decides which checkpoint is best. Without
+validation problems: none, and no checkpoint is best."""
 
 
 def train(
@@ -70,8 +71,7 @@ def train(
     def validate() -> dict[str, float]:
         with log.phase("validate"):
             result = evaluator(policy)
-        if result["validation/all_pass"] > state.best.get("all_pass", -1.0):
-            state.best = {"iteration": state.iteration, "all_pass": result["validation/all_pass"]}
+        state.validated(result.get("validation/all_pass"))
         return result
 
     config = settle_micro_batch(config, policy, state)

@@ -17,30 +17,35 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from report.markup import text
+
 Points = Sequence[tuple[int, float]]
 
-# Okabe and Ito's palette, told apart by colour-blind readers; reordered, black and yellow left out.
-PALETTE = ("#0072b2", "#e07b00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+# After Okabe and Ito's palette, told apart by colour-blind readers; each at 3 : 1 or more against the cards
+# of the light page and of the dark one, thin as the lines are.
+PALETTE = ("#0072b2", "#c86f00", "#009e73", "#b8629a", "#3d8fc4", "#c8503f")
 # The ladder of stages, from what does not parse to what passes.
 STAGE_COLOURS = {
-    "syntax_error": "#b5403a",
-    "parses": "#e08a5b",
-    "runs": "#e3c565",
-    "prints": "#7fb2d6",
+    "syntax_error": "#c04a43",
+    "parses": "#c9703f",
+    "runs": "#a58412",
+    "prints": "#4a8fc0",
     "passes": "#1f8f6a",
 }
-OTHER_COLOURS = ("#8c6bb1", "#999999", "#b5885a", "#4f9d9d", "#d48fb0")
+OTHER_COLOURS = ("#8c6bb1", "#868686", "#a87a4c", "#459393", "#b9739a")
 
 _INK, _GRID = "#010203", "#040506"  # stand for the page's colours until the drawing is done
 _DASHES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
 _STYLES: dict[str, dict[str, Any]] = {
     "line": {"linewidth": 1.5},
-    "light": {"linewidth": 1.0, "alpha": 0.5},
+    "light": {"linewidth": 0.9},
     "bold": {"linewidth": 2.0, "marker": "o", "markersize": 3.6, "zorder": 3},
 }
 # Inches. Fixed margins instead of a layout engine: half the time, and the axes of all figures line up.
 WIDTH, HEIGHT = 3.7, 1.5
 LEFT, RIGHT, TITLE, BOTTOM = 0.55, 0.1, 0.32, 0.42
+
+LABEL_LIMIT = 2000  # of the words for a figure
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Line:
 
     points: Points
     colour: str
+    name: str = ""  # for who cannot see it
     dash: int = 0  # which pattern
     kind: str = "line"  # line; light: noisy, behind; bold: few points that count
     mark: int | None = None  # iteration to ring
@@ -67,7 +73,7 @@ class Plot:
 
 
 def draw(plots: Sequence[Plot], key: str) -> str:
-    """Plots above each other over the same iterations, as an <svg> element.
+    """Plots above each other over the same iterations, as an <svg> element that says what it shows.
 
     Args:
         key: of the figure, unique in the page: element ids are derived from it.
@@ -97,7 +103,20 @@ def draw(plots: Sequence[Plot], key: str) -> str:
         axes[-1].xaxis.set_major_locator(MaxNLocator(6, integer=True))
         out = io.StringIO()
         FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
-    return _inline(out.getvalue())
+    label = text("; ".join(map(_said, plots)), LABEL_LIMIT)
+    return _inline(out.getvalue()).replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+
+
+def _said(plot: Plot) -> str:
+    """A plot in words, for who cannot see it: where each line begins and ends."""
+    form = _formatter(plot.unit)
+    ends = (
+        f"{line.name or 'value'} from {form(line.points[0][1], 0)} in iteration {line.points[0][0]} "
+        f"to {form(line.points[-1][1], 0)} in {line.points[-1][0]}"
+        for line in plot.lines
+        if line.points
+    )
+    return f"{plot.label}: {', '.join(ends)}"
 
 
 def _place(axes: Sequence[Axes], heights: Sequence[float]) -> None:

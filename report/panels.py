@@ -229,7 +229,7 @@ def _outcome_colours(run: Run) -> dict[str, str]:
 
 def _outcome_plot(run: Run, outcomes: dict[str, str], name: str) -> Plot:
     lines = [
-        Line(points, colour)
+        Line(points, colour, outcome)
         for outcome, colour in outcomes.items()
         if (points := run.series(f"outcome/{outcome}/{name}"))
     ]
@@ -266,6 +266,7 @@ def _plot(axes: Axes, runs: Sequence[Run], rows: int) -> Plot | None:
         Line(
             points,
             colour_of(runs, index, position + 1 if several else 0),
+            f"{curve.name} of {run.name}" if len(runs) > 1 else curve.name,
             dash=position if several and len(runs) > 1 else 0,
             kind=curve.kind,
             mark=run.best if curve.metric == "validation/all_pass" else None,
@@ -279,7 +280,7 @@ def _plot(axes: Axes, runs: Sequence[Run], rows: int) -> Plot | None:
 
 
 def _stack(run: Run, title: str, sentence: str, metrics: dict[str, str], unit: str, height: float = 1) -> str:
-    lines = [Line(run.series(name), colour) for name, colour in metrics.items()]
+    lines = [Line(run.series(name), colour, name.partition("/")[2]) for name, colour in metrics.items()]
     label = "share" if unit else "seconds"
     svg = draw([Plot(label, lines, unit, stacked=True, height=height)], f"{title}{label}")
     names = [(name.partition("/")[2], f"background:{colour}") for name, colour in metrics.items()]
@@ -294,9 +295,7 @@ def _swatch(curve: Curve, position: int, runs: Sequence[Run]) -> str:
     """CSS of a curve's sample in the legend."""
     if curve.kind != "line":
         colour = PALETTE[0] if len(runs) == 1 else "currentColor"
-        return (
-            f"background:{colour};opacity:.4;height:2px" if curve.kind == "light" else f"background:{colour}"
-        )
+        return f"background:{colour};height:1px" if curve.kind == "light" else f"background:{colour}"
     if len(runs) == 1:
         return f"background:{colour_of(runs, 0, position + 1)}"
     style = ("solid", "dashed", "dotted", "double")[position % 4]

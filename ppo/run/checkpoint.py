@@ -5,13 +5,14 @@ checkpoints/iteration-000100/
     model.safetensors, config.json, …                  instead, with full tuning
     value_head.safetensors    state.safetensors (optimizer)    tokenizer files
     state.json                counters, controllers, settings, log lengths, versions
+    README.md                 what it is, what it stands on, how to load it
     checksums.json            the sha256 of every other file
 checkpoints/best -> iteration-000080
 """
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +28,7 @@ from models.errors import ModelError
 from models.policy import Policy, build_policy, frozen_policy
 from models.precision import Precision
 from models.storage import atomic_folder, disk_errors, load_model, load_tensors, save_tensors
+from ppo.run.card import card
 from ppo.run.folder import FORMAT, Checkpoint, checkpoint_name, open_checkpoint, seal, tidy
 from ppo.run.state import TrainState
 
@@ -53,6 +55,7 @@ def save_checkpoint(
             "versions": library_versions(),
         }
         (partial / "state.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        (partial / "README.md").write_text(card(content), encoding="utf-8")
         seal(partial)
     tidy(folder, state.best.get("iteration"), keep)
     return target
@@ -63,8 +66,10 @@ def library_versions() -> dict[str, str]:
     return {name: version(name) for name in ("torch", "transformers", "peft")}
 
 
-def locate(path: Path) -> Checkpoint | Path:
+def locate(path: Path, sft: Sequence[Path] = ()) -> Checkpoint | Path:
     """What a path stands for: a verified checkpoint (of a run: its best), or an SFT run or model folder.
+
+    `sft`: as for `open_checkpoint`.
 
     Raises:
         ModelError: neither is there, or it is damaged; see `open_checkpoint`.
@@ -72,7 +77,7 @@ def locate(path: Path) -> Checkpoint | Path:
     if not path.exists():
         raise ModelError(f"{path}: no such checkpoint")
     untouched = any((folder / "config.json").is_file() for folder in (path / "model", path))
-    return path if untouched and not (path / "state.json").is_file() else open_checkpoint(path)
+    return path if untouched and not (path / "state.json").is_file() else open_checkpoint(path, sft)
 
 
 def load_policy(path: Path | Checkpoint, precision: Precision) -> Policy:
@@ -80,10 +85,12 @@ def load_policy(path: Path | Checkpoint, precision: Precision) -> Policy:
     found = path if isinstance(path, Checkpoint) else locate(path)
     if isinstance(found, Path):
         return frozen_policy(found, precision)
+    base = found.base or found.with_base().base
+    assert base is not None
     tune = found.state["tune"]
     tune["lora_targets"] = tuple(tune["lora_targets"])
     critic = CriticConfig(**found.state["critic"])
-    policy = build_policy(found.sft_path, TuneConfig(**tune), precision, seed=0, critic=critic)
+    policy = build_policy(base, TuneConfig(**tune), precision, seed=0, critic=critic)
     load_weights(found, policy)
     return policy
 

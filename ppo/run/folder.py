@@ -9,7 +9,8 @@ import contextlib
 import json
 import re
 import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,21 +35,33 @@ class Checkpoint:
 
     path: Path
     state: dict[str, Any]
+    base: Path | None = None
+    """The model folder it stands on, where `with_base` has found it."""
 
     @property
     def sft_path(self) -> Path:
-        """The model folder it stands on."""
+        """Where the model folder was that it stands on, seen from where the checkpoint is now."""
         return (self.path / self.state["sft"]["path"]).resolve()
 
-    def check_sft(self) -> None:
-        """Raise ModelError where the SFT model it stands on is missing, or has other weights by now."""
-        sft = self.sft_path
-        if not sft.is_dir():
-            raise ModelError(f"{self.path}: its SFT model is missing: {sft}; put it back or train again")
-        if weight_hash(sft) != self.state["sft"]["sha256"]:
+    def with_base(self, named: Sequence[Path] = ()) -> "Checkpoint":
+        """Find the model folder it stands on, by its hash: one of those `named`, or the one it remembers.
+
+        Raises:
+            ModelError: none of them is there, or they have other weights.
+        """
+        there = [folder for folder in (*named, self.sft_path) if folder.is_dir()]
+        for folder in there:
+            if weight_hash(folder) == self.state["sft"]["sha256"]:
+                return replace(self, base=folder)
+        if not there:
             raise ModelError(
-                f"{self.path}: trained on another SFT model than the one now in {sft} (hash differs)"
+                f"{self.path}: its SFT model is missing: {self.sft_path}; put it back, or name it "
+                "with --sft DIR"
             )
+        raise ModelError(
+            f"{self.path}: trained on another SFT model than the one now in {there[0]} (hash differs); "
+            "name its own with --sft DIR"
+        )
 
 
 def seal(folder: Path) -> None:
@@ -57,16 +70,16 @@ def seal(folder: Path) -> None:
     (folder / CHECKSUMS).write_text(json.dumps(hashes, indent=2) + "\n", encoding="utf-8")
 
 
-def open_checkpoint(path: Path) -> Checkpoint:
+def open_checkpoint(path: Path, sft: Sequence[Path] = ()) -> Checkpoint:
     """Read and verify a checkpoint folder, or the best or else newest one of a run folder.
+
+    `sft`: model folders among which one that was copied may find the one it stands on.
 
     Raises:
         DamagedCheckpoint: a file is missing or differs from what was written, by a single byte even.
         ModelError: nothing there, or another format; or its SFT model is missing or has changed.
     """
-    checkpoint = read_checkpoint(resolve_checkpoint(path))
-    checkpoint.check_sft()
-    return checkpoint
+    return read_checkpoint(resolve_checkpoint(path)).with_base(sft)
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:

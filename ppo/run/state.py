@@ -43,7 +43,7 @@ class TrainState:
     scorer: dict[str, Any] = field(default_factory=dict)
     """State of the scorer after the last completed iteration."""
     best: dict[str, Any] = field(default_factory=dict)
-    """`iteration` and `all_pass` of the best validation so far."""
+    """`iteration` and `all_pass` of the best validation so far; iteration None where nothing is validated."""
     setup: dict[str, Any] = field(default_factory=dict)
     """What the run is made of (settings, and hashes of what it reads), as flat JSON values. A checkpoint
     keeps it for whoever resumes; it is not restored."""
@@ -54,6 +54,13 @@ class TrainState:
             self.scale.clear()
             self.prompt_means.clear()
         self.objective = objective
+
+    def validated(self, all_pass: float | None) -> None:
+        """Take in the share of validation problems that pass all tests; None: there are no such problems."""
+        if all_pass is None:
+            self.best = self.best or {"iteration": None}
+        elif all_pass > self.best.get("all_pass", -1.0):
+            self.best = {"iteration": self.iteration, "all_pass": all_pass}
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the optimizer's tensors, as JSON values."""

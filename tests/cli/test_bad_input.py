@@ -251,8 +251,8 @@ WRONG_NAMES = {
     "PPO": "did you mean ppo?",
     "sfft": "did you mean sft?",
     "--verison": "did you mean --version?",
-    "fly": "the commands are sft, ppo, demo, sample",
-    "-x": "the commands are sft, ppo, demo, sample",
+    "fly": "the commands are sft, ppo, demo, sample, prepare",
+    "-x": "the commands are sft, ppo, demo, sample, prepare",
 }
 
 

@@ -3,13 +3,14 @@
 import math
 import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import matplotlib
 import pytest
 from report_inputs import metrics_row, timing_row
 
-from report import panels
-from report.curves import PALETTE, STAGE_COLOURS, Line, Plot, draw
+from report import curves, panels
+from report.curves import OTHER_COLOURS, PALETTE, STAGE_COLOURS, Line, Plot, draw
 from report.read import Run
 
 
@@ -181,3 +182,36 @@ def test_phases_leave_out_their_sum(plots):
     assert re.findall(r"</i>(\w+)", html) == ["rollout", "score", "forward", "update", "validate"]
     (plot,) = plots["Seconds per phaseseconds"]
     assert plot.lines[4].points == [(0, 3.0), (4, 3.0), (8, 3.0)]
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of #rrggbb (WCAG 2.2)."""
+    parts = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_every_line_stands_out_from_the_light_and_the_dark_card():
+    """3 : 1 is what WCAG asks of graphics."""
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    css = (Path(curves.__file__).parent / "page.css").read_text(encoding="utf-8")
+    cards = re.findall(r"--card: (#\w{6})", css)
+    assert len(cards) == 2
+    for colour in (*PALETTE, *STAGE_COLOURS.values(), *OTHER_COLOURS):
+        for card in cards:
+            assert contrast(colour, card) >= 3, (colour, card)
+    assert not any("alpha" in style for style in curves._STYLES.values())
+
+
+def test_a_figure_says_what_it_shows():
+    lines = [Line([(1, 0.25), (4, 0.5)], PALETTE[0], 'a "run" <b>'), Line([(2, 1.0)], PALETTE[1])]
+    svg = draw([Plot("All-P", lines, unit="%"), Plot("KL", [])], "k")
+    label = ET.fromstring(svg).attrib["aria-label"]
+    assert label.startswith('All-P: a "run" <b> from 25 % in iteration 1 to 50 % in 4, value from 100 % in ')
+    assert label.endswith("iteration 2 to 100 % in 2; KL: ")
+    assert ET.fromstring(svg).attrib["role"] == "img"

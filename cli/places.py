@@ -1,0 +1,146 @@
+"""What a path that a user names is, and what to say where another kind of folder is wanted."""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from cli.errors import UsageError
+from ppo.run.folder import numbered
+
+Kind = Literal["sft run", "ppo run", "demo", "checkpoint", "model", "other", "missing"]
+
+# Files of a hub repository that make a model folder; weights in other formats stay there.
+_MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+
+
+def kind_of(path: Path) -> Kind:
+    """By what is in it."""
+    if not path.is_dir():
+        return "missing"
+    if (path / "state.json").is_file():  # before a model: a fully tuned checkpoint holds one
+        return "checkpoint"
+    section = _section(path / "config.yaml")
+    if section == "sft" or (path / "model" / "config.json").is_file():
+        return "sft run"
+    if section == "ppo" or numbered(path / "checkpoints"):
+        return "ppo run"
+    if (path / "sft").is_dir() and (path / "ppo").is_dir():
+        return "demo"
+    return "model" if (path / "config.json").is_file() else "other"
+
+
+def model_folder(name: str | Path, flag: str) -> Path:
+    """The folder of a model: a local one, of an SFT run its model/, or a hub name's in the hub's cache.
+
+    `flag`: what the user named it with, for messages.
+
+    Raises:
+        UsageError: it is a folder of another kind, or neither here nor on the hub.
+    """
+    path = Path(name)
+    match kind_of(path):
+        case "ppo run" | "checkpoint":
+            raise UsageError(
+                f"{flag} {path}: PPO weights, not a model; --init starts from them, {flag} names the model "
+                f"that they stand on{_told_base(path)}"
+            )
+        case "demo":
+            raise UsageError(f"{flag} {path}: a demo, which holds two runs; its model is {path / 'sft'}")
+        case "sft run":
+            if not (path / "model").is_dir():
+                raise UsageError(
+                    f"{flag} {path}: this SFT run has no model yet; let it end, or start it again"
+                )
+            return path / "model"
+        case "model" | "other":
+            return path
+        case "missing":
+            return _from_hub(str(name), f"{flag} {name}: no such model folder")
+
+
+def trained_folder(path: Path) -> Path:
+    """What can be evaluated or sampled: a checkpoint, a run, or the folder of a model (by a hub name too).
+
+    Raises:
+        UsageError: it is something else, or neither here nor on the hub.
+    """
+    match kind_of(path):
+        case "demo":
+            raise UsageError(f"{path}: a demo, which holds two runs; name {path / 'sft'} or {path / 'ppo'}")
+        case "sft run" if not (path / "model").is_dir():
+            raise UsageError(f"{path}: this SFT run has no model yet; let it end, or start it again")
+        case "missing":
+            return _from_hub(str(path), f"{path}: no such checkpoint")
+        case _:
+            return path
+
+
+def check_init(path: Path) -> None:
+    """Refuse what holds no PPO weights."""
+    match kind_of(path):
+        case "sft run" | "model":
+            raise UsageError(
+                f"--init {path}: a model before PPO; --sft {path} starts from it, without --init"
+            )
+        case "demo":
+            raise UsageError(f"--init {path}: a demo, which holds two runs; its PPO run is {path / 'ppo'}")
+        case _:
+            pass  # opening it tells the rest
+
+
+def check_resume(path: Path) -> None:
+    """Refuse what is no PPO run."""
+    told = f"--resume {path}"
+    match kind_of(path):
+        case "ppo run":
+            return
+        case "sft run":
+            advice = f"an SFT run, which does not resume; train its model with train.py ppo --sft {path}"
+        case "model":
+            advice = f"a model, not a run; train it with train.py ppo --sft {path}"
+        case "demo":
+            advice = f"a demo, which holds two runs; the one to go on with is {path / 'ppo'}"
+        case "checkpoint":
+            advice = f"a checkpoint; name the run that it is in: {path.absolute().parents[1]}"
+        case _:
+            advice = "no run there (config.yaml is missing)"
+    raise UsageError(f"{told}: {advice}")
+
+
+def _from_hub(name: str, missing: str) -> Path:
+    """The model folder of a hub name in the hub's cache, downloaded where it is not there yet.
+
+    `missing`: what to say where there is none.
+    """
+    # "name" or "owner/name"; anything else, and what lies in a folder that is here, is a mistyped path.
+    owner, slash, _ = name.partition("/")
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or (slash and Path(owner).is_dir()):
+        raise UsageError(missing)
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(_MODEL_FILES)))
+    except (HFValidationError, LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        told = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"{missing}, and none of this name from the hub: {told}") from error
+
+
+def _told_base(path: Path) -> str:
+    """Where the SFT model of a run or checkpoint is, if it can be told."""
+    folders = [path] if (path / "state.json").is_file() else numbered(path / "checkpoints")[-1:]
+    try:
+        relative = json.loads((folders[0] / "state.json").read_text(encoding="utf-8"))["sft"]["path"]
+        return f": {(folders[0].resolve() / relative).resolve()}"
+    except (IndexError, OSError, ValueError, TypeError, KeyError):
+        return ""
+
+
+def _section(config: Path) -> str:
+    """The first section of a run's settings; "" where there are none."""
+    try:
+        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return ""
+    return next(iter(content), "") if isinstance(content, dict) else ""

@@ -1,0 +1,62 @@
+"""What `train.py sample` says of a program: true with tests and without."""
+
+import pytest
+
+from cli.sample import _told
+from data import Problem, TestCase
+from reward import RewardConfig, Scorer
+
+INPUT_PLUS_ONE = "print(int(input()) + 1)\n"
+UNJUDGED = "not judged: there is no test to pass; add --test 'INPUT=OUTPUT'"
+
+# program -> what is said where there is no test
+WITHOUT = {
+    INPUT_PLUS_ONE: [
+        "run without input: crash (EOFError: EOF when reading a line), output ''; it reads input: give it "
+        "some with --test",
+        "security: no finding",
+    ],
+    "": ["run without input: ok, output ''", "security: no finding"],
+    "print(7)": ["run without input: ok, output '7\\n'", "security: no finding"],
+    "eval(input())": None,
+    "print(": None,
+}
+
+
+@pytest.fixture(scope="module")
+def scorer():
+    with Scorer(RewardConfig(), workers=1) as made:
+        yield made
+
+
+def told(scorer: Scorer, program: str, *tests: TestCase) -> list[str]:
+    problem = Problem(id="typed", prompt="p", tests=tests or (TestCase("", ""),))
+    return _told(scorer.score([(problem, program)])[0], bool(tests))
+
+
+@pytest.mark.parametrize("program", WITHOUT)
+def test_without_tests_a_program_is_run_and_not_judged(scorer, program):
+    lines = told(scorer, program)
+    if WITHOUT[program] is not None:
+        assert lines == [*WITHOUT[program], UNJUDGED]
+    assert lines[-1] == UNJUDGED
+    shown = "\n".join(lines)
+    assert "stage" not in shown and "passed" not in shown and "R =" not in shown
+
+
+def test_findings_need_no_test(scorer):
+    assert "security: B307 MEDIUM, line 1" in told(scorer, "eval(input())")
+
+
+def test_what_does_not_parse_is_told_with_the_compilers_words(scorer):
+    first, last = told(scorer, "print(")
+    assert first.startswith("does not parse: SyntaxError") and last == UNJUDGED
+
+
+def test_with_tests_the_reward_is_told(scorer):
+    right, wrong = TestCase("1\n", "2"), TestCase("1\n", "3")
+    lines = told(scorer, INPUT_PLUS_ONE, right, wrong)
+    assert lines[0] == "test 1: ok, passed, output '2\\n'"
+    assert lines[1] == "test 2: ok, not passed, output '2\\n'"
+    assert "stage: passes, 1 of 2 passed" in lines
+    assert lines[-1] == "R = 0.880 (functional 0.80, security 1.00)"
