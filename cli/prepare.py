@@ -45,6 +45,7 @@ COPY, OVERLAP, CONTRADICTORY, MALFORMED, ID_TWICE, TOO_LARGE = (
     "id used twice",
     "tests over the limits",
 )
+_HELD_OUT = {"heldout", "test", "validation", "valid", "dev", "eval"}  # what sets call such a split
 UNVERIFIED = "unverified"  # the split of problems that are kept though their reference fails
 
 
@@ -117,6 +118,7 @@ def run_prepare(settings: PrepareCommand) -> None:
         write(outs, kept, report)
         for line in summary(outs, report):
             console.say(line)
+        console.step(4)
 
 
 def _checked_paths(settings: PrepareCommand) -> tuple[Path, dict[str, Path]]:
@@ -134,6 +136,9 @@ def _checked_paths(settings: PrepareCommand) -> tuple[Path, dict[str, Path]]:
         "heldout": out.with_name(f"{out.stem}.heldout.jsonl"),
         "report": out.with_name(f"{out.stem}.prepare.json"),
     }
+    source = settings.source.resolve()
+    if any(path.resolve() == source or source in path.resolve().parents for path in outs.values()):
+        raise UsageError(f"{out}: it would be written over or into the source; name another --out")
     if not out.parent.is_dir():
         raise UsageError(f"{out.parent}: there is no such folder for --out; make it first")
     there = [path for path in outs.values() if path.exists()]
@@ -194,9 +199,6 @@ def _with_splits(problems: Sequence[Problem], settings: PrepareCommand) -> list[
     if any(problem.split in _HELD_OUT for problem in problems):
         return [replace(p, split="heldout" if p.split in _HELD_OUT else "train") for p in problems]
     return [with_split(problem, settings.heldout, settings.seed) for problem in problems]
-
-
-_HELD_OUT = {"heldout", "test", "validation", "valid", "dev", "eval"}
 
 
 # --- what is kept ---

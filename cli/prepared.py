@@ -14,7 +14,7 @@ from data.files import write_atomically
 from reward.references import Checked
 
 _CHUNK = 1 << 20  # bytes hashed at a time
-_PATHS = {"source", "out", "config", "overwrite", "against"}  # settings that are not of the result
+_PATHS = {"source", "out", "config", "overwrite"}  # settings that are not of the result
 
 
 @dataclass
@@ -56,6 +56,9 @@ def report_of(
         "left_out": dict(read.left_out.most_common()),
         "first_left_out": read.examples,
         "references": {"passed": sum(f is None for _, f in checked), "failed": dict(failures.most_common())},
+        "failed_problems": {
+            cause: [problem.id for problem, failure in checked if failure == cause] for cause in failures
+        },
         "written": dict(Counter(problem.split for problem in kept)),
         "tests": _spread([len(problem.tests) for problem in kept]),
         "large_tests_left_out": read.large_tests,

@@ -52,13 +52,13 @@ class Segment(NamedTuple):
 
 
 class _Cut(NamedTuple):
-    """A mark, and what follows it: where the piece begins and, if a fence opens there, of which language."""
+    """A mark, and what follows it."""
 
     mark: re.Match[str]
-    begin: int
-    language: str
-    on_line: bool
-    info: bool
+    begin: int  # of the piece
+    language: str  # "" where none is named
+    on_line: bool  # the piece begins on the mark's line
+    info: bool  # nothing but a language and its like stands behind the mark
 
 
 def turn(text: str) -> tuple[int, int]:
@@ -132,9 +132,7 @@ def _cuts(text: str, start: int, end: int) -> list[_Cut]:
 
 def _cut(text: str, mark: re.Match[str], stop: int, end: int) -> _Cut:
     """Where the piece behind a mark begins; `stop` is the next mark, `end` the end of all."""
-    line = text[
-        mark.end() : min(stop, mark.end() + _MAX_INFO)
-    ]  # the rest of it, or a start too long for a name
+    line = text[mark.end() : min(stop, mark.end() + _MAX_INFO)]  # its rest, or more than any name has
     if info := _INFO.match(line):
         begin = mark.end() + info.end()
         language = (info["braced"] or info["language"] or "").lower()
