@@ -17,7 +17,7 @@ from cli.places import model_folder, trained_folder
 from cli.problems import check_sampling, encode_all, read_problems, within_limits
 from data.tiny.corpus import TinyCorpusConfig
 from models.precision import DeviceConfig, resolve_precision
-from models.ranges import check_ranges
+from models.ranges import Count, NotNegative, NotNegativeInt, check_ranges
 from models.storage import write_json
 from ppo.run.checkpoint import load_policy, locate
 from reward import RewardConfig, Scorer, ScoringConfig
@@ -48,19 +48,19 @@ class EvaluateCommand:
     """Names for the table, one per checkpoint; their paths by default."""
     problems: str = "tiny/heldout"
     """A file, or a split of the embedded corpus."""
-    num_problems: int = 0
+    num_problems: NotNegativeInt = 0
     """Use only so many, from the first; 0: all."""
-    samples: int = 1
+    samples: Count = 1
     """Programs per problem."""
-    temperature: float = 0.7
+    temperature: NotNegative = 0.7
     """Sampling temperature; 0 takes the likeliest token. Compare policies at the temperature of training."""
-    max_prompt_tokens: int = 1024
+    max_prompt_tokens: Count = 1024
     """Longer prompts keep the template and the end of the problem text."""
-    max_new_tokens: int = 512
+    max_new_tokens: Count = 512
     """Longest response, in tokens."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Responses decoded side by side; results do not change."""
-    seed: int = 1
+    seed: NotNegativeInt = 1
     """Of the samples (the same for every checkpoint) and of the bootstrap."""
     out: Path | None = None
     """JSON file to write the results to."""
@@ -71,11 +71,7 @@ class EvaluateCommand:
     corpus: TinyCorpusConfig = field(default_factory=TinyCorpusConfig)
 
     def __post_init__(self) -> None:
-        check_ranges(
-            self,
-            not_negative="temperature num_problems seed",
-            at_least_one="samples batch_size max_prompt_tokens max_new_tokens",
-        )
+        check_ranges(self)
 
 
 def run_evaluate(settings: EvaluateCommand) -> None:

@@ -30,7 +30,7 @@ from data.selection import (
     without_copies,
     without_large_tests,
 )
-from models.ranges import check_ranges
+from models.ranges import Count, NotNegativeInt, Share, check_ranges
 from reward import RewardError, Scorer
 from reward.compare import parse_policy
 from reward.contradictions import contradiction
@@ -61,15 +61,15 @@ class PrepareCommand:
     """YAML preset; flags win over it."""
     overwrite: bool = False
     """Replace files that are there."""
-    limit: int = 0
+    limit: NotNegativeInt = 0
     """Stop after so many rows; 0 reads all."""
-    max_tests: int = 15
+    max_tests: NotNegativeInt = 15
     """Tests kept of a problem: those its text shows first, the rest drawn; 0 keeps all."""
-    max_input_kb: int = 4096
+    max_input_kb: Count = 4096
     """Tests with a longer input are left out; those with an output over limits.output_kb are, too."""
-    max_solutions: int = 3
+    max_solutions: Count = 3
     """Reference programs of a problem that are run, and kept if they pass."""
-    heldout: float = 0.0
+    heldout: Share = 0.0
     """Share of problems held out, by text and seed, where the source holds out none itself."""
     against: tuple[Path, ...] = ()
     """Files of problems that are held out elsewhere: what has the text of one of them is left out."""
@@ -81,17 +81,12 @@ class PrepareCommand:
     """Problems without a reference, whose tests nobody has checked."""
     malformed: Literal["stop", "drop"] = "stop"
     """Rows with a defect, such as fewer outputs than inputs: an error, or left out and counted."""
-    seed: int = 1
+    seed: NotNegativeInt = 1
     """Of the tests drawn and the problems held out."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        check_ranges(
-            self,
-            not_negative="limit max_tests seed",
-            at_least_one="max_solutions max_input_kb",
-            shares="heldout",
-        )
+        check_ranges(self)
 
 
 def run_prepare(settings: PrepareCommand) -> None:

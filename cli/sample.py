@@ -15,7 +15,7 @@ from cli.places import model_folder, trained_folder
 from cli.problems import check_sampling, encode_all
 from data import Problem, TestCase
 from models.precision import DeviceConfig, resolve_precision
-from models.ranges import check_ranges
+from models.ranges import Count, NotNegative, NotNegativeInt, check_ranges
 from ppo.rollout import sample_responses
 from ppo.run.checkpoint import load_policy, locate
 from reward import Outcome, Reward, RewardConfig, Scorer, ScoringConfig
@@ -38,13 +38,13 @@ class SampleCommand:
     test: tuple[str, ...] = ()
     """Tests as INPUT=OUTPUT, with \\n for a line break. Without one the program is run without input, and
     not judged."""
-    temperature: float = 0.7
+    temperature: NotNegative = 0.7
     """Sampling temperature; 0 takes the likeliest token."""
-    max_prompt_tokens: int = 1024
+    max_prompt_tokens: Count = 1024
     """Longer prompts keep the template and the end of the problem text."""
-    max_new_tokens: int = 512
+    max_new_tokens: Count = 512
     """Longest response, in tokens."""
-    seed: int = 1
+    seed: NotNegativeInt = 1
     """Of the samples."""
     compute: Annotated[DeviceConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=DeviceConfig)
     objective: RewardConfig = field(default_factory=RewardConfig)
@@ -52,7 +52,7 @@ class SampleCommand:
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
 
     def __post_init__(self) -> None:
-        check_ranges(self, not_negative="temperature seed", at_least_one="max_prompt_tokens max_new_tokens")
+        check_ranges(self)
 
 
 def run_sample(settings: SampleCommand) -> None:

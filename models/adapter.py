@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from models.errors import ModelError
-from models.ranges import check_ranges
+from models.ranges import Count, check_ranges
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,15 @@ class TuneConfig:
     tune: Literal["lora", "full"] = "lora"
     """lora: low-rank adapters on a frozen base, which serves as the reference too. full: every weight, with
     a frozen copy as reference; for small models."""
-    lora_rank: int = 16
+    lora_rank: Count = 16
     """Rank r of the adapters."""
-    lora_alpha: int = 32
+    lora_alpha: Count = 32
     """Adapters are scaled by lora_alpha / lora_rank."""
     lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     """Names of the linear layers that get an adapter; the paper's four by default."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, at_least_one="lora_rank lora_alpha")
+        check_ranges(self)
 
 
 def add_lora(model: nn.Module, config: TuneConfig, seed: int) -> PeftModel:

@@ -5,13 +5,14 @@ read. The value at a token sees the prompt and the tokens before it, never the t
 knew the action would take credit away from it.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from models.ranges import check_ranges
+from models.ranges import Count, check_ranges
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,11 @@ class CriticConfig:
     critic: Literal["surprise", "head"] = "surprise"
     """surprise: final states, and how unlikely the policy found each token so far; it sends no gradient into
     the trunk. head: a linear map of the final state, trained together with the trunk."""
-    critic_width: int = 16
+    critic_width: Count = 16
     """Of the surprise critic: width of each of its readings (twice that in its hidden layer)."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, at_least_one="critic_width")
+        check_ranges(self)
 
 
 class Reading(NamedTuple):
@@ -45,22 +46,44 @@ class Reading(NamedTuple):
     """(B, T) bool, with N times True: where they stand"""
 
 
-class Critic(Protocol):
-    """A module from a reading to values, which starts out with one opinion everywhere."""
+class Critic(nn.Module, ABC):
+    """Values as mean + unit · opinion(reading), the opinion starting at 0 everywhere.
 
-    def __call__(self, reading: Reading) -> Tensor:
-        """Values (N,), float32."""
-
-    def start_at(self, value: float) -> None:
-        """Make this the value of everything; only before training."""
-
-
-class ValueHead(nn.Module):
-    """A linear map from the final hidden state to a value, in float32. Its gradient reaches the trunk.
-
-    Weights start at zero: the critic's first opinion is its bias, everywhere. (A head drawn at random
-    reports values many times the size of a reward, and the first updates go into taking them back.)
+    An opinion about numbers of size 1 learns at the same pace whatever the scale of the scores. (A critic
+    drawn at random reports values many times the size of a reward, and the first updates go into taking
+    them back.)
     """
+
+    mean: Tensor
+    """Of the scores it met first"""
+    unit: Tensor
+    """What it counts in: their spread; 1 before"""
+    started: Tensor
+    """bool: whether it has met any"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("unit", torch.ones(()))
+        self.register_buffer("started", torch.zeros((), dtype=torch.bool))
+
+    def forward(self, reading: Reading) -> Tensor:
+        """(N,)"""
+        return self.mean + self.unit * self.opinion(reading)
+
+    @abstractmethod
+    def opinion(self, reading: Reading) -> Tensor:
+        """(N,), 0 until it is trained."""
+
+    def start_at(self, mean: float, unit: float) -> None:
+        """Make `mean` the value of everything, and `unit` what the critic counts in; before training."""
+        self.mean.fill_(mean)
+        self.unit.fill_(unit)
+        self.started.fill_(True)
+
+
+class ValueHead(Critic):
+    """A linear map from the final hidden state to a value, in float32. Its gradient reaches the trunk."""
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
@@ -68,16 +91,12 @@ class ValueHead(nn.Module):
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
-    def forward(self, reading: Reading) -> Tensor:
-        """(N,)"""
+    def opinion(self, reading: Reading) -> Tensor:
+        """See Critic."""
         return self.linear(reading.hidden.float()).squeeze(-1)
 
-    def start_at(self, value: float) -> None:
-        """See Critic."""
-        self.linear.bias.data.fill_(value)
 
-
-class SurpriseCritic(nn.Module):
+class SurpriseCritic(Critic):
     """What surprised the policy, and where: a small network on the trunk's states, in float32.
 
         Vₜ = MLP[W·hₜ, W″·p, g(Σᵤ sᵤ·W·hᵤ), g(Σᵤ W′·eᵤ), g(Σᵤ sᵤ), g(maxᵤ sᵤ), g(sₜ), Hₜ],   0 < u ≤ t
@@ -105,8 +124,8 @@ class SurpriseCritic(nn.Module):
         nn.init.zeros_(self.value.weight)
         nn.init.zeros_(self.value.bias)
 
-    def forward(self, reading: Reading) -> Tensor:
-        """(N,)"""
+    def opinion(self, reading: Reading) -> Tensor:
+        """See Critic."""
         mask = reading.mask
         state = _rows(self.read(self.hidden_norm(reading.hidden.detach().float())), mask)  # (B, T, W)
         token = _rows(self.count(self.input_norm(reading.inputs.detach().float())), mask)  # (B, T, W)
@@ -130,10 +149,6 @@ class SurpriseCritic(nn.Module):
             [state, asked, seen.sign() * seen.abs().log1p(), entropy], dim=-1
         )  # (B, T, 4W + 4)
         return self.value(nn.functional.silu(self.mix(features[mask]))).squeeze(-1)
-
-    def start_at(self, value: float) -> None:
-        """See Critic."""
-        self.value.bias.data.fill_(value)
 
 
 def build_critic(config: CriticConfig, hidden_size: int, embedding_size: int) -> ValueHead | SurpriseCritic:

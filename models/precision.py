@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from models.errors import ModelError
-from models.ranges import check_ranges
+from models.ranges import NotNegativeInt, check_ranges
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -22,12 +22,12 @@ class DeviceConfig:
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Format of the frozen weights and the activations; what is trained is always float32. auto: float32
     on the CPU, bfloat16 on a GPU that has it in hardware, else float16 with loss scaling (V100)."""
-    threads: int = 0
+    threads: NotNegativeInt = 0
     """CPU threads of torch; 0 leaves torch's choice. The same seed gives the same run only at the same
     number of threads."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, not_negative="threads")
+        check_ranges(self)
 
 
 @dataclass(frozen=True)

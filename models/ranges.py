@@ -1,25 +1,40 @@
-"""Settings outside their range are refused where they are made, in one line."""
+"""Ranges of settings, stated with their types, and checked where settings are made: in one line each."""
 
 import math
-from typing import Any
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 
-def check_ranges(
-    settings: Any, *, positive: str = "", not_negative: str = "", at_least_one: str = "", shares: str = ""
-) -> None:
-    """Raise ValueError unless the named fields of `settings` are finite and in range; None passes.
+@dataclass(frozen=True)
+class Range:
+    """What a number of a setting must be."""
 
-    Each argument is a list of field names, separated by blanks: greater than 0, not below 0, 1 or more,
-    between 0 and 1.
+    wanted: str
+    holds: Callable[[float], bool]
+
+
+Positive = Annotated[float, Range("greater than 0", lambda x: x > 0)]
+NotNegative = Annotated[float, Range("0 or more", lambda x: x >= 0)]
+Share = Annotated[float, Range("between 0 and 1", lambda x: 0 <= x <= 1)]
+Count = Annotated[int, Range("1 or more", lambda x: x >= 1)]
+NotNegativeInt = Annotated[int, Range("0 or more", lambda x: x >= 0)]
+
+
+def check_ranges(settings: Any) -> None:
+    """Raise ValueError unless every number of `settings` is finite and in the range of its type.
+
+    None and words pass, where the type allows them.
     """
-    rules = (
-        (positive, "greater than 0", lambda x: x > 0),
-        (not_negative, "0 or more", lambda x: x >= 0),
-        (at_least_one, "1 or more", lambda x: x >= 1),
-        (shares, "between 0 and 1", lambda x: 0 <= x <= 1),
-    )
-    for names, wanted, holds in rules:
-        for name in names.split():
-            value = getattr(settings, name)
-            if value is not None and not (math.isfinite(value) and holds(value)):
-                raise ValueError(f"{name} must be {wanted}, not {value}")
+    for name, kind in typing.get_type_hints(type(settings), include_extras=True).items():
+        value = getattr(settings, name)
+        for rule in _ranges(kind):
+            if isinstance(value, int | float) and not (math.isfinite(value) and rule.holds(value)):
+                raise ValueError(f"{name} must be {rule.wanted}, not {value}")
+
+
+def _ranges(kind: Any) -> list[Range]:
+    """Those of a type, or of the members of a union."""
+    own = [extra for extra in getattr(kind, "__metadata__", ()) if isinstance(extra, Range)]
+    return own + [rule for member in typing.get_args(kind) for rule in _ranges(member)]

@@ -16,7 +16,7 @@ from models.errors import ModelError
 from models.head import Head, find_head
 from models.logprobs import final_states, token_logprobs
 from models.precision import Precision
-from models.ranges import check_ranges
+from models.ranges import Count, NotNegative, NotNegativeInt, Positive, Share, check_ranges
 from models.storage import atomic_folder, disk_errors
 from models.verify import verify, verify_adapters
 
@@ -25,39 +25,33 @@ from models.verify import verify, verify_adapters
 class SFTConfig:
     """Settings of the supervised warm start."""
 
-    epochs: float = 3.0
+    epochs: Positive = 3.0
     """Passes over the demonstrations; fractions are allowed."""
-    learning_rate: float = 2e-5
+    learning_rate: NotNegative = 2e-5
     """Peak learning rate of AdamW."""
-    warmup: float = 0.1
+    warmup: Share = 0.1
     """Share of the steps over which the learning rate rises from 0."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """How the learning rate falls after warm-up: not at all, or to 0 along a cosine."""
-    batch_size: int = 16
+    batch_size: Count = 16
     """Demonstrations per optimizer step."""
-    micro_batch_size: int = 16
+    micro_batch_size: Count = 16
     """Demonstrations per backward pass; lower it when memory runs out. Gradients do not change."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: much less memory, about a quarter more time."""
-    max_tokens: int = 2048
+    max_tokens: Count = 2048
     """Demonstrations that are longer, prompt included, are left out and counted."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: Positive = 1.0
     """Gradients are scaled down to this norm."""
-    weight_decay: float = 0.0
+    weight_decay: NotNegative = 0.0
     """Decoupled weight decay of AdamW."""
-    validate_every: int = 100
+    validate_every: Count = 100
     """Optimizer steps between validation losses; the last step always has one."""
-    seed: int = 1
+    seed: NotNegativeInt = 1
     """Of the order of the demonstrations, and of fresh weights."""
 
     def __post_init__(self) -> None:
-        check_ranges(
-            self,
-            positive="epochs max_grad_norm",
-            not_negative="learning_rate weight_decay seed",
-            at_least_one="batch_size micro_batch_size max_tokens validate_every",
-            shares="warmup",
-        )
+        check_ranges(self)
         if self.warmup == 1:
             raise ValueError("warmup must be below 1: the learning rate has to arrive before the end")
 

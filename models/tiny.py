@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from models.ranges import check_ranges
+from models.ranges import Count, check_ranges
 
 PAD, EOS = "<|pad|>", "<|end|>"
 
@@ -21,19 +21,19 @@ class TinyConfig:
 
     vocab_size: int = 512
     """Tokens of the byte-level BPE, bytes and special tokens included."""
-    hidden_size: int = 128
+    hidden_size: Count = 128
     """Width of the residual stream."""
-    layers: int = 2
+    layers: Count = 2
     """Transformer blocks."""
-    heads: int = 4
+    heads: Count = 4
     """Attention heads."""
-    feed_forward: int = 384
+    feed_forward: Count = 384
     """Width inside the feed-forward blocks."""
-    max_positions: int = 2048
+    max_positions: Count = 2048
     """Longest prompt and response together, in tokens."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, at_least_one="hidden_size layers heads feed_forward max_positions")
+        check_ranges(self)
         if self.vocab_size < 258:
             raise ValueError(f"vocab_size must hold 256 bytes and 2 special tokens, not {self.vocab_size}")
         if self.hidden_size % (2 * self.heads):

@@ -1,11 +1,11 @@
 """Baselines that need no critic: what a response's score is compared with.
 
-Both are unbiased: the baseline of a response never contains its own score. With V constant within a response
-and lambda 1, `advantages.gae` turns them into what the response earned from here on, minus the baseline, so
-the loop hands them over in the place of the critic's values.
+With V constant within a response and lambda 1, `advantages.gae` turns a baseline into what the response
+earned from here on, minus the baseline: so the loop hands them over in the place of the critic's values.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import assert_never
 
 import torch
 from torch import Tensor
@@ -21,23 +21,51 @@ def baseline_values(
     scores: Tensor,
     scored: Tensor,
     means: "PromptMeans",
-) -> Tensor:
-    """The critic's values, or in their place the baseline of each response at all of its tokens: (B, T).
+) -> tuple[Tensor, Tensor]:
+    """The critic's values, or in their place the baseline of each response at all of its tokens: (B, T); and
+    what the advantages of each response are divided by: (B, 1).
 
     Args:
         values: (B, T) of the critic. `prompts`: B, one per response.
         scores: (B,), as PPO maximises them. `scored`: (B,) bool, whether there is one.
         means: takes the rollout in, after its baselines were taken.
     """
-    if config.uses_critic:
-        return values
-    if config.baseline == "leave-one-out":
-        baseline = leave_one_out(scores, scored, config.samples_per_prompt)
-    else:
-        problems = [prompt.problem.id for prompt in prompts]
-        baseline = means.baseline(problems, scores, scored)
-        means.update(problems, scores, scored)
-    return baseline[:, None].expand_as(values)
+    spread = torch.ones_like(scores)
+    match config.baseline:
+        case "critic":
+            return values, spread[:, None]
+        case "prompt-mean":
+            problems = [prompt.problem.id for prompt in prompts]
+            baseline = means.baseline(problems, scores, scored)
+            means.update(problems, scores, scored)
+        case "leave-one-out":
+            baseline = leave_one_out(scores, scored, config.samples_per_prompt)
+        case "group-relative":
+            baseline, spread = group_relative(scores, scored, config.samples_per_prompt)
+        case _:
+            assert_never(config.baseline)
+    return baseline[:, None].expand_as(values), spread[:, None]
+
+
+def group_relative(scores: Tensor, scored: Tensor, samples: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the scores of each prompt's samples: (B,), (B,)
+
+        Âᵢ = (Rᵢ − mean(R)) / std(R)
+
+    Source: Shao et al., "DeepSeekMath" (arXiv 2402.03300), section 4.1: GRPO. Unlike the other baselines the
+    mean holds the response's own score, and problems that are nearly always (or never) solved weigh the most.
+
+    Args:
+        scores, scored: as in `leave_one_out`. Where all samples scored the same the deviation given is 1:
+            there is nothing to divide.
+    """
+    groups, known = _by_prompt(scores, scored, samples)
+    count = known.sum(dim=1, keepdim=True).clamp(min=1)
+    mean = (groups * known).sum(dim=1, keepdim=True) / count
+    deviation = (((groups - mean) * known).square().sum(dim=1, keepdim=True) / count).sqrt()
+    same = deviation <= 1e-6 * groups.abs().amax(dim=1, keepdim=True)
+    spread = torch.where(same, 1.0, deviation)
+    return tuple(x.expand_as(groups).reshape(-1).to(scores.dtype) for x in (mean, spread))  # type: ignore[return-value]
 
 
 def leave_one_out(scores: Tensor, scored: Tensor, samples: int) -> Tensor:
@@ -52,13 +80,19 @@ def leave_one_out(scores: Tensor, scored: Tensor, samples: int) -> Tensor:
         scored: (B,) bool; what was not scored is in no mean. A response without a scored sibling has nothing
             to be compared with: its baseline is its own score, and its advantage 0 but for the KL.
     """
-    if samples < 2 or len(scores) % samples:
-        raise ValueError(f"leave-one-out needs 2 or more samples of each prompt, not {samples}")
-    groups, known = scores.view(-1, samples), scored.view(-1, samples)  # (B/k, k)
-    kept = torch.where(known, groups, torch.zeros((), dtype=scores.dtype, device=scores.device))
+    groups, known = _by_prompt(scores, scored, samples)
+    kept = groups * known
     others = known.sum(dim=1, keepdim=True) - known.to(torch.long)  # (B/k, k)
     mean = (kept.sum(dim=1, keepdim=True) - kept) / others.clamp(min=1)
-    return torch.where(others > 0, mean, groups).reshape(-1)
+    return torch.where(others > 0, mean, groups).reshape(-1).to(scores.dtype)
+
+
+def _by_prompt(scores: Tensor, scored: Tensor, samples: int) -> tuple[Tensor, Tensor]:
+    """Scores and whether they are known, a row for each prompt: (B/k, k). In float64, where the mean of equal
+    scores is that score."""
+    if samples < 2 or len(scores) % samples:
+        raise ValueError(f"samples of a prompt are compared with each other: 2 or more, not {samples}")
+    return scores.double().view(-1, samples), scored.view(-1, samples)
 
 
 class PromptMeans:

@@ -4,7 +4,7 @@
 that sampled (`approx_kl`), is computed by `losses.policy_loss`.
 """
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, assert_never
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ def kl_estimate(logprobs: Tensor, ref_logprobs: Tensor, kind: KLKind) -> Tensor:
         return 0.5 * d.square()
     if kind == "k3":
         return torch.expm1(-d) + d
-    raise ValueError(f"unknown KL estimator {kind!r}: use k1, k2 or k3")
+    assert_never(kind)
 
 
 class KLController(Protocol):

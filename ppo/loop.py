@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from models.policy import Policy
-from ppo.advantages import gae, whiten
+from ppo.advantages import adaptive_lam, gae, whiten
 from ppo.baselines import baseline_values
 from ppo.buffer import RolloutBuffer
 from ppo.checks import check_finite, check_moved, check_rollout_gap
@@ -26,7 +26,7 @@ from ppo.credit import credit_weights
 from ppo.kl import kl_estimate
 from ppo.masked import keep
 from ppo.optimizer import set_learning_rates
-from ppo.rewards import shape_scores, token_rewards
+from ppo.rewards import first_opinion, reward_rounding, shape_scores, token_rewards
 from ppo.rollout import Scorer, forward_responses, sample_responses
 from ppo.run.checkpoint import save_checkpoint
 from ppo.run.diagnostics import rollout_metrics, sample_rows, value_metrics
@@ -110,8 +110,8 @@ def train(
         scores = shape_scores(raw, scored, stopped, config, state.scale)  # (B,)
 
         # 4. The same tokens under policy and reference, and the critic's values.
-        if config.init_value_bias and state.samples == 0:
-            policy.value_head.start_at(scores[scored].mean().item())
+        if config.uses_critic and not policy.value_head.started:
+            policy.value_head.start_at(*first_opinion(scores[scored], at_mean=config.init_value_bias))
         with log.phase("forward"):
             logprobs, ref_logprobs, values = forward_responses(
                 policy, responses, config.temperature, config.micro_batch
@@ -125,12 +125,17 @@ def train(
         # 5. One reward per token.
         kl = keep(kl_estimate(old_logprobs, ref_logprobs, "k1"), mask)  # (B, T)
         kl_coef = state.kl.coefficient
-        rewards = token_rewards(scores, kl, mask, kl_coef if config.kl_in == "reward" else 0.0)
+        penalty = keep(kl_estimate(old_logprobs, ref_logprobs, config.kl_kind), mask)  # (B, T)
+        coefficient = kl_coef if config.kl_in == "reward" else 0.0
+        rewards = token_rewards(scores, penalty, mask, coefficient)
 
         # 6. Advantages over the critic's values, or over one baseline per response; targets of the critic.
-        values = baseline_values(config, values, prompts, scores, scored, state.prompt_means)  # (B, T)
-        advantages, _ = gae(rewards, values, mask, config.gamma, config.lam_advantage)
-        _, returns = gae(rewards, values, mask, config.gamma, config.lam_value)
+        values, spread = baseline_values(config, values, prompts, scores, scored, state.prompt_means)
+        lam = adaptive_lam(mask, config.lam_alpha) if config.lam_alpha else config.lam_advantage
+        rounding = reward_rounding(scores, old_logprobs, coefficient)
+        advantages, _ = gae(rewards, values, mask, config.gamma, lam, rounding=rounding)
+        _, returns = gae(rewards, values, mask, config.gamma, config.lam_value, rounding=rounding)
+        advantages = advantages / spread
         critic_metrics = value_metrics(rewards, values, returns, advantages, mask, config.gamma)
         if config.whiten_advantages:
             advantages = whiten(advantages, mask)

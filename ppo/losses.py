@@ -26,16 +26,21 @@ def policy_loss(
     clip_range: float,
     *,
     clip_high: float | None = None,
+    dual_clip: float | None = None,
     weights: Tensor | None = None,
     denominator: Tensor | None = None,
 ) -> tuple[Tensor, Sums]:
     """L = −Σₜ wₜ·min(rₜÂₜ, clip(rₜ, 1−ε, 1+ε_high)·Âₜ) / denominator,  rₜ = π(aₜ)/π_old(aₜ)
 
-    Source: Schulman et al., "Proximal Policy Optimization Algorithms" (arXiv 1707.06347), equation 7.
+    Source: Schulman et al., "Proximal Policy Optimization Algorithms" (arXiv 1707.06347), equation 7. With
+    `dual_clip` c, where Âₜ < 0 the minimum is at least c·Âₜ: Ye et al., "Mastering Complex Control in MOBA
+    Games with Deep Reinforcement Learning" (arXiv 1912.09729).
 
     Args:
         logprobs, old_logprobs, advantages, mask: (B, T).
         clip_range: ε. `clip_high`: ε of the upper side, where it differs ("clip higher").
+        dual_clip: c > 1. A bad token that became c times as likely stops learning: its ratio, and with it the
+            gradient, has no other bound.
         weights: (B, T) credit per token; it scales the loss of a token and leaves the mask alone.
 
     Returns:
@@ -48,7 +53,11 @@ def policy_loss(
     ratio = logratio.exp()
     clipped_ratio = ratio.clamp(1.0 - clip_range, 1.0 + (clip_range if clip_high is None else clip_high))
     advantages = keep(advantages, mask)
-    surrogate = torch.minimum(ratio * advantages, clipped_ratio * advantages)
+    unclipped = ratio * advantages
+    surrogate = torch.minimum(unclipped, clipped_ratio * advantages)
+    if dual_clip is not None:
+        surrogate = torch.where(advantages < 0, torch.maximum(surrogate, dual_clip * advantages), surrogate)
+    removed = surrogate != unclipped  # by a clip: such a token has no gradient
     if weights is not None:
         check_shapes(mask, weights=weights)
         surrogate = surrogate * weights
@@ -58,7 +67,7 @@ def policy_loss(
             "policy_loss": total.detach(),
             "logratio_squared": logratio.square().sum(),
             "approx_kl": keep(ratio - 1.0 - logratio, mask).sum(),
-            "clip_frac": (clipped_ratio * advantages < ratio * advantages).sum(),
+            "clip_frac": (removed & mask).sum(),
             "ratio": keep(ratio, mask).sum(),
             "tokens": mask.sum(),
         }
@@ -72,13 +81,20 @@ def value_loss(
     mask: Tensor,
     clip_range: float | None = None,
     *,
+    unit: Tensor | float = 1.0,
     denominator: Tensor | None = None,
 ) -> tuple[Tensor, Sums]:
-    """L = ½·Σₜ max((Vₜ − Rₜ)², (clip(Vₜ, V_old ± ε) − Rₜ)²) / denominator
+    """L = ½·Σₜ max((Vₜ − Rₜ)², (clip(Vₜ, V_old ± ε·u) − Rₜ)²) / u² / denominator
 
     The larger of the two is the pessimistic one: a value that moved further than ε from V_old, the wrong
     way, still gets its gradient; one that moved the right way gets none. Source: the PPO of
-    openai/baselines (ppo2). `clip_range` None: plain squared error.
+    openai/baselines (ppo2).
+
+    Args:
+        values, old_values, returns, mask: (B, T).
+        clip_range: ε; None: plain squared error.
+        unit: u, what counts as 1 (the spread of the scores), so that neither the loss nor the clip depends on
+            the scale of the scores.
 
     Returns:
         The loss, and sums over the mask: `value_loss`, `value_error` (squared), `value_clip_frac`, and the
@@ -88,9 +104,10 @@ def value_loss(
     squared_error = keep(values - returns, mask).square()
     worst = squared_error
     if clip_range is not None:
-        held = old_values + (values - old_values).clamp(-clip_range, clip_range)
+        reach = torch.as_tensor(clip_range * unit, dtype=values.dtype, device=values.device)
+        held = old_values + (values - old_values).clamp(-reach, reach)
         worst = torch.maximum(squared_error, keep(held - returns, mask).square())
-    total = 0.5 * worst.sum()
+    total = 0.5 * worst.sum() / unit**2
     with torch.no_grad():
         sums = {
             "value_loss": total.detach(),

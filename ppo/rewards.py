@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from ppo.advantages import ROUNDING
 from ppo.config import PPOConfig
 from ppo.masked import check_shapes, keep, last_index
 
@@ -20,6 +21,33 @@ def token_rewards(scores: Tensor, kl: Tensor, mask: Tensor, kl_coef: float) -> T
     rows = mask.any(dim=1).nonzero(as_tuple=True)[0]
     rewards[rows, last_index(mask)[rows]] += scores[rows].to(rewards.dtype)
     return rewards
+
+
+def first_opinion(scores: Tensor, *, at_mean: bool) -> tuple[float, float]:
+    """Where a critic starts, and what it counts in: the mean of the first scores (or 0), and their spread.
+
+    Scores that are all the same have none: then their size, or 1, stands for it.
+
+    Args:
+        scores: (N,), those that there are.
+    """
+    known = scores.double()  # here the mean of equal numbers is that number
+    mean, spread = known.mean().item(), known.std(correction=0).item()
+    if spread <= 1e-6 * abs(mean):
+        spread = abs(mean) or 1.0
+    return (mean if at_mean else 0.0), spread
+
+
+def reward_rounding(scores: Tensor, logprobs: Tensor, kl_coef: float) -> Tensor:
+    """What differences between rewards and values are off by through rounding alone: a scalar.
+
+    Both are float32: scores, and differences of log-probabilities as the KL penalty weighs them.
+
+    Args:
+        scores: (B,). `logprobs`: (B, T).
+    """
+    size = torch.maximum(scores.abs().max(), kl_coef * logprobs.abs().max())
+    return ROUNDING * torch.finfo(torch.float32).eps * size
 
 
 def ended(response_ids: Tensor, mask: Tensor, stop_ids: list[int]) -> Tensor:

@@ -102,6 +102,7 @@ def minibatch_loss(
         batch.advantages,
         clip_range=config.clip_range,
         clip_high=config.clip_range_high,
+        dual_clip=config.dual_clip,
         weights=batch.weights,
     )
     loss, actor = surrogate(mask, denominator=denominator)
@@ -113,6 +114,7 @@ def minibatch_loss(
             batch.returns,
             mask,
             config.value_clip_range,
+            unit=policy.value_head.unit,
             denominator=denominator,
         )
         loss = loss + config.value_coef * critic_loss
@@ -141,12 +143,14 @@ def optimizer_step(
         TrainingError: a gradient is not finite, and there is no loss scale to blame.
     """
     scaler.unscale_(optimizer)
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    norms = {f"{group['name']}_grad_norm": _grad_norm(group["params"]) for group in optimizer.param_groups}
+    # Each by its own norm: together, large errors of the critic would shrink the policy's step.
+    norms = {
+        f"{group['name']}_grad_norm": torch.nn.utils.clip_grad_norm_(group["params"], max_grad_norm).item()
+        for group in optimizer.param_groups
+    }
     if not scaler.is_enabled() and not all(map(math.isfinite, norms.values())):
         names = ", ".join(name for name, norm in norms.items() if not math.isfinite(norm))
         raise TrainingError(f"a gradient is not finite ({names}): lower the learning rate")
-    torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
     scale = scaler.get_scale()
     scaler.step(optimizer)
     scaler.update()
@@ -165,11 +169,6 @@ def _name_what_is_not_finite(batch: RolloutBuffer, stats: TokenStats) -> None:
         **{name: getattr(batch, name) for name in ("old_logprobs", "ref_logprobs", "advantages", "returns")},
     )
     raise TrainingError("the loss is not finite: lower the learning rate or the KL weight")
-
-
-def _grad_norm(parameters: list[Tensor]) -> float:
-    grads = [p.grad for p in parameters if p.grad is not None]
-    return torch.nn.utils.get_total_norm(grads).item() if grads else 0.0
 
 
 @torch.no_grad()

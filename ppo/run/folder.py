@@ -17,7 +17,7 @@ from typing import Any
 from models.errors import ModelError
 from models.storage import file_hash, recover, weight_hash
 
-FORMAT = 2
+FORMAT = 3
 CHECKSUMS = "checksums.json"
 
 

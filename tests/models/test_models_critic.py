@@ -139,8 +139,21 @@ def test_it_starts_with_one_opinion_everywhere(critic):
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b)
     assert (first(reading()) == 0).all()
-    first.start_at(0.4)
+    assert not first.started
+    first.start_at(0.4, 3.0)
     torch.testing.assert_close(first(reading()), torch.full((sum(LENGTHS),), 0.4))
+    assert first.started and first.unit == 3.0
+
+
+@pytest.mark.parametrize("name", CRITICS)
+def test_it_counts_in_its_unit_from_its_mean(name):
+    """V = mean + unit·opinion, whatever the opinion became."""
+    critic = build_critic(CriticConfig(name), 6, 6)
+    shaken(critic)
+    opinion = critic(reading())
+    critic.start_at(70.0, 40.0)
+    assert opinion.std() > 0
+    torch.testing.assert_close(critic(reading()), 70.0 + 40.0 * opinion)
 
 
 def test_surprise_tells_what_a_state_does_not():

@@ -10,6 +10,7 @@ from ppo_helpers import prompts_of
 
 from data import Problem
 from models.adapter import TuneConfig
+from models.critic import CriticConfig
 from models.policy import Policy, build_policy
 from models.precision import Precision
 from ppo.config import PPOConfig
@@ -102,6 +103,7 @@ def run(
     scorer: ToyScorer,
     *,
     tune: str = "lora",
+    critic: str = "surprise",
     precision: Precision = CPU,
     evaluator: Evaluator = lambda policy: {"validation/all_pass": 0.0},
     resume: bool = False,
@@ -111,7 +113,8 @@ def run(
 ) -> tuple[Policy, TrainState]:
     """Train in `folder`, from the start or from its newest checkpoint, as the command line does."""
     folder.mkdir(exist_ok=True)
-    policy = build_policy(sft, TuneConfig(tune=tune, lora_rank=4, lora_alpha=8), precision, config.seed)  # type: ignore[arg-type]
+    tuning = TuneConfig(tune=tune, lora_rank=4, lora_alpha=8)  # type: ignore[arg-type]
+    policy = build_policy(sft, tuning, precision, config.seed, critic=CriticConfig(critic))  # type: ignore[arg-type]
     prepare(policy)
     prompts = prompts_of(policy.tokenizer, texts)
     state = fresh_state(policy, prompts, config)

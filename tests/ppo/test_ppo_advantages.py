@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ppo_helpers import lengths, normal, ragged, seeds
 from torch import Tensor
 
-from ppo.advantages import gae, whiten
+from ppo.advantages import adaptive_lam, gae, whiten
 
 F64 = torch.float64
 fractions = st.floats(0, 1)
@@ -99,6 +99,18 @@ def test_end_of_response_by_hand():
     # Cut by max_new_tokens: the mask fills the whole width and there is no column to bootstrap from.
     cut, _ = gae(rewards[:, :3], values[:, :3], ragged([3, 3]), gamma=0.5, lam=0.5)
     assert torch.equal(cut, advantages[:, :3])
+
+
+def test_adaptive_lambda_lets_the_same_share_reach_the_first_token():
+    """With V = 0 and a score at the end, Â₀ = λ^(T−1): about e^(−1/α) for long responses of any length."""
+    mask = ragged([200, 2000])
+    lam = adaptive_lam(mask, 0.5)
+    rewards = torch.zeros(mask.shape, dtype=torch.float64)
+    rewards[0, 199] = rewards[1, 1999] = 1.0
+    advantages, _ = gae(rewards, torch.zeros_like(rewards), mask, 1.0, lam)
+    assert lam[:, 0].tolist() == pytest.approx([1 - 1 / 100, 1 - 1 / 1000])
+    assert advantages[:, 0].tolist() == pytest.approx([math.exp(-2)] * 2, rel=0.02)
+    assert adaptive_lam(ragged([1, 0], 3), 0.5).tolist() == [[0.0], [0.0]]
 
 
 def test_lambda_of_its_own_for_every_response():

@@ -7,11 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from loop_helpers import ToyScorer, metrics_of, newest_checkpoint, run, share_of_a, toy_config
-from ppo_helpers import normal, ragged, seeds
+from ppo_helpers import normal, ragged, seeds, small_config
 
+from data import Problem, TestCase
 from models.critic import build_critic
 from ppo.advantages import gae, whiten
-from ppo.baselines import PromptMeans, leave_one_out
+from ppo.baselines import PromptMeans, baseline_values, group_relative, leave_one_out
+from ppo.prompts import EncodedPrompt
 from ppo.run.folder import open_checkpoint
 
 F64 = torch.float64
@@ -40,6 +42,40 @@ def test_what_a_prompt_is_worth_changes_no_advantage(first, second, seed):
     shifted = scores + torch.tensor([first] * 3 + [second] * 3, dtype=F64)
     advantages = [s - leave_one_out(s, every(s), 3) for s in (scores, shifted)]
     torch.testing.assert_close(*advantages, rtol=0, atol=1e-12)
+
+
+def test_a_response_is_not_in_its_own_baseline():
+    """Trap A1: the running mean takes a rollout in after its baselines were taken: no bias."""
+    config = small_config(baseline="prompt-mean")
+    prompts = [EncodedPrompt(Problem(name, name, (TestCase("", ""),)), (1,), False, "") for name in "ab"]
+    means = PromptMeans(8)
+    for scores, expected in (([1.0, 0.0], [0.0, 1.0]), ([0.0, 0.5], [1.0, 0.0]), ([1.0, 1.0], [0.5, 0.25])):
+        score = torch.tensor(scores)
+        values, spread = baseline_values(config, torch.zeros(2, 3), prompts, score, every(score), means)
+        assert values.tolist() == [[e] * 3 for e in expected] and (spread == 1).all()
+
+
+@given(st.integers(1, 4), st.integers(2, 5), seeds)
+def test_group_relative_is_numpys_standard_score(prompts, samples, seed):
+    """(R − mean) / std over the scored samples of each prompt; faults are in neither."""
+    scores, scored = normal((prompts * samples,), seed), normal((prompts * samples,), seed + 1) > -0.5
+    mean, spread = group_relative(scores, scored, samples)
+    for first in range(0, len(scores), samples):
+        group = slice(first, first + samples)
+        known = scores[group][scored[group]].numpy()
+        if len(known) > 1:
+            assert mean[group].tolist() == pytest.approx([known.mean()] * samples)
+            assert spread[group].tolist() == pytest.approx([known.std()] * samples)
+        elif len(known) == 1:
+            assert mean[first].item() == pytest.approx(known[0]) and spread[first] == 1.0
+
+
+def test_group_relative_divides_nothing_where_all_scored_the_same():
+    """No signal is made of rounding: three times float32's 0.7 have spread 0, and mean 0.7 exactly."""
+    scores = torch.tensor([0.7, 0.7, 0.7, 0.0, 1.0, 0.5])
+    mean, spread = group_relative(scores, every(scores), 3)
+    assert (scores - mean)[:3].tolist() == [0.0] * 3 and spread[:3].tolist() == [1.0] * 3
+    assert ((scores - mean) / spread)[3:].tolist() == pytest.approx([-(1.5**0.5), 1.5**0.5, 0.0], abs=1e-6)
 
 
 def test_prompt_means_know_what_a_prompt_is_worth():
@@ -193,7 +229,7 @@ def test_values_of_the_baselines_reach_whitening():
 @pytest.mark.parametrize("samples", [1, 3])
 def test_groups_must_fit(samples):
     """One sample has no siblings; four responses are not groups of three."""
-    with pytest.raises(ValueError, match="leave-one-out"):
+    with pytest.raises(ValueError, match="2 or more"):
         leave_one_out(torch.zeros(4), torch.ones(4, dtype=torch.bool), samples)
     with pytest.raises(ValueError, match="1 or more"):
         PromptMeans(0)

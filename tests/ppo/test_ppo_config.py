@@ -75,6 +75,12 @@ def test_every_key_is_explained(kind):
         {"micro_batch_size": 0},
         {"minibatch_size": 3},
         {"keep_checkpoints": 0},
+        {"dual_clip": 1.1},
+        {"samples_per_prompt": 1, "baseline": "group-relative"},
+        {"lam_alpha": 0.05, "baseline": "prompt-mean"},
+        {"lam_alpha": 0.0},
+        {"kl_estimator": "k1", "kl_in": "loss"},
+        {"learning_rate": float("nan")},
     ],
 )
 def test_values_that_cannot_work_are_refused(wrong):
@@ -89,25 +95,25 @@ def test_gamma_is_one_by_default():
 
 
 def test_optimizer_reads_its_settings(make_policy):
-    """Check 17: AdamW with eps 1e-5 (torch's own default is 1e-8) and two learning rates."""
+    """Check 17: AdamW with its eps and two learning rates."""
     policy = make_policy()
-    config = PPOConfig(learning_rate=3e-4, value_learning_rate=7e-4, weight_decay=0.01)
+    config = PPOConfig(learning_rate=3e-4, value_learning_rate=7e-4, weight_decay=0.01, adam_eps=1e-6)
     optimizer = build_optimizer(policy, config)
     rates = {group["name"]: group["lr"] for group in optimizer.param_groups}
     assert rates == {"policy": 3e-4, "value": 7e-4}
     for group in optimizer.param_groups:
-        assert group["eps"] == 1e-5 and group["weight_decay"] == 0.01
+        assert group["eps"] == 1e-6 and group["weight_decay"] == 0.01
     trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert trained == {id(p) for p in policy.parameters() if p.requires_grad}
 
 
 def test_first_step_of_adam_has_the_size_that_its_eps_says():
-    """Check 17: |Δ| = lr·g / (g + eps): 1e-5 halves the step of a gradient of 1e-5, 1e-8 would not."""
-    parameter = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
-    parameter.grad = torch.full_like(parameter, 1e-5)
-    config = PPOConfig()
-    torch.optim.AdamW([parameter], lr=1.0, eps=config.adam_eps, weight_decay=config.weight_decay).step()
-    assert parameter.item() == pytest.approx(-0.5, rel=1e-6)
+    """Check 17: |Δ| = lr·g / (g + eps): 1e-5 halves the step of a gradient of 1e-5, the default does not."""
+    for config, step in ((PPOConfig(adam_eps=1e-5), 0.5), (PPOConfig(), 1 / 1.001)):
+        parameter = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+        parameter.grad = torch.full_like(parameter, 1e-5)
+        torch.optim.AdamW([parameter], lr=1.0, eps=config.adam_eps, weight_decay=config.weight_decay).step()
+        assert parameter.item() == pytest.approx(-step, rel=1e-6)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])

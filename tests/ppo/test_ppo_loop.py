@@ -63,7 +63,7 @@ def test_every_iteration_starts_at_ratio_one_and_the_first_at_kl_zero(tmp_path, 
     assert all(row["ppo/rollout_gap"] <= 1e-4 for row in rows)
     assert abs(rows[0]["ppo/ref_kl"]) <= 1e-5 < abs(rows[1]["ppo/ref_kl"])
     first, second = sum(seen[:16]) / 16, sum(seen[16:]) / 16
-    assert policy.value_head.value.bias.item() == pytest.approx(first) and first != second
+    assert policy.value_head.mean.item() == pytest.approx(first) and first != second
 
 
 FULL_STATE = {

@@ -57,6 +57,40 @@ def test_one_ratio_and_one_clip_per_token():
     assert gradient == pytest.approx([-0.2, -0.2, -0.2, 0.0, -0.11])
 
 
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "gradient"),
+    [
+        (2.9, -1.0, 2.9),
+        (3.1, -1.0, 0.0),
+        (0.7, -1.0, 0.0),
+        (1.3, 1.0, 0.0),
+        (3.1, 1.0, 0.0),
+        (0.1, 1.0, -0.1),
+    ],
+)
+def test_dual_clip_bounds_bad_tokens_alone(ratio, advantage, gradient):
+    """A third branch where the advantage is negative: above c no gradient; elsewhere PPO's own."""
+    assert policy_gradient([ratio], [advantage], dual_clip=3.0) == pytest.approx([gradient], abs=1e-12)
+
+
+@given(lengths, seeds)
+def test_dual_clip_is_the_formula(row_lengths, seed):
+    """−Σ max(min(rA, clip(r)A), cA) where A < 0; what has no gradient is counted as clipped."""
+    mask = ragged(row_lengths)
+    new, old, advantages = (normal(mask.shape, seed + i) for i in range(3))
+    loss, sums = policy_loss(new, old, advantages, mask, 0.2, dual_clip=1.5)
+    expected, clipped = 0.0, 0
+    for b, t in mask.nonzero().tolist():
+        r, a = (new[b, t] - old[b, t]).exp().item(), advantages[b, t].item()
+        terms = min(r * a, min(max(r, 0.8), 1.2) * a)
+        best = max(terms, 1.5 * a) if a < 0 else terms
+        expected -= best
+        clipped += best != r * a
+    assert sums["policy_loss"].item() == pytest.approx(expected, abs=1e-9)
+    assert loss.item() == pytest.approx(expected / int(mask.sum()), abs=1e-9)
+    assert sums["clip_frac"].item() == clipped
+
+
 def test_clip_higher_moves_the_upper_side_alone():
     """Check 22: with an upper limit of .28 a ratio of 1.25 still learns; the lower limit stays .2."""
     assert policy_gradient([1.25], [1.0], clip_high=0.28) == pytest.approx([-1.25])

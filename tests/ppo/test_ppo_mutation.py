@@ -12,28 +12,29 @@ POLICY, CREDIT = ("tests/models/test_models_policy.py",), ("tests/ppo/test_ppo_c
 GENERATION, ADAPTER = ("tests/models/test_models_generation.py",), ("tests/models/test_models_adapter.py",)
 CRITIC = ("tests/models/test_models_critic.py",)
 LOOP = "tests/ppo/test_ppo_loop.py"
+FAULTS, SCALE = ("tests/ppo/test_ppo_faults.py",), ("tests/ppo/test_ppo_scale.py",)
 RESUME = (f"{LOOP}::test_resumed_equals_straight_through",)
 
 MUTANTS = [
     Mutant(
         "whitening adds the mean back",
         "ppo/advantages.py",
-        "return centred / (variance + 1e-8).sqrt()",
-        "return keep(centred / (variance + 1e-8).sqrt() + masked_mean(x, mask), mask)",
+        "torch.where(constant, 0.0, centred / deviation)",
+        "torch.where(mask, centred / deviation + masked_mean(x, mask), 0.0)",
         ADVANTAGES,
     ),
     Mutant(
         "whitening does not centre",
         "ppo/advantages.py",
-        "centred = keep(x - masked_mean(x, mask), mask)",
-        "centred = keep(x, mask)",
+        "centred = keep(x.double() - masked_mean(x.double(), mask), mask)",
+        "centred = keep(x.double(), mask)",
         ADVANTAGES,
     ),
     Mutant(
         "whitening counts the padding",
         "ppo/advantages.py",
-        "variance = masked_mean(centred.square(), mask)",
-        "variance = centred.square().mean()",
+        "deviation = masked_mean(centred.square(), mask).sqrt()",
+        "deviation = centred.square().mean().sqrt()",
         ADVANTAGES,
     ),
     Mutant(
@@ -70,8 +71,8 @@ MUTANTS = [
     Mutant(
         "the clipped surrogate takes the larger side",
         "ppo/losses.py",
-        "torch.minimum(ratio * advantages",
-        "torch.maximum(ratio * advantages",
+        "torch.minimum(unclipped",
+        "torch.maximum(unclipped",
         LOSSES,
     ),
     Mutant(
@@ -179,9 +180,92 @@ MUTANTS = [
     Mutant(
         "faults count in leave-one-out",
         "ppo/baselines.py",
-        "kept = torch.where(known, groups, torch.zeros((), dtype=scores.dtype, device=scores.device))",
+        "kept = groups * known",
         "kept = groups",
         BASELINES,
+    ),
+    Mutant(
+        "a response is in its own running mean",
+        "ppo/baselines.py",
+        """            baseline = means.baseline(problems, scores, scored)
+            means.update(problems, scores, scored)
+""",
+        """            means.update(problems, scores, scored)
+            baseline = means.baseline(problems, scores, scored)
+""",
+        BASELINES,
+    ),
+    Mutant(
+        "the spread of a group has its faults in it",
+        "ppo/baselines.py",
+        "((groups - mean) * known).square()",
+        "(groups - mean).square()",
+        BASELINES,
+    ),
+    Mutant(
+        "the controller counts faults",
+        "ppo/loop.py",
+        "state.kl.update(ref_kl, int(scored.sum()))",
+        "state.kl.update(ref_kl, len(prompts))",
+        FAULTS,
+    ),
+    Mutant(
+        "whitening over rows of faults",
+        "ppo/loop.py",
+        "advantages = whiten(advantages, mask)",
+        "advantages = whiten(advantages, responses.tokens.response_mask)",
+        FAULTS,
+    ),
+    Mutant(
+        "the penalty for cut responses comes after the scaling",
+        "ppo/rewards.py",
+        """    scores = raw - config.missing_eos_penalty * (~stopped).to(raw.dtype)
+    if config.scale_rewards:
+        scale.update(scores[scored].tolist())
+        scores = scores / scale.std
+""",
+        """    scores = raw
+    if config.scale_rewards:
+        scale.update(scores[scored].tolist())
+        scores = scores / scale.std
+    scores = scores - config.missing_eos_penalty * (~stopped).to(raw.dtype)
+""",
+        REWARDS,
+    ),
+    Mutant(
+        "the limit of approx_kl is half as much again",
+        "ppo/update.py",
+        "> config.target_kl:",
+        "> 1.5 * config.target_kl:",
+        UPDATE,
+    ),
+    Mutant(
+        "one norm for policy and critic",
+        "ppo/update.py",
+        'clip_grad_norm_(group["params"], max_grad_norm)',
+        'clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], max_grad_norm)',
+        SCALE,
+    ),
+    Mutant(
+        "rounding is a signal",
+        "ppo/advantages.py",
+        "    deltas = torch.where(deltas.abs() > rounding, deltas, 0.0)\n",
+        "",
+        SCALE,
+    ),
+    Mutant(
+        "the critic's loss is in the scores' own unit",
+        "ppo/losses.py",
+        "0.5 * worst.sum() / unit**2",
+        "0.5 * worst.sum()",
+        SCALE,
+    ),
+    Mutant(
+        "dual clip on good tokens too",
+        "ppo/losses.py",
+        "torch.where(advantages < 0, torch.maximum(surrogate, dual_clip * advantages), surrogate)",
+        "torch.maximum(surrogate, dual_clip * advantages)",
+        LOSSES,
     ),
     Mutant(
         "a running mean that never forgets",
@@ -263,8 +347,8 @@ MUTANTS = [
     Mutant(
         "the reference is scored without the temperature",
         "models/policy.py",
-        "logprobs, _ = self._logprobs(network, hidden, batch, temperature, False)",
-        "logprobs, _ = self._logprobs(network, hidden, batch, 1.0, False)",
+        "logprobs, _ = self._logprobs(head, hidden, batch, temperature, False)",
+        "logprobs, _ = self._logprobs(head, hidden, batch, 1.0, False)",
         POLICY,
     ),
     Mutant(
@@ -291,8 +375,8 @@ MUTANTS = [
     Mutant(
         "adapters are unmerged by subtraction",
         "models/adapter.py",
-        "layer.get_base_layer().weight.copy_(original)",
-        'layer.get_base_layer().weight.sub_(layer.get_delta_weight("default").to(original.dtype))',
+        "_weight(layer).copy_(original)",
+        '_weight(layer).sub_(layer.get_delta_weight("default").to(original.dtype))',
         ADAPTER,
     ),
     Mutant(

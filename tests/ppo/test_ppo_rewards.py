@@ -64,6 +64,15 @@ def test_missing_eos_penalty():
     assert scores.tolist() == [1.0, 0.75]
 
 
+def test_the_penalty_is_in_the_unit_of_the_scores():
+    """Check 20: subtracted before the running scale, which takes in what is left."""
+    raw, everything = torch.tensor([1.0, 3.0, 3.0]), torch.ones(3, dtype=torch.bool)
+    config = small_config(missing_eos_penalty=2.0, scale_rewards=True, reward_clip=2.5)
+    scores = shape_scores(raw, everything, torch.tensor([True, True, False]), config, RunningScale())
+    spread = np.std([1.0, 3.0, 1.0])
+    assert scores.tolist() == pytest.approx([1 / spread, 2.5, 1 / spread])  # and clipped last
+
+
 def test_running_scale_is_numpys_over_a_thousand_draws():
     """Check 21: Welford in uneven pieces equals numpy's standard deviation of everything so far."""
     draws = np.random.default_rng(0).normal(1e4, 3.0, size=1000)  # a large mean: naive sums would lose digits

@@ -186,7 +186,8 @@ def test_number_of_optimizer_steps(case, epochs, minibatch):
 
 
 def test_gradients_are_clipped_after_unscaling_in_all_groups(make_policy):
-    """Check 25: with max_norm 1e-12 and SGD nothing moves further than lr·1e-12, loss scale 2¹⁶ or not."""
+    """Check 25: with max_norm 1e-12 and SGD neither policy nor critic moves further than lr·1e-12, loss scale
+    2¹⁶ or not."""
     for enabled in (False, True):
         policy = make_policy()  # adapters' B and value head at 0, where a change of 1e-12 is not rounded away
         buffer = buffer_of(policy, rollout(policy), RAGGED)
@@ -197,9 +198,10 @@ def test_gradients_are_clipped_after_unscaling_in_all_groups(make_policy):
             policy, buffer, config, scaler=scaler, optimizer=torch.optim.SGD(sgd_groups(policy), lr=0.5)
         )
         moved = [p - old for p, old in zip(trained_weights(policy), before, strict=True)]
-        norm = torch.cat([m.double().flatten() for m in moved]).norm().item()
-        assert 0 < norm <= 0.5e-12 * (1 + 1e-3)
-        assert any((m != 0).any() for m in moved[:-2]) and (moved[-1] != 0).all()  # policy and value head
+        head = len(list(policy.value_head.parameters()))
+        for part in (moved[:-head], moved[-head:]):  # policy and critic
+            norm = torch.cat([m.double().flatten() for m in part]).norm().item()
+            assert 0 < norm <= 0.5e-12 * (1 + 1e-3)
         # Logged are the norms before clipping, and those do not know of the loss scale.
         assert 1e-3 < stats["ppo/policy_grad_norm"] < 1e3
 
@@ -282,6 +284,28 @@ def test_kl_stop_ends_all_epochs(case):
     stats = run_update(*case, config, optimizer=optimizer)
     assert stats["ppo/stopped_early"] == 1 and stats["ppo/optimizer_steps"] == len(steps) == 1  # of 4 x 2
     assert stats["ppo/approx_kl"] > 0
+
+
+@pytest.mark.parametrize(("margin", "stops"), [(0.99, 1), (1.01, 0)])
+def test_kl_stop_is_at_the_limit_itself(make_policy, margin, stops):
+    """Trap A12: not at a multiple of it: a little below what the second minibatch has, or a little above."""
+
+    def second_step(limit: float | None) -> dict[str, float]:
+        policy = make_policy(trained=True)
+        buffer = buffer_of(policy, rollout(policy), RAGGED)
+        return run_update(policy, buffer, small_config(learning_rate=0.05, target_kl=limit))
+
+    free = second_step(None)
+    tokens = {"first": 0, "second": 0}
+    order = torch.randperm(8, generator=torch.Generator().manual_seed(1)).split(4)
+    policy = make_policy(trained=True)
+    buffer = buffer_of(policy, rollout(policy), RAGGED)
+    for name, rows in zip(tokens, order, strict=True):
+        tokens[name] = int(buffer.response_mask[rows].sum())
+    # The first minibatch has none yet, so the mean over both is the second's, thinned out.
+    approx_kl = free["ppo/approx_kl"] * sum(tokens.values()) / tokens["second"]
+    assert approx_kl > 1e-3
+    assert second_step(margin * approx_kl)["ppo/stopped_early"] == stops
 
 
 def test_kl_stop_stays_out_of_the_way(case):
