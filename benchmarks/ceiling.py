@@ -19,12 +19,12 @@ import torch
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder: its reward.py would be imported
 
 from benchmarks.runs import write  # noqa: E402
-from cli.problems import encode_all  # noqa: E402
+from cli.problems import encode_all, prompt_template  # noqa: E402
 from data import extract  # noqa: E402
 from data.tiny.corpus import tiny_split  # noqa: E402
 from models.policy import Policy  # noqa: E402
 from models.precision import DeviceConfig, resolve_precision  # noqa: E402
-from ppo.prompts import EncodedPrompt  # noqa: E402
+from ppo.prompts import EncodedPrompt, PromptConfig  # noqa: E402
 from ppo.rollout import Responses, sample_responses  # noqa: E402
 from ppo.run.checkpoint import load_policy  # noqa: E402
 from reward import RewardConfig, Scorer  # noqa: E402
@@ -56,7 +56,7 @@ def main() -> None:
     torch.set_num_threads(1)
     policy = load_policy(given.checkpoint, resolve_precision(DeviceConfig(device="cpu")))
     problems = tiny_split("rl")[: given.responses]
-    prompts = encode_all(problems, policy.codec, 128)
+    prompts = encode_all(problems, prompt_template(PromptConfig(), policy, given.checkpoint), 128)
     cuts = cut(sample(policy, prompts, given.seed), given.cuts, given.seed)
     repeated = [prefix for prefix in cuts for _ in range(given.continuations)]
     scores = earned(policy, repeated, given.seed + 1).reshape(len(prompts), given.cuts, given.continuations)

@@ -14,11 +14,12 @@ from cli.console import Console
 from cli.errors import UsageError
 from cli.measure import measure
 from cli.places import model_folder, trained_folder
-from cli.problems import check_sampling, encode_all, read_problems, within_limits
+from cli.problems import check_sampling, encode_all, prompt_template, read_problems, within_limits
 from data.tiny.corpus import TinyCorpusConfig
 from models.precision import DeviceConfig, resolve_precision
 from models.ranges import Count, NotNegative, NotNegativeInt, check_ranges
 from models.storage import write_json
+from ppo.prompts import PromptConfig
 from ppo.run.checkpoint import load_policy, locate
 from reward import RewardConfig, Scorer, ScoringConfig
 from sandbox import Limits
@@ -55,7 +56,7 @@ class EvaluateCommand:
     temperature: NotNegative = 0.7
     """Sampling temperature; 0 takes the likeliest token. Compare policies at the temperature of training."""
     max_prompt_tokens: Count = 1024
-    """Longer prompts keep the template and the end of the problem text."""
+    """Longer prompts keep the template and a part of the problem text (see --prompt-keep)."""
     max_new_tokens: Count = 512
     """Longest response, in tokens."""
     batch_size: Count = 64
@@ -64,6 +65,7 @@ class EvaluateCommand:
     """Of the samples (the same for every checkpoint) and of the bootstrap."""
     out: Path | None = None
     """JSON file to write the results to."""
+    prompting: Annotated[PromptConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=PromptConfig)
     compute: Annotated[DeviceConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=DeviceConfig)
     objective: RewardConfig = field(default_factory=RewardConfig)
     limits: Limits = field(default_factory=Limits)
@@ -108,7 +110,8 @@ def evaluate(settings: EvaluateCommand) -> dict[str, Any]:
         for done, (name, path, located) in enumerate(zip(names, paths, found, strict=True)):
             policy = load_policy(located, precision)
             check_sampling(policy, settings.max_prompt_tokens, settings.max_new_tokens)
-            prompts = encode_all(problems, policy.codec, settings.max_prompt_tokens)
+            template = prompt_template(settings.prompting, policy, path)
+            prompts = encode_all(problems, template, settings.max_prompt_tokens)
             console.phase(name[-10:], len(prompts) * settings.samples)
             measured = measure(
                 policy,

@@ -35,11 +35,12 @@ SHORT: Mapping[str, Mapping[str, str]] = {
     "sft": {
         "in and out": "model problems validation out overwrite config",
         "training": "epochs learning-rate batch-size max-tokens tune lora-rank",
+        "prompt": "prompt system instruction",
         "machine": "device dtype micro-batch-size threads seed",
     },
     "ppo": {
-        "in and out": "sft problems validation reward out overwrite resume init config",
-        "size": "iterations prompts-per-iteration samples-per-prompt max-new-tokens temperature",
+        "in and out": "sft problems validation prompt reward out overwrite resume init config",
+        "size": "iterations prompts-per-iteration samples-per-prompt max-new-tokens temperature stop",
         "training": "learning-rate kl-coef epochs minibatch-size tune lora-rank",
         "reward": "objective.mode objective.withhold schedule.kind",
         "machine": "device dtype micro-batch-size threads seed",
@@ -47,11 +48,13 @@ SHORT: Mapping[str, Mapping[str, str]] = {
     "evaluate": {
         "in and out": "names problems num-problems out config",
         "sampling": "samples temperature max-new-tokens seed",
+        "prompt": "prompt system instruction stop",
         "machine": "device dtype batch-size threads",
     },
     "sample": {
-        "in and out": "checkpoint prompt test config",
+        "in and out": "checkpoint problem test config",
         "sampling": "temperature max-new-tokens seed",
+        "prompt": "prompt system instruction stop",
         "machine": "device dtype threads",
     },
 }

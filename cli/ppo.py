@@ -14,7 +14,14 @@ from cli.errors import UsageError
 from cli.lock import locked
 from cli.measure import measure
 from cli.places import check_init, check_resume, model_folder
-from cli.problems import check_sampling, encode_problems, encoding_note, read_problems, within_limits
+from cli.problems import (
+    check_sampling,
+    encode_problems,
+    encoding_note,
+    prompt_template,
+    read_problems,
+    within_limits,
+)
 from cli.resume import check_changes, describe_run, version_note
 from cli.runs import PPO_FILES, check_free, create_run, write_settings
 from cli.scoring import REWARD_SECONDS, FunctionScorer, ScheduledScorer
@@ -30,9 +37,9 @@ from models.precision import DeviceConfig, resolve_precision
 from ppo.config import PPOConfig
 from ppo.errors import TrainingError
 from ppo.loop import train
-from ppo.prompts import EncodedPrompt
+from ppo.prompts import EncodedPrompt, PromptConfig, PromptTemplate
 from ppo.rollout import Scorer as LoopScorer
-from ppo.run.checkpoint import load_weights, restore, save_checkpoint
+from ppo.run.checkpoint import load_weights, recorded_form, restore, save_checkpoint
 from ppo.run.folder import (
     Checkpoint,
     checkpoint_name,
@@ -84,6 +91,7 @@ class PPOCommand:
     ppo: Annotated[PPOConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=PPOConfig)
     tune: Annotated[TuneConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=TuneConfig)
     value: Annotated[CriticConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=CriticConfig)
+    prompting: Annotated[PromptConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=PromptConfig)
     compute: Annotated[DeviceConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=DeviceConfig)
     objective: RewardConfig = field(default_factory=RewardConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -107,8 +115,9 @@ def _run(settings: PPOCommand) -> None:
     policy = _build_policy(settings, resumed)
     # With --init the critic comes with the weights; in a resumed run too.
     config = replace(settings.ppo, init_value_bias=settings.ppo.init_value_bias and settings.init is None)
-    prompts, note = _encode(settings.problems, settings, policy)
-    validation = _encode(settings.validation, settings, policy)[0] if settings.validation else []
+    template = _template(settings, policy, resumed)
+    prompts, note = _encode(settings.problems, settings, template)
+    validation = _encode(settings.validation, settings, template)[0] if settings.validation else []
     validation = validation[: settings.num_validation]
     setup = describe_run(plain(settings), policy, prompts, validation, settings.reward)
     state = fresh_state(policy, prompts, config, setup)
@@ -251,7 +260,8 @@ def _sft_folder(settings: PPOCommand, resumed: Checkpoint | None) -> Path:
 
 def _check_free(settings: PPOCommand) -> None:
     code = settings.reward.rpartition(":")[0] if settings.reward else None
-    reads = (settings.sft, settings.init, settings.config, settings.problems, settings.validation, code)
+    problems = (settings.problems, settings.validation)
+    reads = (settings.sft, settings.init, settings.config, *problems, code, settings.prompting.file)
     check_free(settings.out, files=PPO_FILES, overwrite=settings.overwrite, inputs=reads)
 
 
@@ -263,11 +273,20 @@ def resume_defaults(folder: Path) -> PPOCommand:
     return load_preset(folder / "config.yaml", "ppo", PPOCommand)
 
 
-def _encode(source: str, settings: PPOCommand, policy: Policy) -> tuple[list[EncodedPrompt], str]:
+def _template(settings: PPOCommand, policy: Policy, resumed: Checkpoint | None) -> PromptTemplate:
+    """How problems are put to the policy: as to the run or the model that it goes on from."""
+    start = settings.resume or settings.init or settings.sft
+    assert start is not None  # see _check
+    if resumed is None and settings.init is not None:
+        resumed = read_checkpoint(resolve_checkpoint(settings.init))
+    return prompt_template(settings.prompting, policy, start, recorded_form(resumed) if resumed else None)
+
+
+def _encode(source: str, settings: PPOCommand, template: PromptTemplate) -> tuple[list[EncodedPrompt], str]:
     problems, note = within_limits(read_problems(source, settings.corpus), settings.limits, source)
-    limit = settings.ppo.max_prompt_tokens
-    encoded = encode_problems(problems, policy.codec, limit, drop_long=settings.drop_long)
-    return encoded.prompts, note + encoding_note(encoded, len(problems), limit, drop_long=settings.drop_long)
+    limit, drop_long = settings.ppo.max_prompt_tokens, settings.drop_long
+    encoded = encode_problems(problems, template, limit, drop_long=drop_long)
+    return encoded.prompts, note + encoding_note(encoded, len(problems), limit, template, drop_long=drop_long)
 
 
 def _loop_scorer(settings: PPOCommand, judge: Scorer, console: Console, problem: Problem) -> LoopScorer:

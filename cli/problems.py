@@ -12,8 +12,8 @@ from data.tiny.corpus import TinyCorpusConfig, tiny_split
 from models.errors import UnwritableText
 from models.policy import Policy
 from models.storage import position_limit
-from models.tokens import TextCodec
-from ppo.prompts import EncodedPrompt, encode_prompt
+from models.template import PromptForm
+from ppo.prompts import EncodedPrompt, PromptConfig, PromptTemplate, choose_form, encode_prompt
 from reward import parse_policy
 from reward.budget import unfit
 from reward.contradictions import contradiction
@@ -60,6 +60,21 @@ def within_limits(problems: Sequence[Problem], limits: Limits, source: str) -> t
     )
 
 
+def prompt_template(
+    config: PromptConfig, policy: Policy, where: Path, recorded: PromptForm | None = None
+) -> PromptTemplate:
+    """How problems are put to a policy, which is told and will write it into its checkpoints.
+
+    `where`: the model, for messages; `recorded`: in place of what stands beside it.
+
+    Raises:
+        ModelError: the settings are others than it was trained with, or its template cannot be used.
+    """
+    policy.ask_as(choose_form(config, recorded or policy.prompt, policy.tokenizer, where))
+    assert policy.prompt is not None
+    return PromptTemplate(policy.codec, policy.prompt)
+
+
 class EncodedProblems(NamedTuple):
     """Problems as a model reads them, and what happened on the way."""
 
@@ -71,15 +86,15 @@ class EncodedProblems(NamedTuple):
 
 
 def encode_problems(
-    problems: Sequence[Problem], codec: TextCodec, max_tokens: int, *, drop_long: bool
+    problems: Sequence[Problem], template: PromptTemplate, max_tokens: int, *, drop_long: bool
 ) -> EncodedProblems:
-    """Prompts as ids. Those over the limit are cut at the front, or left out with `drop_long`."""
+    """Prompts as ids. Those over the limit are cut, or left out with `drop_long`."""
     if not problems:
         raise UsageError("there is no problem to work on")
     encoded, reason = [], ""
     for problem in problems:
         try:
-            encoded.append(encode_prompt(codec, problem, max_tokens))
+            encoded.append(encode_prompt(template, problem, max_tokens))
         except UnwritableText as error:
             reason = str(error)
         except ValueError as error:
@@ -93,13 +108,13 @@ def encode_problems(
     return EncodedProblems(kept, long, len(problems) - len(encoded))
 
 
-def encode_all(problems: Sequence[Problem], codec: TextCodec, max_tokens: int) -> list[EncodedPrompt]:
+def encode_all(problems: Sequence[Problem], template: PromptTemplate, max_tokens: int) -> list[EncodedPrompt]:
     """Prompts as ids, none left out: models are compared on the same problems.
 
     Raises:
         UsageError: there is none, a template is too long, or a stop token stands in a problem's text.
     """
-    encoded = encode_problems(problems, codec, max_tokens, drop_long=False)
+    encoded = encode_problems(problems, template, max_tokens, drop_long=False)
     if encoded.unwritable:
         read = {prompt.problem.id for prompt in encoded.prompts}
         missing = next(problem.id for problem in problems if problem.id not in read)
@@ -125,9 +140,14 @@ def check_sampling(policy: Policy, prompt_tokens: int, new_tokens: int) -> None:
     check_length(policy.network, prompt_tokens + new_tokens, told)
 
 
-def encoding_note(encoded: EncodedProblems, total: int, max_tokens: int, *, drop_long: bool) -> str:
+_KEPT = {"end": "the end", "front": "the front", "both": "both ends"}
+
+
+def encoding_note(
+    encoded: EncodedProblems, total: int, max_tokens: int, template: PromptTemplate, *, drop_long: bool
+) -> str:
     """What happened to prompts over the limit, and to those that cannot be written, for the reader."""
-    did = "left out" if drop_long else "kept with the end of their text"
+    did = "left out" if drop_long else f"kept with {_KEPT[template.form.prompt_keep]} of their text"
     note = f"{encoded.long} of {total} prompts over {max_tokens} tokens, {did}"
     if encoded.unwritable:
         note += f"; {encoded.unwritable} whose text holds a stop token left out"

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from cli.errors import UsageError
 from models.policy import Policy
+from models.template import PromptForm
 from ppo.prompts import EncodedPrompt
 from ppo.run.checkpoint import library_versions
 
@@ -19,7 +20,7 @@ _CALL = {"config", "sft", "init", "problems", "validation", "reward", "out", "ov
 _CALL |= {"allow_changes", "reward_seconds"}
 
 # Keys of what the run reads, besides its settings.
-CONTENT = ("sft", "tokenizer", "problems", "validation", "reward")
+CONTENT = ("sft", "tokenizer", "template", "problems", "validation", "reward")
 
 
 def describe_run(
@@ -37,6 +38,7 @@ def describe_run(
     return described | {
         "sft": policy.sft.sha256 if policy.sft else None,
         "tokenizer": _tokenizer_hash(policy.tokenizer),
+        "template": _form_hash(policy.prompt),
         "problems": _problems_hash(problems),
         "validation": _problems_hash(validation),
         "reward": _reward_hash(reward),
@@ -88,6 +90,10 @@ def _problems_hash(prompts: Sequence[EncodedPrompt]) -> str:
 def _tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     content = {"vocabulary": tokenizer.get_vocab(), "special": tokenizer.special_tokens_map}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _form_hash(form: PromptForm | None) -> str | None:
+    return None if form is None else hashlib.sha256(json.dumps(asdict(form)).encode()).hexdigest()
 
 
 def _reward_hash(spec: str | None) -> str | None:

@@ -12,10 +12,11 @@ from rich.syntax import Syntax
 
 from cli.errors import UsageError
 from cli.places import model_folder, trained_folder
-from cli.problems import check_sampling, encode_all
+from cli.problems import check_sampling, encode_all, prompt_template
 from data import Problem, TestCase
 from models.precision import DeviceConfig, resolve_precision
 from models.ranges import Count, NotNegative, NotNegativeInt, check_ranges
+from ppo.prompts import PromptConfig
 from ppo.rollout import sample_responses
 from ppo.run.checkpoint import load_policy, locate
 from reward import Outcome, Reward, RewardConfig, Scorer, ScoringConfig
@@ -25,7 +26,7 @@ from sandbox import Limits
 
 @dataclass(frozen=True)
 class SampleCommand:
-    """Type a problem (or pass --prompt), see the program, its verdict and its reward."""
+    """Type a problem (or pass --problem), see the program, its verdict and its reward."""
 
     checkpoint: Path = Path("runs/demo/ppo")
     """PPO checkpoint or run, SFT run, or model folder (or hub name)."""
@@ -33,7 +34,7 @@ class SampleCommand:
     """SFT run or model folder that the checkpoint stands on, where it was copied and cannot find it."""
     config: Path | None = None
     """YAML preset; flags win over it."""
-    prompt: str | None = None
+    problem: str | None = None
     """The problem; left out, problems are read from standard input, one per line."""
     test: tuple[str, ...] = ()
     """Tests as INPUT=OUTPUT, with \\n for a line break. Without one the program is run without input, and
@@ -41,11 +42,12 @@ class SampleCommand:
     temperature: NotNegative = 0.7
     """Sampling temperature; 0 takes the likeliest token."""
     max_prompt_tokens: Count = 1024
-    """Longer prompts keep the template and the end of the problem text."""
+    """Longer prompts keep the template and a part of the problem text (see --prompt-keep)."""
     max_new_tokens: Count = 512
     """Longest response, in tokens."""
     seed: NotNegativeInt = 1
     """Of the samples."""
+    prompting: Annotated[PromptConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=PromptConfig)
     compute: Annotated[DeviceConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=DeviceConfig)
     objective: RewardConfig = field(default_factory=RewardConfig)
     limits: Limits = field(default_factory=Limits)
@@ -61,14 +63,15 @@ def run_sample(settings: SampleCommand) -> None:
     precision = resolve_precision(settings.compute)
     policy = load_policy(locate(trained_folder(settings.checkpoint), bases), precision)
     check_sampling(policy, settings.max_prompt_tokens, settings.max_new_tokens)
+    template = prompt_template(settings.prompting, policy, settings.checkpoint)
     tests = tuple(_parse_test(text) for text in settings.test) or (TestCase("", ""),)
     generator = torch.Generator().manual_seed(settings.seed)
     console = RichConsole(soft_wrap=True, highlight=False)
     scoring = vars(settings.scoring)
     with Scorer(settings.objective, limits=settings.limits, seed=settings.seed, **scoring) as scorer:
-        for number, text in enumerate(_prompts(settings.prompt, console)):
+        for number, text in enumerate(_problems(settings.problem, console)):
             problem = Problem(id=f"typed-{number}", prompt=text, tests=tests)
-            prompts = encode_all([problem], policy.codec, settings.max_prompt_tokens)
+            prompts = encode_all([problem], template, settings.max_prompt_tokens)
             responses = sample_responses(
                 policy,
                 prompts,
@@ -83,10 +86,10 @@ def run_sample(settings: SampleCommand) -> None:
                 console.print(line, markup=False)
 
 
-def _prompts(prompt: str | None, console: RichConsole):  # type: ignore[no-untyped-def]
-    """The one prompt, or every line typed until the end of input."""
-    if prompt is not None:
-        yield prompt
+def _problems(problem: str | None, console: RichConsole):  # type: ignore[no-untyped-def]
+    """The one problem, or every line typed until the end of input."""
+    if problem is not None:
+        yield problem
         return
     if sys.stdin.isatty():
         console.print("Type a problem and press Enter; an empty line ends.")

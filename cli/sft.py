@@ -31,9 +31,12 @@ from models.sft import (
     short_enough,
     train_sft,
 )
-from models.storage import check_vocabulary, load_model, load_tokenizer, stop_ids, weight_hash, write_json
+from models.stopping import stop_ids
+from models.storage import check_vocabulary, load_model, load_tokenizer, weight_hash, write_json
+from models.template import read_form
 from models.tiny import TinyConfig, build_model, build_tokenizer
 from models.tokens import TextCodec
+from ppo.prompts import PromptConfig, PromptTemplate, choose_form
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,12 @@ class SFTCommand:
     overwrite: bool = False
     """Replace the run folder if it exists."""
     max_prompt_tokens: int = 1024
-    """Longer prompts keep the template and the end of the problem text."""
+    """Longer prompts keep the template and a part of the problem text (see --prompt-keep)."""
     drop_long: bool = False
     """Leave problems with longer prompts out instead."""
     sft: Annotated[SFTConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=SFTConfig)
     tune: Annotated[TuneConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=TuneConfig)
+    prompting: Annotated[PromptConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=PromptConfig)
     compute: Annotated[DeviceConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=DeviceConfig)
     tiny: TinyConfig = field(default_factory=TinyConfig)
     corpus: TinyCorpusConfig = field(default_factory=TinyCorpusConfig)
@@ -70,15 +74,21 @@ def run_sft(settings: SFTCommand) -> None:
 
 
 def _run(settings: SFTCommand) -> None:
-    inputs = (settings.problems, settings.validation, settings.config, settings.model)
+    inputs = (
+        settings.problems,
+        settings.validation,
+        settings.config,
+        settings.model,
+        settings.prompting.file,
+    )
     check_free(settings.out, files=SFT_FILES, overwrite=settings.overwrite, inputs=inputs)
     precision = resolve_precision(settings.compute)
     pairs = _demonstrations(settings.problems, settings.corpus)
     validation = _demonstrations(settings.validation, settings.corpus) if settings.validation else []
     model, tokenizer = _load_or_build(settings, pairs, precision)
-    codec = TextCodec(tokenizer, stop_ids(model, tokenizer))
-    train_set, note = _encode(pairs, codec, settings)
-    validation_set, _ = _encode(validation, codec, settings)
+    template = _template(settings, model, tokenizer)
+    train_set, note = _encode(pairs, template, settings)
+    validation_set, _ = _encode(validation, template, settings)
     tokens = longest([*train_set, *validation_set])
     told = f"the {tokens} tokens of the longest demonstration; leave it out with a lower --max-tokens"
     check_length(model, tokens, told)
@@ -96,12 +106,13 @@ def _run(settings: SFTCommand) -> None:
                 shown = "  ".join(f"{k} {v:.3f}" for k, v in metrics.items() if k.endswith("loss"))
                 console.say(f"step {step}/{steps}  {shown}")
 
-        eos_id = int(tokenizer.eos_token_id)
         try:
-            trained = train_sft(network, eos_id, train_set, validation_set, settings.sft, precision, report)
+            trained = train_sft(
+                network, template.end, train_set, validation_set, settings.sft, precision, report
+            )
         except KeyboardInterrupt:
             raise KeyboardInterrupt("no model was written; start again") from None
-        save_model(settings.out / "model", trained, tokenizer)
+        save_model(settings.out / "model", trained, tokenizer, template.form)
         write_json(settings.out / "sft.json", {"weights_sha256": weight_hash(settings.out / "model")})
         console.say(f"model written to {settings.out / 'model'}")
 
@@ -130,8 +141,17 @@ def _load_or_build(
     return model, tokenizer
 
 
+def _template(
+    settings: SFTCommand, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> PromptTemplate:
+    """How problems are put to the model from now on: as asked for, or else as it was trained before."""
+    recorded = read_form(Path(settings.model)) if settings.prompting == PromptConfig() else None
+    form = choose_form(settings.prompting, recorded, tokenizer, settings.model)
+    return PromptTemplate(TextCodec(tokenizer, stop_ids(model, tokenizer)), form)
+
+
 def _encode(
-    pairs: Sequence[tuple[Problem, str]], codec: TextCodec, settings: SFTCommand
+    pairs: Sequence[tuple[Problem, str]], template: PromptTemplate, settings: SFTCommand
 ) -> tuple[list[Demonstration], str]:
     """Pairs as ids, and a line about what was cut or left out."""
     if not pairs:
@@ -139,18 +159,17 @@ def _encode(
     programs = {problem.id: program for problem, program in pairs}
     problems = [problem for problem, _ in pairs]
     limit, drop_long = settings.max_prompt_tokens, settings.drop_long
-    encoded = encode_problems(problems, codec, limit, drop_long=drop_long)
+    encoded = encode_problems(problems, template, limit, drop_long=drop_long)
     demos, reason = [], ""
     for prompt in encoded.prompts:
         try:
-            demos.append(
-                Demonstration(prompt.ids, tuple(codec.follow(prompt.text, programs[prompt.problem.id])))
-            )
+            answer = template.codec.follow(prompt.text, programs[prompt.problem.id])
+            demos.append(Demonstration(prompt.ids, tuple(answer)))
         except UnwritableText as error:
             reason = str(error)
     if not demos:
         raise UsageError(f"every demonstration has to be left out: {reason}")
-    note = encoding_note(encoded, len(pairs), limit, drop_long=drop_long)
+    note = encoding_note(encoded, len(pairs), limit, template, drop_long=drop_long)
     if reason:
         note += f"; {len(encoded.prompts) - len(demos)} demonstrations left out ({reason})"
     short = short_enough(demos, settings.sft.max_tokens)

@@ -1,6 +1,6 @@
 """The study's prompt: a problem -> the text a model continues.
 
-One template serves SFT, PPO and evaluation, so that a warm start and what follows it read the same words.
+A model's own chat template, or one from a file, is rendered where its tokenizer is: ppo/prompts.py.
 The way back, from a response to the program in it, is data/extraction.py.
 """
 
@@ -9,17 +9,27 @@ from typing import NamedTuple
 from data.extraction import extract, with_stub
 from data.problems import Problem
 
-__all__ = ["HEAD", "TAIL", "PromptParts", "extract", "render", "render_parts", "with_stub"]
+__all__ = [
+    "HEAD",
+    "INSTRUCTION",
+    "TAIL",
+    "PromptParts",
+    "extract",
+    "render",
+    "render_parts",
+    "study_template",
+    "with_stub",
+]
 
-HEAD = "### Instruction:\nWrite a Python program.\n"
+HEAD = "### Instruction:\n"
 TAIL = "\n### Response:\n"
+INSTRUCTION = "Write a Python program.\n{problem}"
 
 
 class PromptParts(NamedTuple):
-    """The prompt in three pieces. To fit a budget, cut tokens off the front of `body`, never head or tail.
+    """The prompt in three pieces. To fit a budget, cut `body`, never head or tail.
 
-    The end of a problem's text holds its input and output format and its examples; the template tells the
-    model that an answer is due.
+    The template tells the model that an answer is due.
     """
 
     head: str
@@ -27,11 +37,18 @@ class PromptParts(NamedTuple):
     tail: str
 
 
+def study_template(instruction: str = INSTRUCTION) -> tuple[str, str]:
+    """What stands before and behind a problem's text; `instruction` has {problem} in that text's place."""
+    before, _, behind = instruction.partition("{problem}")
+    return HEAD + before, behind + TAIL
+
+
 def render_parts(problem: Problem) -> PromptParts:
     """The pieces of `render`, for callers that must shorten a long problem."""
-    return PromptParts(HEAD, problem.prompt.strip(), TAIL)
+    head, tail = study_template()
+    return PromptParts(head, problem.prompt.strip(), tail)
 
 
 def render(problem: Problem) -> str:
-    """The one prompt of SFT, PPO and evaluation; a response follows its last character."""
+    """The study's prompt; a response follows its last character."""
     return "".join(render_parts(problem))

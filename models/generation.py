@@ -8,6 +8,7 @@ from transformers import DynamicCache
 
 from models.errors import LogitsNotFinite
 from models.logprobs import positions
+from models.stopping import StopStrings
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Generation:
     """(B, T) ids, the pad id after a response's end."""
     response_mask: Tensor
     """(B, T) bool, True = a token the policy chose, the stop token included."""
+    completed: Tensor
+    """(B,) bool, True = ended by a stop string, at the token that completed it."""
     logprobs: Tensor
     """(B, T) float32, of the sampled tokens under the sampling distribution; 0 outside the mask."""
 
@@ -33,11 +36,13 @@ def generate(
     stop_ids: list[int],
     pad_id: int,
     generator: torch.Generator,
+    stop_strings: StopStrings | None = None,
 ) -> Generation:
     """Sample one response for every row from softmax(logits / temperature); temperature 0 takes the best.
 
     Nothing else shapes the distribution (no top-k, top-p or penalties): the update scores the tokens under
-    the same one. A response stops after its first stop token, and finished rows leave the batch.
+    the same one. A response stops after its first stop token, or at the token that completes a stop string,
+    and finished rows leave the batch.
 
     The random numbers of a row are drawn before the first token, from `generator` (on the CPU), so a
     response does not depend on which rows share its batch, nor on when they finish.
@@ -54,6 +59,7 @@ def generate(
     mask = torch.zeros((batch, max_new_tokens), dtype=torch.bool, device=device)
     logprobs = torch.zeros((batch, max_new_tokens), dtype=torch.float32, device=device)
     stops = torch.tensor(stop_ids, device=device)
+    completed = torch.zeros(batch, dtype=torch.bool, device=device)
 
     live = torch.arange(batch, device=device)  # (b,) rows still writing
     cache = DynamicCache()
@@ -73,7 +79,12 @@ def generate(
             raise LogitsNotFinite(live[token_logprobs.isnan()].tolist())
         response_ids[live, t], logprobs[live, t], mask[live, t] = tokens, token_logprobs, True
 
-        going_on = ~torch.isin(tokens, stops)
+        going_on = ~torch.isin(tokens, stops)  # (b,)
+        if stop_strings:
+            rows = response_ids[live, : t + 1].tolist()
+            complete = torch.tensor([stop_strings.completed(row) for row in rows], device=device) & going_on
+            completed[live] = complete
+            going_on &= ~complete
         if not going_on.all():
             keep = going_on.nonzero(as_tuple=True)[0]
             live, tokens, attention = live[keep], tokens[keep], attention[keep]
@@ -85,7 +96,7 @@ def generate(
         attention = torch.cat([attention, attention.new_ones(len(live), 1)], dim=1)
         placed = {name: place[:, -1:] + 1 for name, place in placed.items()}
     length = int(mask.sum(dim=1).max())
-    return Generation(response_ids[:, :length], mask[:, :length], logprobs[:, :length])
+    return Generation(response_ids[:, :length], mask[:, :length], completed, logprobs[:, :length])
 
 
 def sample_tokens(logits: Tensor, temperature: float, draws: Tensor) -> tuple[Tensor, Tensor]:

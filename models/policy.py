@@ -17,7 +17,9 @@ from models.generation import Generation, generate
 from models.head import Head, find_head
 from models.logprobs import final_states, token_logprobs
 from models.precision import Precision
-from models.storage import check_vocabulary, load_model, load_tokenizer, stop_ids, weight_hash
+from models.stopping import StopStrings, stop_ids
+from models.storage import check_vocabulary, load_model, load_tokenizer, weight_hash
+from models.template import PromptForm, read_form
 from models.tokens import TextCodec
 from models.verify import verify, verify_adapters
 
@@ -74,13 +76,15 @@ class Policy(nn.Module):
         *,
         reference: PreTrainedModel | None = None,
         sft: SFTModel | None = None,
+        prompt: PromptForm | None = None,
         tune: TuneConfig | None = None,
         critic: CriticConfig | None = None,
         gradient_checkpointing: bool = False,
     ) -> None:
         """`reference` None: `model` is a peft model and its adapters are switched off instead.
 
-        `sft`, `tune`, `critic`: how the policy was built, so that a checkpoint of it can be opened again.
+        `sft`, `prompt`, `tune`, `critic`: how the policy was built and is asked, so that a checkpoint of it
+        can be opened again.
         `gradient_checkpointing`: see `checkpoint_layers`.
         """
         super().__init__()
@@ -102,6 +106,7 @@ class Policy(nn.Module):
         self.tune = tune or TuneConfig()
         self.stop_ids = stop_ids(self.network, tokenizer)
         self.codec = TextCodec(tokenizer, self.stop_ids)
+        self.ask_as(prompt)
         pad = tokenizer.pad_token_id
         self.pad_id: int = tokenizer.eos_token_id if pad is None else pad  # masks decide, never this id
         if gradient_checkpointing:
@@ -109,6 +114,11 @@ class Policy(nn.Module):
         self.to(precision.device)
         for each in self._reference:
             each.to(precision.device)
+
+    def ask_as(self, prompt: PromptForm | None) -> None:
+        """How problems are put to it, and at which texts its responses end."""
+        self.prompt = prompt
+        self.stop_strings = StopStrings(prompt.stop if prompt else (), self.codec)
 
     @property
     def uses_lora(self) -> bool:
@@ -162,6 +172,7 @@ class Policy(nn.Module):
                     max_new_tokens=max_new_tokens,
                     temperature=temperature,
                     stop_ids=self.stop_ids,
+                    stop_strings=self.stop_strings,
                     pad_id=self.pad_id,
                     generator=generator,
                 )
@@ -169,8 +180,8 @@ class Policy(nn.Module):
             self.train(was_training)
 
     def text(self, response_ids: list[int]) -> str:
-        """The text of one response; a stop token at its end is not part of it."""
-        return self.codec.text(response_ids)
+        """The text of one response; what ended it, a token or a text, is not part of it."""
+        return self.stop_strings.cut(self.codec.text(response_ids))
 
     @contextmanager
     def _as_reference(self) -> Iterator[PreTrainedModel]:
@@ -236,6 +247,7 @@ def build_policy(
         precision,
         reference=reference,
         sft=sft,
+        prompt=read_form(folder),
         tune=tune,
         critic=critic,
         gradient_checkpointing=gradient_checkpointing,
@@ -257,7 +269,7 @@ def frozen_policy(sft_dir: Path, precision: Precision) -> Policy:
     folder, sft = _sft_model(sft_dir)
     model, tokenizer = load_model(folder, precision.dtype), load_tokenizer(folder)
     check_vocabulary(model, tokenizer, folder)
-    policy = Policy(model, tokenizer, precision, reference=model, sft=sft)
+    policy = Policy(model, tokenizer, precision, reference=model, sft=sft, prompt=read_form(folder))
     verify(policy.network, policy.head, precision)
     return policy
 

@@ -18,6 +18,7 @@ from models.logprobs import final_states, token_logprobs
 from models.precision import Precision
 from models.ranges import Count, NotNegative, NotNegativeInt, Positive, Share, check_ranges
 from models.storage import atomic_folder, disk_errors
+from models.template import PromptForm, write_form
 from models.verify import verify, verify_adapters
 
 
@@ -216,11 +217,21 @@ def learning_rate_factor(config: SFTConfig, step: int, steps: int) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Write full weights and tokenizer, all or not at all. Raises OSError where the disk refuses."""
+def save_model(
+    folder: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: PromptForm | None = None,
+) -> None:
+    """Write full weights, tokenizer and how problems were put to it, all or not at all.
+
+    Raises OSError where the disk refuses.
+    """
     with atomic_folder(folder) as partial, disk_errors(folder):
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
+        if prompt is not None:
+            write_form(partial, prompt)
 
 
 class _Batches:

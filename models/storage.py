@@ -101,13 +101,6 @@ def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
         )
 
 
-def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Every id that ends a response: the tokenizer's EOS and those of the model's generation settings."""
-    configured = getattr(model.generation_config, "eos_token_id", None)
-    extra = configured if isinstance(configured, list) else [configured]
-    return sorted({int(tokenizer.eos_token_id), *(int(i) for i in extra if i is not None)})
-
-
 def weight_hash(folder: Path) -> str:
     """sha256 over the safetensors files of a model folder, names included.
 

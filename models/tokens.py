@@ -7,6 +7,7 @@ follows it are encoded once and cut at the border, text is never read as special
 behind a letter.
 """
 
+import re
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
@@ -31,8 +32,10 @@ SAMPLES = {
 }
 
 
-# Cuts a text for the tokenizer, as special tokens do. These code points are no characters (Unicode, 23.7).
-BORDER = "\ufdd0\ufdd1\ufdd0"
+# Signs for the tokenizer alone. These code points are no characters (Unicode, 23.7), so no text has them.
+_BORDER = "\ufdd0"  # cuts a text there, as special tokens do
+_MARK = "\ufdd1{}\ufdd2"  # the special token of that id, written by a template
+_SIGNS = re.compile("[\ufdd0-\ufdd2]")
 
 
 class Pieces(NamedTuple):
@@ -60,9 +63,13 @@ class TextCodec:
         self.tokenizer = tokenizer
         self.stop_ids = sorted({int(i) for i in stop_ids or (tokenizer.eos_token_id,)})
         self._name = tokenizer.name_or_path or type(tokenizer).__name__
-        self._reserved = _special_ids(tokenizer)
+        named = {*tokenizer.all_special_ids, *self.stop_ids}
+        added = tokenizer.added_tokens_decoder.items()
+        self._special = {i: token for i, token in added if token.special or i in named}
+        self._reserved = {*self._special, *tokenizer.all_special_ids}
         self._backend = self._plain_backend()
-        self._border: int = self._backend.token_to_id(BORDER)
+        self._border: int = self._backend.token_to_id(_BORDER)
+        self._marked = self._marks()
         self._anchor: list[int] = self._backend.encode("a", add_special_tokens=False).ids
         self._anchor_length = len(self._decode(self._anchor))
         self.bos = self._prefix()
@@ -70,8 +77,21 @@ class TextCodec:
         # Behind the check: a model may stop at an ordinary token too, which is no fault of its tokenizer.
         self._reserved.update(self.stop_ids)
 
+    def mark(self, template: str) -> str:
+        """A template's text in which special tokens are meant: `encode` makes them the tokens they name."""
+        ids = {str(token): i for i, token in self._special.items()}
+        names = sorted(ids, key=len, reverse=True)
+        pattern = "|".join(map(re.escape, names)) or "(?!)"
+        return re.sub(pattern, lambda match: _MARK.format(ids[match[0]]), template)
+
+    def plain(self, text: str) -> str:
+        """The text as it is, if no sign of `mark` stands in it. Raises UnwritableText."""
+        if found := _SIGNS.search(text):
+            raise UnwritableText(f"{self._name}: cannot write {found[0]!r}, which is no character")
+        return text
+
     def encode(self, text: str) -> Pieces:
-        """The tokens of a text, without any before or after it.
+        """The tokens of a text (see `mark` for special ones), without any before or after it.
 
         Raises:
             UnwritableText: a stop id or another special one stands among them. Most tokenizers write the text
@@ -79,7 +99,8 @@ class TextCodec:
         """
         encoding = self._backend.encode(text, add_special_tokens=False)
         self._refuse_special(encoding.ids)
-        return Pieces(encoding.ids, [start for start, _ in encoding.offsets])
+        ids = [self._marked.get(i, i) for i in encoding.ids]
+        return Pieces(ids, [start for start, _ in encoding.offsets])
 
     def follow(self, prompt: str, text: str) -> list[int]:
         """The ids of `text` behind `prompt`: what the model has to say to write it there.
@@ -90,7 +111,7 @@ class TextCodec:
         Raises:
             UnwritableText: the text does not survive (or, as in `encode`, holds a special token).
         """
-        before, whole = self.encode(prompt).ids, self.encode(prompt + text).ids
+        before, whole = self.encode(prompt).ids, self.encode(prompt + self.plain(text)).ids
         aligned = whole[: len(before)] == before
         ids = whole[len(before) :] if aligned else self._behind_border(prompt, text)
         ids = self._without_prefix(ids, text)
@@ -122,8 +143,15 @@ class TextCodec:
         backend.post_processor = None  # it would add BOS and EOS, and leave spaces out of the offsets
         backend.no_truncation()
         backend.no_padding()
-        backend.add_tokens([AddedToken(BORDER, normalized=False)])
+        backend.add_tokens([AddedToken(_BORDER, normalized=False)])
+        for i, token in self._special.items():
+            sides = {"lstrip": token.lstrip, "rstrip": token.rstrip, "single_word": token.single_word}
+            backend.add_tokens([AddedToken(_MARK.format(i), normalized=False, **sides)])
         return backend
+
+    def _marks(self) -> dict[int, int]:
+        """Ids of the signs of special tokens -> the ids that they stand for."""
+        return {self._backend.token_to_id(_MARK.format(i)): i for i in self._special}
 
     def _prefix(self) -> tuple[int, ...]:
         """What the tokenizer puts before a text (BOS); an EOS behind it has no place in a prompt."""
@@ -135,9 +163,7 @@ class TextCodec:
 
     def _behind_border(self, prompt: str, text: str) -> list[int]:
         """The ids of `text` where no token may reach over the border, as behind a special token."""
-        ids = self._backend.encode(prompt + BORDER + text, add_special_tokens=False).ids
-        if ids.count(self._border) != 1:
-            raise UnwritableText(f"{self._name}: cannot write {BORDER!r}")
+        ids = self._backend.encode(prompt + _BORDER + text, add_special_tokens=False).ids
         ids = ids[ids.index(self._border) + 1 :]
         self._refuse_special(ids)
         return ids
@@ -167,8 +193,3 @@ class TextCodec:
                 f"{self._name}: programs do not survive this tokenizer, lost are: {', '.join(lost)}; "
                 "take a model whose tokenizer keeps every character"
             )
-
-
-def _special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    added = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-    return added | set(tokenizer.all_special_ids)

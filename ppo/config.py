@@ -20,7 +20,7 @@ class PPOConfig:
     """Programs sampled for each of them. More tell a sample's luck from its problem's difficulty, at the
     price of fewer problems; baseline leave-one-out needs 2 or more."""
     max_prompt_tokens: Count = 1024
-    """Longer prompts keep the template and the end of the problem text (see --drop-long)."""
+    """Longer prompts keep the template and a part of the problem text (see --prompt-keep, --drop-long)."""
     max_new_tokens: Count = 512
     """Longest response, in tokens."""
     temperature: Positive = 0.7

@@ -72,6 +72,8 @@ class Responses:
     """Prompt and response ids with their masks."""
     logprobs: Tensor
     """(B, T) of the sampled tokens, as decoding saw them"""
+    completed: Tensor
+    """(B,) bool, ended by a stop string"""
     texts: Sequence[str]
     """What the ids say; for scorers and readers only."""
 
@@ -90,8 +92,8 @@ class Responses:
         return [(p.problem, program) for p, (program, _) in zip(self.prompts, self.programs, strict=True)]
 
     def stopped(self, stop_ids: list[int]) -> Tensor:
-        """Whether each response ended by itself: (B,) bool."""
-        return ended(self.tokens.response_ids, self.tokens.response_mask, stop_ids)
+        """Whether each response ended by itself, at a stop token or a stop string: (B,) bool."""
+        return ended(self.tokens.response_ids, self.tokens.response_mask, stop_ids) | self.completed
 
 
 def sample_responses(
@@ -135,6 +137,7 @@ def sample_responses(
         prompts=prompts,
         tokens=TokenBatch(prompt_ids.to(device), prompt_mask.to(device), response_ids, response_mask),
         logprobs=_stack([part.logprobs for part in parts], 0.0),
+        completed=torch.cat([part.completed for part in parts]),
         texts=texts,
     )
 

@@ -3,6 +3,7 @@
 Each kind makes a fresh tokenizer; `post` says what it puts around a text: "", "bos", "eos" or "both".
 """
 
+import copy
 import json
 from collections.abc import Callable
 from functools import cache
@@ -177,3 +178,17 @@ POSTS = ("", "bos", "eos", "both")
 def make(kind: str, post: str = "") -> PreTrainedTokenizerFast:
     """A tokenizer of the table, made once."""
     return KINDS[kind](post)
+
+
+CHAT = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def with_chat(tokenizer: PreTrainedTokenizerFast, template: str | None = CHAT) -> PreTrainedTokenizerFast:
+    """A copy with turns as special tokens and a chat template."""
+    chat = copy.deepcopy(tokenizer)
+    chat.add_tokens([AddedToken(token, special=True) for token in TURNS])
+    chat.chat_template = template
+    return chat

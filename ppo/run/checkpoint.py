@@ -28,6 +28,7 @@ from models.errors import ModelError
 from models.policy import Policy, build_policy, frozen_policy
 from models.precision import Precision
 from models.storage import atomic_folder, disk_errors, load_model, load_tensors, save_tensors
+from models.template import PromptForm, form_from
 from ppo.run.card import card
 from ppo.run.folder import FORMAT, Checkpoint, checkpoint_name, open_checkpoint, seal, tidy
 from ppo.run.state import TrainState
@@ -50,6 +51,7 @@ def save_checkpoint(
             **state.to_json(),
             "logs": dict(logs),
             "sft": _sft_entry(policy, target),
+            "prompt": None if policy.prompt is None else asdict(policy.prompt),
             "tune": asdict(policy.tune),
             "critic": asdict(policy.critic),
             "versions": library_versions(),
@@ -92,7 +94,14 @@ def load_policy(path: Path | Checkpoint, precision: Precision) -> Policy:
     critic = CriticConfig(**found.state["critic"])
     policy = build_policy(base, TuneConfig(**tune), precision, seed=0, critic=critic)
     load_weights(found, policy)
+    policy.ask_as(recorded_form(found))
     return policy
+
+
+def recorded_form(checkpoint: Checkpoint) -> PromptForm | None:
+    """How problems were put to the policy of a checkpoint, where it says."""
+    content = checkpoint.state.get("prompt")
+    return None if content is None else form_from(content)
 
 
 def load_weights(checkpoint: Checkpoint, policy: Policy, *, any_base: bool = False) -> None:

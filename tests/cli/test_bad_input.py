@@ -48,7 +48,7 @@ def test_missing_folders(capsys, sft_run, tmp_path):
     missing = tmp_path / "nothing"
     assert "no such model folder" in refused(capsys, "ppo", "--sft", missing, "--out", tmp_path / "o")
     assert "no such checkpoint" in refused(capsys, "evaluate", missing)
-    assert "no such checkpoint" in refused(capsys, "sample", "--checkpoint", missing, "--prompt", "x")
+    assert "no such checkpoint" in refused(capsys, "sample", "--checkpoint", missing, "--problem", "x")
     assert "no run there" in refused(capsys, "ppo", "--resume", missing)
     assert "--sft DIR is needed" in refused(capsys, "ppo", "--out", tmp_path / "o")
     assert "no checkpoint there" in refused(capsys, "ppo", "--sft", sft_run, "--init", tmp_path, *PPO)

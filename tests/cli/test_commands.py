@@ -187,7 +187,7 @@ def test_the_same_model_measured_twice_is_the_same(sft_run, tmp_path):
 
 
 def test_sample_shows_program_verdict_and_reward(ppo_run, capsys):
-    typed = ["--prompt", "Print 1.", "--test", "=1\\n", "--max-new-tokens", 8]
+    typed = ["--problem", "Print 1.", "--test", "=1\\n", "--max-new-tokens", 8]
     assert command("sample", "--checkpoint", ppo_run, *typed, "--threads", 1) == 0
     shown = capsys.readouterr().out
     assert "stage: " in shown and "R = " in shown and "of 1" in shown

@@ -101,7 +101,7 @@ def test_a_tokenizer_that_loses_something(capsys, tmp_path):
         "sft": ["--model", model, *FLAGS],
         "ppo": ["--sft", model],
         "evaluate": [model],
-        "sample": ["--checkpoint", model, "--prompt", "x"],
+        "sample": ["--checkpoint", model, "--problem", "x"],
     }.items():
         out = [] if name == "sample" else ["--out", tmp_path / "o"]
         assert command(name, *arguments, *out) == 2

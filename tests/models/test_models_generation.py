@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from models.generation import Generation, generate, sample_tokens
+from models.stopping import StopStrings
+from models.tokens import TextCodec
 
 EOS, PAD = 1, 0
 T = 12
@@ -32,7 +34,16 @@ def model(make_model):
     return model
 
 
-def run(model, prompts, temperature=1.5, seed=4, stop_ids=(EOS,), max_new_tokens=T, **padding) -> Generation:
+def run(
+    model,
+    prompts,
+    temperature=1.5,
+    seed=4,
+    stop_ids=(EOS,),
+    max_new_tokens=T,
+    stop_strings=None,
+    **padding,
+) -> Generation:
     ids, mask = pad(prompts, **padding)
     return generate(
         model,
@@ -43,6 +54,7 @@ def run(model, prompts, temperature=1.5, seed=4, stop_ids=(EOS,), max_new_tokens
         stop_ids=list(stop_ids),
         pad_id=PAD,
         generator=torch.Generator().manual_seed(seed),
+        stop_strings=stop_strings,
     )
 
 
@@ -110,6 +122,26 @@ def test_responses_end_at_the_first_stop_token(model):
         ended += bool(stops[-1])
     assert 5 < ended < 30
     assert result.response_mask.any(dim=0).all()  # no column that nobody uses
+
+
+def test_responses_end_where_a_stop_string_is_complete(model, tokenizer):
+    """The ids are those of a run without, up to the token that completes one; whoever ended says how."""
+    codec = TextCodec(tokenizer)
+    plain = run(model, PROMPTS * 6)
+    rows = zip(plain.response_ids, plain.response_mask, strict=True)
+    texts = [codec.decode(ids[mask].tolist()) for ids, mask in rows]
+    strings = [text[i : i + 2] for text, i in ((texts[0], 1), (texts[3], 2), (texts[7], 0))]
+    stopped = run(model, PROMPTS * 6, stop_strings=StopStrings(strings, codec))
+    for row in range(len(texts)):
+        whole = plain.response_ids[row][plain.response_mask[row]].tolist()
+        ids = stopped.response_ids[row][stopped.response_mask[row]].tolist()
+        complete = [n for n in range(1, len(whole) + 1) if any(s in codec.decode(whole[:n]) for s in strings)]
+        assert ids == (whole[: complete[0]] if complete else whole)
+        assert stopped.completed[row] == bool(complete) and not plain.completed[row]
+        torch.testing.assert_close(
+            stopped.logprobs[row][: len(ids)], plain.logprobs[row][: len(ids)], rtol=0, atol=1e-5
+        )
+    assert 3 <= stopped.completed.sum() < len(texts)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -165,7 +165,8 @@ def two_responses(tokenizer: Any, text: str) -> tuple[Responses, torch.Tensor]:
     mask = torch.ones_like(ids, dtype=torch.bool)
     prompts = prompts_of(tokenizer, ["x", "y"])
     tokens = TokenBatch(torch.zeros(2, 1, dtype=torch.long), torch.ones(2, 1, dtype=torch.bool), ids, mask)
-    return Responses(prompts, tokens, torch.zeros(ids.shape), [text, text]), mask
+    completed = torch.zeros(2, dtype=torch.bool)
+    return Responses(prompts, tokens, torch.zeros(ids.shape), completed, [text, text]), mask
 
 
 def test_the_error_line_weighs_more_only_where_the_response_did_worse(tokenizer):

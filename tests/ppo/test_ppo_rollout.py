@@ -5,9 +5,10 @@ import torch
 from ppo_helpers import normal, prompts_of, ragged, rollout, small_config
 
 from models.policy import TokenBatch
+from models.template import PromptForm
 from ppo.checks import check_moved, check_rollout_gap
 from ppo.errors import TrainingError
-from ppo.prompts import encode_prompt
+from ppo.prompts import PromptTemplate, encode_prompt
 from ppo.rollout import PlainScore, forward_responses, sample_responses
 from ppo.run.diagnostics import rollout_metrics, sample_rows
 
@@ -107,7 +108,8 @@ def test_a_prompt_longer_than_the_limit_is_one_prompt_everywhere(make_policy, to
 
     policy = make_policy(trained=True)
     text = "".join(chr(ord("A") + i * i % 26) for i in range(1500))
-    encoded = encode_prompt(policy.codec, Problem("long", text, (TestCase("", ""),)), 300)
+    template = PromptTemplate(policy.codec, PromptForm("plain", "", "", "{problem}", "end", ()))
+    encoded = encode_prompt(template, Problem("long", text, (TestCase("", ""),)), 300)
     short = prompts_of(tokenizer, ["short"])[0]
     responses = sample_responses(
         policy,
@@ -201,3 +203,20 @@ def test_forward_reads_only_what_a_token_batch_holds(make_policy):
         for a, b in zip(policy(responses.tokens, 0.7), policy(junk, 0.7), strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
     assert small_config().batch_size == len(ids)
+
+
+def test_a_stop_string_ends_a_response_and_is_not_in_its_text(make_policy, tokenizer):
+    """It counts as ended, in the metrics and for the penalty; its tokens are trained on like any others."""
+    policy = make_policy()
+    before = rollout(policy)
+    ended = before.stopped(policy.stop_ids)
+    text = next(text for text, stop in zip(before.texts, ended, strict=True) if not stop and len(text) > 4)
+    policy.ask_as(PromptForm("plain", "", "", "{problem}", "end", (text[2:4],)))
+    after = rollout(policy)
+    assert after.completed.any() and not before.completed.any()
+    assert (after.stopped(policy.stop_ids) >= ended).all()
+    for row in after.completed.nonzero().flatten().tolist():
+        said, mask = after.texts[row], after.tokens.response_mask[row]
+        assert after.stopped(policy.stop_ids)[row] and text[2:4] not in said
+        assert policy.codec.decode(after.tokens.response_ids[row][mask].tolist()).startswith(said + text[2:4])
+        assert len(mask) >= mask.sum() and before.texts[row].startswith(said)
