@@ -145,7 +145,8 @@ def _template(
     settings: SFTCommand, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> PromptTemplate:
     """How problems are put to the model from now on: as asked for, or else as it was trained before."""
-    recorded = read_form(Path(settings.model)) if settings.prompting == PromptConfig() else None
+    fresh = settings.model == "tiny" or settings.prompting != PromptConfig()
+    recorded = None if fresh else read_form(model_folder(settings.model, "--model"))
     form = choose_form(settings.prompting, recorded, tokenizer, settings.model)
     return PromptTemplate(TextCodec(tokenizer, stop_ids(model, tokenizer)), form)
 

@@ -47,6 +47,7 @@ def test_a_chat_model_is_asked_in_its_words_from_sft_to_evaluation(chat_sft, tmp
     for folder in (out / "checkpoints").glob("iteration-*"):
         state = json.loads((folder / "state.json").read_text())
         assert state["prompt"] == record | {"stop": ["\n\n"]}
+    assert command("ppo", "--resume", out, "--iterations", 2, "--allow-changes", "iterations") == 0
     few = ["--num-problems", 2, "--max-new-tokens", 4, "--threads", 1]
     assert command("evaluate", chat_sft, out, *few) == 0
     assert command("evaluate", out, "--prompt", "chat", "--stop", "\n\n", *few) == 0
@@ -120,6 +121,22 @@ def test_a_demonstration_ends_as_a_turn_does(tmp_path, monkeypatch, chat_sft):
         given = ["--model", chat_sft.parent / "m", "--problems", chat_sft.parent / "p.jsonl"]
         assert command("sft", *given, "--prompt", prompt, "--out", tmp_path / prompt, *TRAIN) == 0
         assert ends.pop() == tokenizer.convert_tokens_to_ids(token)
+
+
+def test_another_sft_goes_on_in_the_words_of_the_first(tmp_path, chat_sft):
+    """Of a run folder or of its model; asked for, others are its own."""
+    problems = ["--problems", chat_sft.parent / "p.jsonl", *TRAIN]
+    first = ["--model", chat_sft, "--system", "", "--instruction", "Do {problem}", "--prompt", "chat"]
+    assert command("sft", *first, *problems, "--out", tmp_path / "a") == 0
+    for number, model in enumerate((tmp_path / "a", tmp_path / "a" / "model")):
+        out = tmp_path / f"b{number}"
+        assert command("sft", "--model", model, *problems, "--out", out) == 0
+        assert (out / "model" / RECORD).read_text() == (tmp_path / "a" / "model" / RECORD).read_text()
+    assert (
+        command("sft", "--model", tmp_path / "a", "--prompt", "study", *problems, "--out", tmp_path / "c")
+        == 0
+    )
+    assert json.loads((tmp_path / "c" / "model" / RECORD).read_text())["prompt"] == "study"
 
 
 def test_a_run_that_stops_at_a_text(sft_run, tmp_path):
