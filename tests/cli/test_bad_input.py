@@ -251,8 +251,8 @@ WRONG_NAMES = {
     "PPO": "did you mean ppo?",
     "sfft": "did you mean sft?",
     "--verison": "did you mean --version?",
-    "fly": "the commands are sft, ppo, demo, sample, prepare",
-    "-x": "the commands are sft, ppo, demo, sample, prepare",
+    "fly": f"the commands are {', '.join(train.COMMANDS)}",
+    "-x": f"the commands are {', '.join(train.COMMANDS)}",
 }
 
 
