@@ -2,8 +2,8 @@
 
     python tests/draw_mutants.py --seed 1 --count 12 --rooms ppo models
 
-The tables of mutants (test_*_mutation.py) hold bugs that people thought of; a draw holds those that nobody did.
-What survives is either a gap in the tests or a change that means nothing: look at each. Prints a line for each.
+The tables of mutants (test_*_mutation.py) hold bugs that people thought of; a draw holds others. What
+survives is either a gap in the tests or a change that means nothing: look at each. Prints a line for each.
 A mutant takes minutes: the tests named like its file come first, then the rest of its room's.
 """
 

@@ -137,8 +137,8 @@ def test_a_file_that_hangs_when_imported_does_too(tmp_path):
 def test_what_cannot_be_interrupted_ends_the_process():
     code = (
         "import signal, sys\nsys.path.insert(0, '.')\nimport cli.time_limit as t\nt.GRACE_SECONDS = 0.2\n"
-        "with t.time_limit(0.1, 'too long'):\n"
-        "    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\n    while True: pass\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\n"
+        "with t.time_limit(0.1, 'too long'):\n    while True: pass\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stderr) == (2, "error: too long\n")
