@@ -64,7 +64,7 @@ def test_decoding_that_differs_is_seen(cpu, monkeypatch):
 
 
 def test_noise_in_training_mode_is_seen(cpu):
-    """Mixtral's jitter is no dropout, and makes two passes over one text two policies."""
+    """Noise that training mode adds, in whatever module, makes two passes over one text two policies."""
     model = small_model("gpt2")
     model.config.resid_pdrop = 0.1
     model.transformer.drop.p = 0.2
