@@ -88,7 +88,7 @@ class Policy(nn.Module):
         `gradient_checkpointing`: see `checkpoint_layers`.
         """
         super().__init__()
-        self.model: Any = model
+        self.adapted: Any = model  # the network as peft wraps it; without adapters, the network itself
         network: Any = model if reference is not None else model.get_base_model()  # type: ignore[operator]
         self.network: PreTrainedModel = network
         self.critic = critic or CriticConfig()
@@ -132,7 +132,7 @@ class Policy(nn.Module):
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """Trained parameters of the network by name; the value head's are apart."""
-        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        return {name: p for name, p in self.adapted.named_parameters() if p.requires_grad}
 
     def forward(self, batch: TokenBatch, temperature: float, *, entropy_grad: bool = False) -> TokenStats:
         """Log-probabilities under the sampling distribution, values and entropies of the response tokens."""
@@ -164,7 +164,7 @@ class Policy(nn.Module):
         was_training = self.training
         self.eval()  # in training mode gradient checkpointing would switch the KV cache off
         try:
-            with merged(self.model), self.precision.autocast():
+            with merged(self.adapted), self.precision.autocast():
                 return generate(
                     self.network,
                     prompt_ids.to(self.device),
@@ -188,7 +188,7 @@ class Policy(nn.Module):
         if self._reference:
             yield self._reference[0]
         else:
-            with disabled(self.model):
+            with disabled(self.adapted):
                 yield self.network
 
     def _response_states(self, network: PreTrainedModel, batch: TokenBatch) -> Tensor:
@@ -256,7 +256,7 @@ def build_policy(
         raise ModelError("no parameter of the policy is trainable; check --tune and --lora-targets")
     verify(policy.network, policy.head, precision)
     if tune.tune == "lora":
-        verify_adapters(policy.model, policy.head, precision)
+        verify_adapters(policy.adapted, policy.head, precision)
     return policy
 
 

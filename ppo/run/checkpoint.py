@@ -127,7 +127,7 @@ def load_weights(checkpoint: Checkpoint, policy: Policy, *, any_base: bool = Fal
             "use the --tune, --lora and --critic flags it was trained with"
         )
     if policy.uses_lora:
-        set_peft_model_state_dict(policy.model, load_tensors(checkpoint.path / "adapter_model.safetensors"))
+        set_peft_model_state_dict(policy.adapted, load_tensors(checkpoint.path / "adapter_model.safetensors"))
     else:
         # By the way it was written: save_pretrained gives weights other names and shapes than they have in
         # the network (experts apart, heads in another order), and from_pretrained takes that back.
@@ -158,7 +158,7 @@ def _save_weights(folder: Path, policy: Policy) -> None:
     with disk_errors(folder):
         if policy.uses_lora:
             # No embeddings are trained; asking peft to find out would look the base model up.
-            policy.model.save_pretrained(folder, save_embedding_layers=False)
+            policy.adapted.save_pretrained(folder, save_embedding_layers=False)
             _name_base(folder / "adapter_config.json", policy)
         else:
             policy.network.save_pretrained(folder)

@@ -157,7 +157,7 @@ def test_looking_at_the_reference_disturbs_neither_critic_nor_policy(make_policy
         after = policy(b, 0.7)
     for x, y in zip(before, after, strict=True):
         assert torch.equal(x, y)
-    assert {name for name, p in policy.model.named_parameters() if p.requires_grad} == set(policy.trainable())
+    assert {name for name, p in policy.adapted.named_parameters() if p.requires_grad} == set(policy.trainable())
 
 
 @pytest.mark.parametrize("tune", TUNES)
@@ -292,10 +292,10 @@ def test_rollout_and_update_agree_on_every_token(make_policy, tune):
 def test_an_error_while_decoding_leaves_the_policy_whole(make_policy):
     """Check 28: weights restored and mode kept when the block ends with an exception."""
     policy = make_policy(trained=True).train()
-    before = {name: p.detach().clone() for name, p in policy.model.named_parameters()}
-    with pytest.raises(KeyboardInterrupt), merged(policy.model):
+    before = {name: p.detach().clone() for name, p in policy.adapted.named_parameters()}
+    with pytest.raises(KeyboardInterrupt), merged(policy.adapted):
         raise KeyboardInterrupt
-    assert all(torch.equal(p, before[name]) for name, p in policy.model.named_parameters())
+    assert all(torch.equal(p, before[name]) for name, p in policy.adapted.named_parameters())
     assert len(policy.trainable()) == 8
 
 

@@ -368,7 +368,7 @@ MUTANTS = [
     Mutant(
         "the reference keeps the adapters on",
         "models/policy.py",
-        "            with disabled(self.model):\n                yield self.network",
+        "            with disabled(self.adapted):\n                yield self.network",
         "            yield self.network",
         POLICY,
     ),

@@ -388,7 +388,7 @@ def test_update_raises_what_was_good_and_lowers_what_was_bad(make_policy, tune):
     buffer = buffer_of(policy, rollout(policy), RAGGED)
     buffer.advantages[:] = torch.tensor([1.0, -1.0]).repeat(4)[:, None]
     before = policy.ref_logprobs(buffer.tokens, 0.7)
-    frozen = {n: p.detach().clone() for n, p in policy.model.named_parameters() if not p.requires_grad}
+    frozen = {n: p.detach().clone() for n, p in policy.adapted.named_parameters() if not p.requires_grad}
     stats = run_update(policy, buffer, small_config(minibatch_size=8, learning_rate=2e-3))
     with torch.no_grad():
         after = policy(buffer.tokens, 0.7)
@@ -397,7 +397,7 @@ def test_update_raises_what_was_good_and_lowers_what_was_bad(make_policy, tune):
     assert (after.values - buffer.returns)[buffer.response_mask].square().mean() < stats["ppo/value_error"]
     # Check 14: the reference is the same bits as before, and so is every frozen weight.
     assert torch.equal(policy.ref_logprobs(buffer.tokens, 0.7), before)
-    assert all(torch.equal(p, frozen[n]) for n, p in policy.model.named_parameters() if n in frozen)
+    assert all(torch.equal(p, frozen[n]) for n, p in policy.adapted.named_parameters() if n in frozen)
 
 
 def test_update_norm_is_the_distance_that_the_weights_went(case):
