@@ -88,7 +88,7 @@ class Policy(nn.Module):
         `gradient_checkpointing`: see `checkpoint_layers`.
         """
         super().__init__()
-        self.adapted: Any = model  # the network as peft wraps it; without adapters, the network itself
+        self.adapted: Any = model  # as peft wraps it; without adapters the network itself
         network: Any = model if reference is not None else model.get_base_model()  # type: ignore[operator]
         self.network: PreTrainedModel = network
         self.critic = critic or CriticConfig()
