@@ -157,7 +157,9 @@ def test_looking_at_the_reference_disturbs_neither_critic_nor_policy(make_policy
         after = policy(b, 0.7)
     for x, y in zip(before, after, strict=True):
         assert torch.equal(x, y)
-    assert {name for name, p in policy.adapted.named_parameters() if p.requires_grad} == set(policy.trainable())
+    assert {name for name, p in policy.adapted.named_parameters() if p.requires_grad} == set(
+        policy.trainable()
+    )
 
 
 @pytest.mark.parametrize("tune", TUNES)
