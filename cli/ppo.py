@@ -27,6 +27,7 @@ from cli.runs import PPO_FILES, check_free, create_run, write_settings
 from cli.scoring import REWARD_SECONDS, FunctionScorer, ScheduledScorer
 from cli.settings import load_preset, plain
 from cli.signals import StopRequest
+from cli.time_limit import MAX_SECONDS
 from data import Problem
 from data.tiny.corpus import TinyCorpusConfig
 from models.adapter import TuneConfig
@@ -212,8 +213,8 @@ def _check(settings: PPOCommand) -> None:
         raise UsageError("--sft DIR is needed: the run folder of `train.py sft`, or a model folder")
     if settings.allow_changes and settings.resume is None:
         raise UsageError("--allow-changes goes with --resume: a new run has nothing to differ from")
-    if not settings.reward_seconds > 0:
-        raise UsageError(f"--reward-seconds must be positive, not {settings.reward_seconds}")
+    if not 0 < settings.reward_seconds <= MAX_SECONDS:
+        raise UsageError(f"--reward-seconds must be in (0, {MAX_SECONDS:g}], not {settings.reward_seconds}")
     if settings.num_validation < 1:
         raise UsageError("--num-validation must be 1 or more: `best` is chosen by them")
     if settings.schedule.moves and settings.reward is not None:

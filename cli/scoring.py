@@ -68,6 +68,14 @@ class ScheduledScorer:
         self.alarm.load_state_dict(state["alarm"])
 
 
+@dataclass(frozen=True)
+class _FunctionScore(PlainScore):
+    """A user's Score, its numbers plain floats."""
+
+    record: Mapping[str, Any] = field(default_factory=dict)
+    tracebacks: Sequence[Any] = ()
+
+
 class FunctionScorer:
     """A user's Python function as the reward.
 
@@ -97,14 +105,15 @@ class FunctionScorer:
 
     def __call__(self, pairs: Sequence[tuple[Problem, str]], iteration: int) -> Sequence[Score | None]:
         """The function's scores, each made a Score."""
-        with self._guarded():
+        with self._guarded():  # what it returned is its code too: attributes, lengths, conversions
             returned = self.function(list(pairs))  # type: ignore[misc]
             scores = returned.tolist() if hasattr(returned, "tolist") else returned  # an array, a tensor
-        if not isinstance(scores, Sequence) or isinstance(scores, (str, bytes)):
-            raise self._error(f"returned {_shown(returned)}, not a list of scores")
-        if len(scores) != len(pairs):
-            raise self._error(f"returned {len(scores)} scores for {len(pairs)} programs")
-        return [self._as_score(score, problem) for score, (problem, _) in zip(scores, pairs, strict=True)]
+            if not isinstance(scores, Sequence) or isinstance(scores, (str, bytes)):
+                raise self._error(f"returned {_shown(returned)}, not a list of scores")
+            scores = list(scores)
+            if len(scores) != len(pairs):
+                raise self._error(f"returned {len(scores)} scores for {len(pairs)} programs")
+            return [self._as_score(score, problem) for score, (problem, _) in zip(scores, pairs, strict=True)]
 
     def objective(self, iteration: int) -> str:
         """A function is one objective throughout."""
@@ -113,18 +122,32 @@ class FunctionScorer:
     def _as_score(self, score: Any, problem: Problem) -> Score | None:
         if score is None:
             return None
-        is_score = all(hasattr(score, name) for name in ("total", "kind", "metrics"))
-        total = self._number(score.total if is_score else score, problem)
-        return score if is_score else PlainScore(total)
+        if not all(hasattr(score, name) for name in ("total", "kind", "metrics")):
+            return PlainScore(self._number(score, problem))
+        if not isinstance(score.kind, str) or not score.kind:
+            raise self._error(f"kind {_shown(score.kind)} for problem {problem.id!r} is no name")
+        if not isinstance(score.metrics, Mapping):
+            raise self._error(f"metrics {_shown(score.metrics)} for problem {problem.id!r} are no mapping")
+        return _FunctionScore(
+            self._number(score.total, problem),
+            score.kind,
+            {str(name): self._number(value, problem) for name, value in score.metrics.items()},
+            getattr(score, "record", {}),
+            getattr(score, "tracebacks", ()),
+        )
 
     def _number(self, value: Any, problem: Problem) -> float:
         """Of an int, a float, or a scalar of numpy or torch."""
         plain = value.tolist() if hasattr(value, "tolist") else value
         if not isinstance(plain, (int, float)):
             raise self._error(f"{_shown(value)} for problem {problem.id!r} is neither a number nor a Score")
-        if not math.isfinite(plain):
-            raise self._error(f"{plain} for problem {problem.id!r}: a score must be a finite number")
-        return float(plain)
+        try:
+            number = float(plain)
+        except OverflowError:  # an int of hundreds of digits
+            number = math.inf
+        if not math.isfinite(number):
+            raise self._error(f"{_shown(plain)} for problem {problem.id!r}: a score must be a finite number")
+        return number
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -158,7 +181,10 @@ class FunctionScorer:
 
 
 def _named(error: BaseException) -> str:
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    try:
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
+    except Exception:  # an error of the user's own class that cannot say what it is
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -11,6 +11,7 @@ from types import FrameType
 from cli.errors import UsageError
 
 GRACE_SECONDS = 10.0  # for code that does not let itself be interrupted
+MAX_SECONDS = 1e6  # timers refuse infinity, and numbers near it
 
 
 class TimeUp(BaseException):
