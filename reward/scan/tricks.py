@@ -45,16 +45,19 @@ _OWN_NAMES = frozenset({"__builtins__", "__loader__", "__spec__"})  # that every
 # Methods are called so too, so a program's own do not count: `def eval(self)`.
 _BY_ATTRIBUTE = frozenset({"eval", "exec", "__import__", "builtins", "__builtins__"})
 _NAMESPACES = frozenset({"globals", "locals", "vars"})
+# Other modules have imported these too: shutil.os, enum.bltns, collections._sys.
+_CARRIED = frozenset("os posix subprocess pty builtins bltns importlib ctypes marshal pickle runpy".split())
 # Modules that are there to run code, and functions of others that do. A program has no honest use for these.
 _RUNNING_MODULES = frozenset(
     "code codeop runpy pdb bdb cProfile profile trace doctest pydoc imp _imp _frozen_importlib zipimport "
-    "_frozen_importlib_external marshal _pickle dill".split()
+    "_frozen_importlib_external marshal _pickle dill posix nt pty _posixsubprocess".split()
 )
 _RUNNERS = frozenset(
     "breakpoint compile builtins.breakpoint builtins.compile types.FunctionType types.LambdaType "
     "types.CodeType timeit.timeit timeit.repeat timeit.Timer timeit.main typing.get_type_hints "
     "typing.ForwardRef typing._eval_type unittest.mock pkgutil.resolve_name inspect.currentframe "
-    "inspect.stack inspect.getattr_static sys._getframe sys._current_frames gc.get_objects "
+    "inspect.stack inspect.getattr_static inspect.get_annotations asyncio.create_subprocess_shell "
+    "asyncio.create_subprocess_exec sys._getframe sys._current_frames gc.get_objects "
     "gc.get_referrers gc.get_referents logging.config".split()
 )
 _GETATTR = frozenset({"getattr", "builtins.getattr"})
@@ -114,6 +117,8 @@ def _kinds(node: ast.AST, parent: ast.AST, names: dict[str, str]) -> Iterator[st
             yield "ctypes"
         if any(module.partition(".")[0] in _RUNNING_MODULES or module in _RUNNERS for module in modules):
             yield "code"
+        if isinstance(node, ast.ImportFrom) and any(i.name.strip("_") in _CARRIED for i in node.names):
+            yield "alias"
     elif isinstance(node, ast.Call):
         yield from _call(node, names)
     elif isinstance(node, ast.Subscript):
@@ -146,8 +151,13 @@ def _whole(node: ast.Name | ast.Attribute, parent: ast.AST, names: dict[str, str
     called = isinstance(parent, ast.Call) and parent.func is node
     if name in _RUNNERS:
         yield "code"
-    if name == "sys.modules" and not isinstance(parent, ast.Compare):
+    if name.lstrip("_").endswith("sys.modules") and not isinstance(parent, ast.Compare):
         yield "lookup"
+    if isinstance(node, ast.Attribute) and (module := qualified(node.value, names)):
+        if node.attr == "__dict__" and module in _MODULES:
+            yield "lookup"
+        if node.attr.strip("_") in _CARRIED:
+            yield "alias"
     if (name in _FUNCTIONS or name in _GETATTR) and not called:  # called, it is Bandit's business
         yield "alias"
     if name in _MODULES and not isinstance(parent, ast.Attribute):
