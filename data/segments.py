@@ -19,7 +19,7 @@ PYTHON = {"python", "python2", "python3", "py", "py2", "py3"}
 # marks of common chat templates where a tokenizer left them in the text.
 _TURN = re.compile(
     r"###? ?(?:Instruction|Human|User):?|<\|(?:im_end|endoftext|eot_id|end|user)\|>|</s>|\[INST\]"
-    r"|<\|im_start\|>(?:user|system)"
+    r"|<\|im_start\|>(?:user|system)|<(?:end|start)_of_turn>|<\|start_header_id\|>|\[/INST\]"
 )
 _MARK = re.compile(
     r"(?P<indent>^[ \t]+)?(?P<fence>`{3,}|~{3,})"

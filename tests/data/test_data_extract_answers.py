@@ -118,6 +118,9 @@ ANSWERS = {
     "the instruction once more": (f"{TURN}{P}", P),
     "the response's heading": (f"### Response:\nSure!\n\n{P}", P),
     "marks of a chat": (f"<|im_start|>assistant\n{fenced(P)}<|im_end|>\n<|im_start|>user\nThanks!", P),
+    "marks of Gemma's chat": (f"{P}<end_of_turn>\n<start_of_turn>user\nThanks!", P),
+    "marks of Llama's chat": (f"{P}<|start_header_id|>user<|end_header_id|>\n\nThanks!", P),
+    "marks of Mistral's chat": (f"[/INST] {fenced(P)}[INST] Thanks! [/INST]", P),
     "a user's turn": (f"{P}\nUser: How does it work?\nAssistant: It adds 1.\n", P),
     # nothing to run
     "a number": (fenced("0.9375\n"), "0.9375\n"),
