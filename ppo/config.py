@@ -56,7 +56,8 @@ class PPOConfig:
 
     # --- advantages ---
     gamma: Share = 1.0
-    """Discount per token. Below 1, a score 512 tokens away hardly reaches the first token (0.99: 0.6 %)."""
+    """Discount per token. Below 1, a score 512 tokens away hardly reaches the first token (0.99: 0.6 %); and
+    it needs a critic, for other baselines are one number per response."""
     baseline: Literal["critic", "prompt-mean", "leave-one-out", "group-relative"] = "critic"
     """What a response is compared with. critic: its values, token by token. prompt-mean: the running mean
     score of its problem (on a first visit: of the rollout); one sample per prompt is enough. leave-one-out:
@@ -160,6 +161,9 @@ class PPOConfig:
             raise ValueError(f"dual_clip must be above the clip range, 1 + clip_range, not {self.dual_clip}")
         if self.baseline in ("leave-one-out", "group-relative") and self.samples_per_prompt < 2:
             raise ValueError(f"baseline {self.baseline} needs samples_per_prompt 2 or more")
+        if self.gamma < 1 and not self.uses_critic:
+            # Then even a score that is the same for all would leave advantages, by the length that is left.
+            raise ValueError(f"gamma {self.gamma} needs a critic: a baseline is one number per response")
         if self.lam_alpha is not None and not self.uses_critic:
             raise ValueError("lam_alpha needs a critic: without one lambda is 1, so leave it None")
         if self.kl_in == "loss" and self.kl_estimator == "k1":

@@ -132,7 +132,7 @@ def train(
         # 6. Advantages over the critic's values, or over one baseline per response; targets of the critic.
         values, spread = baseline_values(config, values, prompts, scores, scored, state.prompt_means)
         lam = adaptive_lam(mask, config.lam_alpha) if config.lam_alpha else config.lam_advantage
-        rounding = reward_rounding(scores, old_logprobs, coefficient)
+        rounding = reward_rounding(scores, old_logprobs, mask, coefficient)
         advantages, _ = gae(rewards, values, mask, config.gamma, lam, rounding=rounding)
         _, returns = gae(rewards, values, mask, config.gamma, config.lam_value, rounding=rounding)
         advantages = advantages / spread

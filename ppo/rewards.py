@@ -38,15 +38,15 @@ def first_opinion(scores: Tensor, *, at_mean: bool) -> tuple[float, float]:
     return (mean if at_mean else 0.0), spread
 
 
-def reward_rounding(scores: Tensor, logprobs: Tensor, kl_coef: float) -> Tensor:
+def reward_rounding(scores: Tensor, logprobs: Tensor, mask: Tensor, kl_coef: float) -> Tensor:
     """What differences between rewards and values are off by through rounding alone: a scalar.
 
     Both are float32: scores, and differences of log-probabilities as the KL penalty weighs them.
 
     Args:
-        scores: (B,). `logprobs`: (B, T).
+        scores: (B,). `logprobs`, `mask`: (B, T); what a fault has left outside the mask has no say.
     """
-    size = torch.maximum(scores.abs().max(), kl_coef * logprobs.abs().max())
+    size = torch.maximum(scores.abs().max(), kl_coef * keep(logprobs, mask).abs().max())
     return ROUNDING * torch.finfo(torch.float32).eps * size
 
 

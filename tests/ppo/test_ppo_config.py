@@ -79,6 +79,8 @@ def test_every_key_is_explained(kind):
         {"samples_per_prompt": 1, "baseline": "group-relative"},
         {"lam_alpha": 0.05, "baseline": "prompt-mean"},
         {"lam_alpha": 0.0},
+        {"gamma": 0.99, "baseline": "prompt-mean"},
+        {"gamma": 0.99, "baseline": "leave-one-out", "samples_per_prompt": 2},
         {"kl_estimator": "k1", "kl_in": "loss"},
         {"learning_rate": float("nan")},
     ],

@@ -119,13 +119,19 @@ def test_rounding_is_that_of_scores_and_weighed_logprobs():
     """KL is a difference of log-probabilities: its rounding is theirs, whatever the scores are."""
     scores, logprobs = torch.tensor([0.2, -0.5]), torch.tensor([[-8.0, 0.0], [-1.0, 0.0]])
     eps = torch.finfo(torch.float32).eps
-    assert reward_rounding(scores, logprobs, 0.0).item() == pytest.approx(8 * eps * 0.5)
-    assert reward_rounding(scores, logprobs, 0.1).item() == pytest.approx(8 * eps * 0.8)
-    # KL of a policy that is its reference, as two float32 passes give it, and no score at all.
     mask = ragged([2, 1])
+    assert reward_rounding(scores, logprobs, mask, 0.0).item() == pytest.approx(8 * eps * 0.5)
+    assert reward_rounding(scores, logprobs, mask, 0.1).item() == pytest.approx(8 * eps * 0.8)
+    for nothing in (float("nan"), -float("inf")):  # outside the mask, as in a row that is a fault
+        broken = torch.where(mask, logprobs, nothing)
+        assert reward_rounding(scores, broken, mask, 0.1).item() == pytest.approx(8 * eps * 0.8)
+    # KL of a policy that is its reference, as two float32 passes give it, and no score at all.
     kl = kl_estimate(logprobs * (1 + 2 * eps), logprobs, "k1")
     assert kl.abs().max() > 0
-    rewards, rounding = token_rewards(torch.zeros(2), kl, mask, 0.1), reward_rounding(scores, logprobs, 0.1)
+    rewards, rounding = (
+        token_rewards(torch.zeros(2), kl, mask, 0.1),
+        reward_rounding(scores, logprobs, mask, 0.1),
+    )
     values = torch.zeros(2, 2)
     advantages, returns = gae(rewards, values, mask, 1.0, 0.95, rounding=rounding)
     assert (advantages == 0).all() and torch.equal(returns, values)
