@@ -30,6 +30,7 @@ _READS = {"input", "stdin", "open", "fileinput", "read", "readline", "readlines"
 _PRINTS = {"print", "stdout", "write", "writelines"}
 _DEFINITIONS = {ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef}
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
+_LABEL = re.compile(rf"[ \t]*(?:{'|'.join(sorted(PYTHON))})[ \t]*\r?\n", re.IGNORECASE)  # `python
 _BLANK = " \t\r\n"
 
 # How far a text is a program.
@@ -184,7 +185,8 @@ def _in_backticks(text: str, start: int, end: int, stub: str) -> Iterator[_Found
     alone = sum(map(bool, map(str.strip, pieces))) == 1
     for piece in pieces:
         stop = start + len(piece)
-        begin = stop - len(piece.lstrip(" \t"))
+        label = _LABEL.match(piece)
+        begin = start + label.end() if label else stop - len(piece.lstrip(" \t"))
         if not alone:
             yield from _if_complete(text, begin, stop, stub)
         elif (found := _found(text, begin, stop, stub)).grade >= _CALLS:

@@ -19,13 +19,14 @@ PYTHON = {"python", "python2", "python3", "py", "py2", "py3"}
 # marks of common chat templates where a tokenizer left them in the text.
 _TURN = re.compile(
     r"###? ?(?:Instruction|Human|User):?|<\|(?:im_end|endoftext|eot_id|end|user)\|>|</s>|\[INST\]"
-    r"|<\|im_start\|>(?:user|system)|<(?:end|start)_of_turn>|<\|start_header_id\|>|\[/INST\]"
+    r"|<\|im_start\|>(?:user|system)|<end_of_turn>|<start_of_turn>user|<\|start_header_id\|>|\[/INST\]"
 )
 _MARK = re.compile(
     r"(?P<indent>^[ \t]+)?(?P<fence>`{3,}|~{3,})"
     r"|(?P<tag>\[/?(?:PYTHON|CODE|ANSWER)\]|</?(?:code|pre|answer|python|solution)(?: [^<>\n]{0,80})?>"
     r"|\\(?:begin|end)\{(?:verbatim|lstlisting|minted)\}(?:\[[^\[\]\n]{0,80}\]|\{\w{0,80}\})?)"
-    r"|(?P<other></?think(?:ing)?>|### Response:|<\|im_start\|>assistant|<\|assistant\|>)",
+    r"|(?P<other></?think(?:ing)?>|### Response:|<\|im_start\|>assistant|<\|assistant\|>"
+    r"|<start_of_turn>model)",
     re.MULTILINE,
 )
 _THOUGHT = re.compile(r"</think(?:ing)?>")
@@ -33,7 +34,7 @@ _THOUGHT = re.compile(r"</think(?:ing)?>")
 # What may follow an opening fence on its line: python | {.python .numberLines} | python title="x" main.py
 _ATTRIBUTE = r"""(?:[\w.-]+=(?:"[^"\n]*"|'[^'\n]*'|[\w./-]+)|\{[^{}\n]*\}|[\w-]+\.\w+)"""
 _INFO = re.compile(
-    rf"[ \t]*+(?:\{{[ ]?\.?(?P<braced>[\w+#.-]*)[^{{}}\n]*\}}|(?P<language>[\w+#.-]*)(?P<file>:[\w./-]+)?)"
+    rf"[ \t]*+(?:\{{[ ]?\.?(?P<braced>[\w+#.-]*)[^{{}}\n]*\}}|(?P<language>[\w+#.-]*)(?P<file>[:,][\w./-]+)?)"
     rf"(?:[ \t]++{_ATTRIBUTE})*+[ \t]*+\r?(?:\n|\Z)"
 )
 _MAX_INFO = 200  # characters: many fences may stand on one line, and each looks no further than this

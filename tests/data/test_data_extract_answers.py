@@ -121,6 +121,10 @@ ANSWERS = {
     "marks of Gemma's chat": (f"{P}<end_of_turn>\n<start_of_turn>user\nThanks!", P),
     "marks of Llama's chat": (f"{P}<|start_header_id|>user<|end_header_id|>\n\nThanks!", P),
     "marks of Mistral's chat": (f"[/INST] {fenced(P)}[INST] Thanks! [/INST]", P),
+    "the model's turn in Gemma's chat": (f"<start_of_turn>model\n{P}<end_of_turn>", P),
+    "a language and an option": (f"{FENCE}python,editable\n{P}{FENCE}", P),
+    "single backticks with a language": (f"`python\n{P}`", P),
+    "double backticks with a language": (f"``Python3\n{P}``", P),
     "a user's turn": (f"{P}\nUser: How does it work?\nAssistant: It adds 1.\n", P),
     # nothing to run
     "a number": (fenced("0.9375\n"), "0.9375\n"),
