@@ -1,6 +1,7 @@
 """What the loop is handed as a scorer: the project's reward on its schedule, or a user's function."""
 
 import importlib.util
+import json
 import math
 import reprlib
 import sys
@@ -132,7 +133,7 @@ class FunctionScorer:
             self._number(score.total, problem),
             score.kind,
             {str(name): self._number(value, problem) for name, value in score.metrics.items()},
-            getattr(score, "record", {}),
+            json.loads(json.dumps(dict(getattr(score, "record", {})))),  # as samples.jsonl will keep it
             getattr(score, "tracebacks", ()),
         )
 

@@ -20,6 +20,7 @@ ODD = {
     f"{OWN}    metrics = None\ndef score(pairs): return [S()]": "metrics None for problem 'a' are no mapping",
     f"{OWN}    metrics = {{'reward/x': 'b'}}\ndef score(pairs): return [S()]": "'b' for problem 'a'",
     f"{OWN}    metrics = {{'reward/x': float('nan')}}\ndef score(pairs): return [S()]": "finite number",
+    f"{OWN}    record = {{'x': {{1}}}}\ndef score(pairs): return [S()]": "set is not JSON serializable",
     "class S:\n    def __getattr__(self, name): return 1 / 0\ndef score(pairs): return [S()]": "by zero (",
     "class L(list):\n    def __len__(self): return 1\ndef score(pairs): return L([1, 2])": "2 scores for 1",
     "class E(Exception):\n    def __str__(self): return self.x\ndef score(pairs): raise E": "E (",
