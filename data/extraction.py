@@ -36,6 +36,10 @@ _BLANK = " \t\r\n"
 # How far a text is a program.
 _BROKEN, _PARSES, _CALLS, _DEFINES, _COMPLETE = range(5)
 
+# What models write where a fence might stand: the language, or the marks of few-shot prompts.
+_FIRST_LABELS = re.compile(rf"(?:{_LABEL.pattern}|\[(?:BEGIN|CODE|ANSWER)\][ \t]*\r?\n)+", re.IGNORECASE)
+_LAST_LABEL = "[DONE]"
+
 
 class _Piece(NamedTuple):
     """A candidate: text[start:end]. Of several, the one with the greatest key is the program."""
@@ -68,7 +72,8 @@ def extract(text: str, stub: str = "") -> tuple[str, int]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on odd escapes; under -W error they would count as broken code
         if _tree(text) is not None or (stub and _tree(stub + text) is not None):
-            return text, 0
+            start, end = _without_labels(text)
+            return text[start:end], start
         start, end = _choose(text, stub)
         return text[start:end], start
 
@@ -83,6 +88,14 @@ def with_stub(program: str, stub: str) -> tuple[str, int]:
         warnings.simplefilter("ignore")
         parses = _tree(stub + program) is not None
     return (stub + program, len(stub)) if parses else (program, 0)
+
+
+def _without_labels(text: str) -> tuple[int, int]:
+    """Bounds of a text that parses, without a label that stands alone on its first or last line: it is valid
+    Python, and ends in a NameError."""
+    first, end = _FIRST_LABELS.match(text), len(text.rstrip())
+    labelled = text[:end].endswith(f"\n{_LAST_LABEL}")
+    return (first.end() if first else 0), (end - len(_LAST_LABEL) if labelled else len(text))
 
 
 # --- which piece ---

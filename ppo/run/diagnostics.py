@@ -20,7 +20,8 @@ def rollout_metrics(responses: Responses, verdicts: Sequence[Score | None]) -> d
     """Means over the scored responses of a rollout, and counts.
 
     Raises:
-        TrainingError: not one response could be scored, or a score is not a finite number.
+        TrainingError: not one response could be scored, a score is not a finite number, or a metric of the
+            scorer's has the name of one of the run's.
     """
     scored = [v for v in verdicts if v is not None]
     if not scored:
@@ -46,6 +47,8 @@ def rollout_metrics(responses: Responses, verdicts: Sequence[Score | None]) -> d
     for score in scored:
         for name, value in score.metrics.items():
             sums[name] += value
+    if taken := sorted(metrics.keys() & sums.keys()):
+        raise TrainingError(f"the scorer's metric {taken[0]!r} is one of the run's own: give it another name")
     return metrics | {name: value / len(scored) for name, value in sorted(sums.items())}
 
 

@@ -228,3 +228,11 @@ def test_nothing_empty_is_taken_where_something_is_not(empty, order, whole):
               for opening, blank in empty] + [fenced(code)]  # fmt: skip
     ordered = [blocks[place] for place in order if place < len(blocks)]
     assert extract("".join(ordered))[0] == code
+
+
+@pytest.mark.parametrize("label", ["python\n", "Python3 \n", "py\r\n", "[BEGIN]\n", "python\npython\n"])
+@pytest.mark.parametrize("end", ["", "[DONE]", "[DONE]\n"])
+def test_a_label_that_is_valid_python_is_no_statement(label, end):
+    """A lone name on the first line parses, and would end the program in a NameError."""
+    program = "n = int(input())\nprint(n + 1)\n"
+    assert extract(label + program + end) == (program, len(label))

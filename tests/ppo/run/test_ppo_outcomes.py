@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from loop_helpers import ToyScorer, metrics_of, run, share_of_a, toy_config
 from ppo_helpers import buffer_of, normal, rollout, small_config
 
+from ppo.errors import TrainingError
 from ppo.rollout import PlainScore
+from ppo.run.diagnostics import rollout_metrics
 from ppo.run.outcomes import Transitions, outcome_metrics, outcomes_of, share_with_signal
 from ppo.update import minibatch_loss
 
@@ -160,3 +162,10 @@ def test_signal_is_a_share_and_a_constant_reward_has_none(rows):
     problems = [problem for problem, _ in rows]
     assert 0 <= share_with_signal(problems, [score(total) for _, total in rows]) <= 1
     assert share_with_signal(problems, [score(0.64) for _ in rows]) == 0
+
+
+def test_a_scorer_cannot_replace_a_number_of_the_run(make_policy):
+    """Its own metrics have names of their own."""
+    verdicts = [PlainScore(1.0, metrics={"reward/mean": 9.0})] * 4
+    with pytest.raises(TrainingError, match=r"'reward/mean' is one of the run's own"):
+        rollout_metrics(rollout(make_policy(), count=4), verdicts)
