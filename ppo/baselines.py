@@ -61,9 +61,10 @@ def group_relative(scores: Tensor, scored: Tensor, samples: int) -> tuple[Tensor
     """
     groups, known = _by_prompt(scores, scored, samples)
     count = known.sum(dim=1, keepdim=True).clamp(min=1)
-    mean = (groups * known).sum(dim=1, keepdim=True) / count
-    deviation = (((groups - mean) * known).square().sum(dim=1, keepdim=True) / count).sqrt()
-    same = deviation <= 1e-6 * groups.abs().amax(dim=1, keepdim=True)
+    kept = torch.where(known, groups, 0.0)
+    mean = kept.sum(dim=1, keepdim=True) / count
+    deviation = (torch.where(known, groups - mean, 0.0).square().sum(dim=1, keepdim=True) / count).sqrt()
+    same = deviation <= 1e-6 * kept.abs().amax(dim=1, keepdim=True)
     spread = torch.where(same, 1.0, deviation)
     return tuple(x.expand_as(groups).reshape(-1).to(scores.dtype) for x in (mean, spread))  # type: ignore[return-value]
 
@@ -81,7 +82,7 @@ def leave_one_out(scores: Tensor, scored: Tensor, samples: int) -> Tensor:
             to be compared with: its baseline is its own score, and its advantage 0 but for the KL.
     """
     groups, known = _by_prompt(scores, scored, samples)
-    kept = groups * known
+    kept = torch.where(known, groups, 0.0)
     others = known.sum(dim=1, keepdim=True) - known.to(torch.long)  # (B/k, k)
     mean = (kept.sum(dim=1, keepdim=True) - kept) / others.clamp(min=1)
     return torch.where(others > 0, mean, groups).reshape(-1).to(scores.dtype)

@@ -44,9 +44,11 @@ def reward_rounding(scores: Tensor, logprobs: Tensor, mask: Tensor, kl_coef: flo
     Both are float32: scores, and differences of log-probabilities as the KL penalty weighs them.
 
     Args:
-        scores: (B,). `logprobs`, `mask`: (B, T); what a fault has left outside the mask has no say.
+        scores: (B,). `logprobs`, `mask`: (B, T); what a fault has left outside the mask, or as the score of a
+            row without one, has no say.
     """
-    size = torch.maximum(scores.abs().max(), kl_coef * keep(logprobs, mask).abs().max())
+    known = torch.where(mask.any(dim=1), scores, 0.0)
+    size = torch.maximum(known.abs().max(), kl_coef * keep(logprobs, mask).abs().max())
     return ROUNDING * torch.finfo(torch.float32).eps * size
 
 

@@ -87,7 +87,7 @@ def test_the_wrong_kind_of_folder_is_named_for_what_it_is(capsys, places, sft_ru
             "init": ["ppo", "--sft", sft_run, "--init", path, *out, *PPO],
             "model": ["sft", "--model", path, *out, *SFT],
             "evaluate": ["evaluate", path],
-            "sample": ["sample", "--checkpoint", path, "--prompt", "x"],
+            "sample": ["sample", "--checkpoint", path, "--problem", "x"],
         }[flag]
         said = refused(capsys, *arguments)
         assert answer.format(**places) in said, (flag, kind, said)
@@ -114,7 +114,7 @@ def other_sft(sft_run, tmp_path) -> Path:
 
 def test_a_copied_checkpoint_is_told_its_model(capsys, copied, other_sft, sft_run, tmp_path):
     checkpoint = copied / "checkpoints" / "iteration-000002"
-    typed = ["sample", "--checkpoint", checkpoint, "--prompt", "x", "--max-new-tokens", 4, *SMALL]
+    typed = ["sample", "--checkpoint", checkpoint, "--problem", "x", "--max-new-tokens", 4, *SMALL]
     assert "name it with --sft DIR" in refused(capsys, "evaluate", copied)
     assert "name it with --sft DIR" in refused(capsys, *typed)
     assert "hash differs" in refused(capsys, "evaluate", copied, "--sft", other_sft)
@@ -154,7 +154,7 @@ def test_hub_names_work_wherever_a_model_is_named(capsys, hub, copied, tmp_path)
     assert command("ppo", "--resume", out) == 0
     assert command("evaluate", hub, out, *TINY_EVALUATION) == 0
     assert command("evaluate", copied, "--sft", hub, *TINY_EVALUATION) == 0
-    assert command("sample", "--checkpoint", hub, "--prompt", "x", "--max-new-tokens", 4, *SMALL) == 0
+    assert command("sample", "--checkpoint", hub, "--problem", "x", "--max-new-tokens", 4, *SMALL) == 0
     few = ["--epochs", 0.5, "--max-tokens", 64]
     assert command("sft", "--model", hub, "--out", tmp_path / "sft", *SFT, *few) == 0
     entry = json.loads((out / "checkpoints/iteration-000001/state.json").read_text())["sft"]

@@ -108,7 +108,7 @@ def binary_run(ppo_run, tmp_path) -> Path:
 def test_checkpoints_are_judged_as_they_were_trained(capsys, sft_run, ppo_run, binary_run):
     """Unless a flag or a preset says otherwise; of runs that differ neither is the yardstick of the other."""
     typed = [
-        "--prompt",
+        "--problem",
         "Print 1.",
         "--test",
         "=no such output",

@@ -233,3 +233,12 @@ def test_groups_must_fit(samples):
         leave_one_out(torch.zeros(4), torch.ones(4, dtype=torch.bool), samples)
     with pytest.raises(ValueError, match="1 or more"):
         PromptMeans(0)
+
+
+@pytest.mark.parametrize("junk", [1e6, float("inf"), float("nan")])
+def test_what_stands_in_a_faults_place_is_never_seen(junk):
+    """Trap A14: neither by the mean and spread of a group, nor by its sibling's baseline."""
+    scores, scored = torch.tensor([0.25, junk, 0.75]), torch.tensor([True, False, True])
+    mean, spread = group_relative(scores, scored, 3)
+    assert mean.tolist() == [0.5] * 3 and spread.tolist() == [0.25] * 3
+    assert leave_one_out(scores, scored, 3)[scored].tolist() == [0.75, 0.25]

@@ -180,8 +180,8 @@ MUTANTS = [
     Mutant(
         "faults count in leave-one-out",
         "ppo/baselines.py",
-        "kept = groups * known",
-        "kept = groups",
+        "kept = torch.where(known, groups, 0.0)\n    others",
+        "kept = groups\n    others",
         BASELINES,
     ),
     Mutant(
@@ -198,7 +198,7 @@ MUTANTS = [
     Mutant(
         "the spread of a group has its faults in it",
         "ppo/baselines.py",
-        "((groups - mean) * known).square()",
+        "torch.where(known, groups - mean, 0.0).square()",
         "(groups - mean).square()",
         BASELINES,
     ),

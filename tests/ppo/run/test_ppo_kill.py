@@ -16,7 +16,7 @@ from loop_helpers import ToyScorer, by_weights, run, sometimes_faulty, toy_confi
 
 import models.generation
 import models.storage
-from ppo.run.folder import newest_whole, numbered, seal, tidy
+from ppo.run.folder import FORMAT, newest_whole, numbered, seal, tidy
 
 CONFIG = toy_config(iterations=5, eval_every=2, keep_checkpoints=2, scale_rewards=True, kl_horizon=100)
 LAST = "checkpoints/iteration-000005"
@@ -101,7 +101,7 @@ def save(folder: Path, iteration: int, content: str) -> None:
     with models.storage.atomic_folder(folder / f"iteration-{iteration:06d}") as partial:
         for name in ("one", "two", "three"):
             (partial / name).write_text(content)
-        (partial / "state.json").write_text(json.dumps({"format": 2, "content": content}))
+        (partial / "state.json").write_text(json.dumps({"format": FORMAT, "content": content}))
         seal(partial)
     tidy(folder, iteration, keep=1)
 
