@@ -45,6 +45,7 @@ def wait_for(process: subprocess.Popen, pattern: str) -> None:
 def refused(capsys, process: subprocess.Popen, folder: Path, name: str, *arguments: object) -> None:
     """A second command on the folder of a living process ends in one line, and nothing in it has changed."""
     process.send_signal(signal.SIGSTOP)  # it lives, and writes nothing of its own meanwhile
+    os.waitpid(process.pid, os.WUNTRACED)  # until all of its threads have stopped
     try:
         before = contents(folder)
         capsys.readouterr()
