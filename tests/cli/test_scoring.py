@@ -141,7 +141,8 @@ def test_what_cannot_be_interrupted_ends_the_process():
         "with t.time_limit(0.1, 'too long'):\n    while True: pass\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert (done.returncode, done.stderr) == (2, "error: too long\n")
+    # The thread that gives up may be faster than what the main one has to say at its own end.
+    assert done.returncode == 2 and done.stderr.startswith("error: too long\n")
 
 
 def test_ctrl_c_reaches_a_function_at_work(tmp_path):
