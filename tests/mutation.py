@@ -14,7 +14,9 @@ from pathlib import Path
 
 from sources import ROOT
 
-COPIED = ("ppo", "models", "data", "reward", "sandbox", "cli", "report", "tests", "pyproject.toml")
+ROOMS = ("ppo", "models", "data", "reward", "sandbox", "cli", "report")
+READ_BY_TESTS = ("tests", "docs", "configs", "examples", "README.md", "pyproject.toml")
+COPIED = (*ROOMS, *READ_BY_TESTS)
 
 
 @dataclass(frozen=True)
