@@ -31,6 +31,7 @@ _PRINTS = {"print", "stdout", "write", "writelines"}
 _DEFINITIONS = {ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef}
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _LABEL = re.compile(rf"[ \t]*(?:{'|'.join(sorted(PYTHON))})[ \t]*\r?\n", re.IGNORECASE)  # `python
+_BETWEEN_BACKTICKS = re.compile(r"[^`]+")
 _BLANK = " \t\r\n"
 
 # How far a text is a program.
@@ -191,20 +192,21 @@ def _between_prose(text: str, start: int, end: int, stub: str) -> Iterator[_Foun
 
 
 def _in_backticks(text: str, start: int, end: int, stub: str) -> Iterator[_Found]:
-    """Complete programs in single backticks; any program, if nothing stands beside it."""
-    pieces = text[start:end].split("`")
-    if len(pieces) == 1:
+    """Complete programs in single backticks; any program, if nothing stands beside it on its lines."""
+    pieces = [match.span() for match in _BETWEEN_BACKTICKS.finditer(text, start, end)]
+    pieces = [(begin, stop) for begin, stop in pieces if text[begin:stop].strip(" \t\r")]
+    if pieces == [(start, end)]:
         return
-    alone = sum(map(bool, map(str.strip, pieces))) == 1
-    for piece in pieces:
-        stop = start + len(piece)
-        label = _LABEL.match(piece)
-        begin = start + label.end() if label else stop - len(piece.lstrip(" \t"))
+    for before, (begin, stop), after in zip([None, *pieces], pieces, [*pieces[1:], None], strict=False):
+        alone = (before is None or text[slice(*before)].rstrip(" \t").endswith("\n")) and (
+            after is None or text[slice(*after)].lstrip(" \t\r").startswith("\n")
+        )
+        label = _LABEL.match(text, begin, stop)
+        code = label.end() if label else stop - len(text[begin:stop].lstrip(" \t"))
         if not alone:
-            yield from _if_complete(text, begin, stop, stub)
-        elif (found := _found(text, begin, stop, stub)).grade >= _CALLS:
+            yield from _if_complete(text, code, stop, stub)
+        elif (found := _found(text, code, stop, stub)).grade >= _CALLS:
             yield found
-        start = stop + 1
 
 
 def _if_complete(text: str, start: int, end: int, stub: str) -> Iterator[_Found]:

@@ -67,6 +67,18 @@ ANSWERS = {
         "You can use `input()` to read: `print(int(input()) + 1)` does it.",
         "print(int(input()) + 1)",
     ),
+    "single backticks on a line, and words with more": (
+        "`print('You entered: {}'.format(n + 1))`\n\nThis code uses the built-in `input()` function.",
+        "print('You entered: {}'.format(n + 1))",
+    ),
+    "single backticks between lines of words": (
+        "Use `print` and an f-string:\n\n ``print(f'n is {5}')`` \n\nIt prints `n is 5`.",
+        "print(f'n is {5}')",
+    ),
+    "no program but a name in backticks": (
+        "Call `print(n)` with `n`, which adds 1.",
+        "Call `print(n)` with `n`, which adds 1.",
+    ),
     "a fence in the program": (fenced(f'{P}text = """\n{FENCE}\n"""\n'), f'{P}text = """\n{FENCE}\n"""\n'),
     # words around
     "words around": (f"Sure! Here it is:\n\n{fenced(P)}\nThis program adds `1`. Hope this helps!", P),
