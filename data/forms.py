@@ -1,6 +1,6 @@
 """One row of JSON -> one problem, for the forms a row may have; which it has, its keys say.
 
-    own         id, prompt, tests [{input, output}], ...
+    own         id, prompt, tests [{input, output}], ... (of function-call tasks: entry_point)
     v2.0        problem_id, prompt, test_cases {inputs, outputs}, ... (rows of SecureCodeRL's prompt file)
     APPS        question, inputs, outputs, solution(s), ...
     APPS, hub   question, input_output and solutions as text of JSON (also data/apps_folder.py)
@@ -12,14 +12,17 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from data.comparison import parse_comparison
+from data.comparison import OF_VALUES, parse_comparison
 from data.fields import RowError, check_encodable, identifier_at, kind, list_at, optional_at, text_at
+from data.harness import is_entry_point
 from data.problem import Problem, TestCase
+from data.values import decode, decode_call
 
 FUNCTION_CALL = "function-call task"
 NO_TESTS = "no tests"
+NO_RESULT = "no result is expected"
 
-_OWN_KEYS = ("id", "prompt", "tests", "solutions", "difficulty", "source", "split", "compare")
+_OWN_KEYS = tuple("id prompt tests solutions difficulty source split compare entry_point stub".split())
 
 # Keys that only a row of this set has together. All of these call a function.
 FUNCTION_SETS = {
@@ -62,10 +65,12 @@ def row_of(problem: Problem) -> dict[str, Any]:
             shown["public"] = True
     if problem.solutions:
         row["solutions"] = list(problem.solutions)
-    for key in ("difficulty", "source", "split"):
+    for key in ("difficulty", "source", "split", "entry_point"):
         if (value := getattr(problem, key)) is not None:
             row[key] = value
-    if problem.compare != "lines":
+    if problem.stub:
+        row["stub"] = problem.stub
+    if problem.compare != "lines" or problem.entry_point is not None:
         row["compare"] = problem.compare
     return row
 
@@ -86,7 +91,8 @@ def _from_own(row: dict[str, Any]) -> Problem:
             )
         if not isinstance(test.get("public", False), bool):
             raise RowError(f"tests[{number}]: 'public' is {kind(test['public'])}; write true or false")
-    return Problem(
+    entry_point = optional_at(row, "entry_point")
+    problem = Problem(
         id=text_at(row, "id"),
         prompt=text_at(row, "prompt"),
         tests=tests_of(
@@ -96,8 +102,35 @@ def _from_own(row: dict[str, Any]) -> Problem:
         difficulty=optional_at(row, "difficulty"),
         source=optional_at(row, "source"),
         split=optional_at(row, "split"),
-        compare=_compare(row),
+        compare=_compare(row, "lines" if entry_point is None else "json"),
+        entry_point=entry_point,
+        stub=optional_at(row, "stub") or "",
     )
+    check_calls(problem)
+    return problem
+
+
+def check_calls(problem: Problem) -> None:
+    """RowError if a problem has an entry point, and is not in all its parts a function-call task."""
+    if problem.entry_point is None:
+        if problem.stub:
+            raise RowError("'stub' goes with 'entry_point', the function that it begins; write both")
+        return
+    if not is_entry_point(problem.entry_point):
+        raise RowError(f"'entry_point' is {problem.entry_point!r}; write a function's name, or Class.method")
+    if parse_comparison(problem.compare).name not in OF_VALUES:
+        raise RowError(f"'compare' is {problem.compare!r}; results of calls are compared as json or python")
+    for number, test in enumerate(problem.tests):
+        try:
+            decode_call(test.input)
+            decode(test.output)
+        except ValueError as error:
+            raise RowError(
+                f"test {number} of a function-call task: {error}; write input as a JSON list of arguments, "
+                "output as the JSON of the result"
+            ) from None
+    if all(test.output.strip() == "null" for test in problem.tests):  # `pass` would solve it
+        raise RowError("no test expects a value: there is nothing to compute", NO_RESULT)
 
 
 def _from_v2(row: dict[str, Any]) -> Problem:
@@ -154,10 +187,10 @@ def json_at(row: dict[str, Any], key: str, form: type, empty: Any) -> Any:
     return value
 
 
-def _compare(row: dict[str, Any]) -> str:
-    """How outputs are compared: `lines` where a row does not say."""
+def _compare(row: dict[str, Any], usual: str = "lines") -> str:
+    """How outputs are compared: `usual` where a row does not say."""
     if "compare" not in row:
-        return "lines"
+        return usual
     text = text_at(row, "compare")
     try:
         parse_comparison(text)

@@ -8,12 +8,16 @@ that is slow and right never comes to that, however many tests there are.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from data.comparison import OF_VALUES
 from data.problems import Problem, TestCase
 from reward.compare import Policy, RewardError, lines
 from sandbox import MAX_INPUT_MB, Limits
+
+_NUMBER = re.compile(rb"[-+.\w]+")
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,8 @@ def _shortest(expected: bytes, policy: Policy) -> int:
         return len(expected)
     if policy.name == "lines":
         return len(b"\n".join(lines(expected)))
+    if policy.name in OF_VALUES:
+        return len(_NUMBER.sub(b"0", b"".join(expected.split())))  # 1.0 may be written as 1
     words = expected.split()
     # Under `float` a number may be written shorter: one digit and one separator a word are the least.
     return sum(map(len, words)) + len(words) - 1 if policy.name == "tokens" else 2 * len(words) - 1

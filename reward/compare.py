@@ -8,6 +8,9 @@
     float(ABS, REL)     as tokens, but two finite decimal numbers a, b are equal when
                         |a - b| <= max(ABS, REL * max(|a|, |b|)); plain float is float(1e-6, 1e-6). Numbers
                         also stand between punctuation, which must be the same: [0.1,0.3] and [.1,.3]
+    python, json        values as data/values.py writes them, equal under Python's ==, or as far as JSON tells
+                        them apart (a tuple is a list): reward/values.py. python(ABS, REL), json(ABS, REL):
+                        finite numbers in them as under float(ABS, REL)
 
 Every policy is reflexive and symmetric. Three mistakes of published judges are impossible by construction:
 truncating to the shorter output (a prefix then passes), comparing sets (a permutation then passes), and a
@@ -22,7 +25,8 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from data.comparison import Comparison, parse_comparison
+from data.comparison import OF_VALUES, Comparison, parse_comparison
+from reward import values
 
 # What counts as a number under `float`. Narrower than Python's float(): no "nan", "inf", "1_000" or digits of
 # other scripts, so each of these equals only itself, byte for byte.
@@ -48,7 +52,15 @@ class Policy(Comparison):
             return lines(actual) == lines(expected)
         if self.name == "tokens":
             return actual.split() == expected.split()
+        if self.name in OF_VALUES:
+            return actual == expected or self._same_value(actual, expected)
         return self._close(actual.split(), expected.split())
+
+    def _same_value(self, actual: bytes, expected: bytes) -> bool:
+        as_json = self.name == "json"
+        if self.absolute == self.relative == 0.0:
+            return values.same(actual, expected, as_json)
+        return values.close(actual, expected, as_json, self._within)
 
     def _close(self, left: Sequence[bytes], right: Sequence[bytes]) -> bool:
         # The lengths come first: zip alone would accept a prefix.
@@ -72,6 +84,9 @@ class Policy(Comparison):
         a, b = float(left), float(right)
         if not (math.isfinite(a) and math.isfinite(b)):  # 1e999: too large to measure a distance
             return False
+        return self._within(a, b)
+
+    def _within(self, a: float, b: float) -> bool:
         return abs(a - b) <= max(self.absolute, self.relative * max(abs(a), abs(b)))
 
 

@@ -18,7 +18,7 @@ def _ours(row: dict[str, Any], number: str) -> Problem:
     return problem_of(row)
 
 
-_OWN_COLUMNS = frozenset("id prompt tests solutions difficulty source split compare".split())
+_OWN_COLUMNS = frozenset("id prompt tests solutions difficulty source split compare entry_point stub".split())
 
 FORMATS = (
     # Function-call sets first: problem_of refuses their rows by name.
