@@ -13,7 +13,6 @@ from cli.ppo import PPOCommand, run_ppo
 from cli.runs import DEMO_FILES, check_free, clear_run
 from cli.settings import load_preset
 from cli.sft import SFTCommand, run_sft
-from models.storage import write_json
 from report import write_report
 
 PRESET = Path(__file__).resolve().parents[1] / "configs" / "tiny.yaml"
@@ -32,7 +31,7 @@ class DemoCommand:
 
 
 def run_demo(settings: DemoCommand) -> None:
-    """Write OUT/sft, OUT/ppo, OUT/evaluation.json and OUT/report.html."""
+    """Write OUT/sft, OUT/ppo, OUT/evaluation.json with its samples, and OUT/report.html."""
     with ExitStack() as stack:
         # Its runs too, and for as long as any of them is needed: each alone would be free in between.
         for folder in (settings.out, settings.out / "sft", settings.out / "ppo"):
@@ -52,9 +51,14 @@ def _run(settings: DemoCommand) -> None:
     run_sft(replace(sft, out=out / "sft", sft=replace(sft.sft, seed=seed)))
     run_ppo(replace(ppo, out=out / "ppo", sft=out / "sft", ppo=replace(ppo.ppo, seed=seed)))
     results = evaluate(
-        replace(evaluation, checkpoints=(out / "sft", out / "ppo"), names=("SFT", "PPO"), seed=seed)
+        replace(
+            evaluation,
+            checkpoints=(out / "sft", out / "ppo"),
+            names=("SFT", "PPO"),
+            out=out / "evaluation.json",
+            seed=seed,
+        )
     )
-    write_json(out / "evaluation.json", results)
     write_report(out / "report.html", runs=[out / "ppo"], evaluation=out / "evaluation.json")
 
     print_table(results)

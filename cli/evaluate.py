@@ -15,6 +15,7 @@ from cli.errors import UsageError
 from cli.measure import measure
 from cli.places import model_folder, trained_folder
 from cli.problems import check_sampling, encode_all, prompt_template, read_problems, within_limits
+from cli.sample_files import sample_file
 from data.tiny.corpus import TinyCorpusConfig
 from models.precision import DeviceConfig, resolve_precision
 from models.ranges import Count, NotNegative, NotNegativeInt, check_ranges
@@ -64,7 +65,7 @@ class EvaluateCommand:
     seed: NotNegativeInt = 1
     """Of the samples (the same for every checkpoint) and of the bootstrap."""
     out: Path | None = None
-    """JSON file to write the results to."""
+    """JSON file to write the results to, and beside it every sample: evaluation_samples.jsonl."""
     prompting: Annotated[PromptConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=PromptConfig)
     compute: Annotated[DeviceConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=DeviceConfig)
     objective: RewardConfig = field(default_factory=RewardConfig)
@@ -77,23 +78,22 @@ class EvaluateCommand:
 
 
 def run_evaluate(settings: EvaluateCommand) -> None:
-    """Measure, print the table, write the results. Raises one of cli.errors.USER_ERRORS."""
-    if settings.out is not None:
-        settings.out.parent.mkdir(parents=True, exist_ok=True)  # before the work that it is to hold
-    results = evaluate(settings)
-    print_table(results)
-    if settings.out is not None:
-        write_json(settings.out, results)
+    """Measure, write the results, print the table. Raises one of cli.errors.USER_ERRORS."""
+    print_table(evaluate(settings))
 
 
 def evaluate(settings: EvaluateCommand) -> dict[str, Any]:
-    """The content of evaluation.json.
+    """Measure, and write the results and all samples to `out` and beside it; the content of evaluation.json.
 
     Every checkpoint is verified before the first is measured (a mistyped path costs no waiting), and loaded
     when its turn comes (they need not fit into memory together).
     """
     paths = settings.checkpoints
     names = _names(paths, settings.names)
+    if settings.out is not None and settings.out.is_dir():
+        raise UsageError(
+            f"--out {settings.out}: is a folder; name a file, {settings.out / 'evaluation.json'}"
+        )
     precision = resolve_precision(settings.compute)
     bases = [model_folder(path, "--sft") for path in settings.sft]
     found = [locate(trained_folder(path), bases) for path in paths]
@@ -102,7 +102,10 @@ def evaluate(settings: EvaluateCommand) -> dict[str, Any]:
     )
     problems = problems[: settings.num_problems or None]
     models = []
+    if settings.out is not None:
+        settings.out.parent.mkdir(parents=True, exist_ok=True)  # before the work that it is to hold
     with ExitStack() as stack:
+        keep = stack.enter_context(sample_file(settings.out))
         scorer = stack.enter_context(_scorer(settings))
         console = stack.enter_context(Console("evaluate", len(paths)))
         if left_out:
@@ -125,8 +128,9 @@ def evaluate(settings: EvaluateCommand) -> dict[str, Any]:
                 progress=console.advance,
             )
             models.append({"name": name, "checkpoint": str(path), **measured.summary(settings.seed)})
+            keep(name, measured.samples())
             console.step(done + 1)
-    return {
+    results = {
         "problems": len(problems),
         "source": settings.problems,
         "samples": settings.samples,
@@ -134,6 +138,9 @@ def evaluate(settings: EvaluateCommand) -> dict[str, Any]:
         "seed": settings.seed,
         "models": models,
     }
+    if settings.out is not None:
+        write_json(settings.out, results)
+    return results
 
 
 def _scorer(settings: EvaluateCommand) -> Scorer:

@@ -9,8 +9,9 @@ import torch
 
 from models.policy import Policy
 from ppo.prompts import EncodedPrompt
-from ppo.rollout import sample_responses
+from ppo.rollout import Responses, sample_responses
 from ppo.run.sampler import derived_seed
+from ppo.run.samples import sample_rows
 from reward import Reward, RewardConfig, Scorer, Stage
 from sandbox import SandboxError
 
@@ -28,6 +29,16 @@ class Measurement:
     """Column name -> (problems, samples); NaN where the sandbox failed."""
     faults: int
     """Samples that could not be scored; they are in no mean."""
+    policy: Policy
+    responses: Responses
+    rewards: Sequence[Reward | None]
+    """Problem by problem, as the responses are; None where the sandbox failed."""
+
+    def samples(self) -> list[dict[str, Any]]:
+        """Every sample as samples.jsonl keeps them, `sample` counting those of one problem from 0."""
+        rows = sample_rows(self.policy, self.responses, self.rewards)
+        per_problem = next(iter(self.columns.values())).shape[1]
+        return [{"sample": number % per_problem, **row} for number, row in enumerate(rows)]
 
     def summary(self, seed: int) -> dict[str, Any]:
         """Mean and 95 % interval of every column, and the share of every stage."""
@@ -77,7 +88,7 @@ def measure(
         name: np.array([np.nan if row is None else row[name] for row in rows]).reshape(len(prompts), samples)
         for name in scored[0]
     }
-    return Measurement(columns, faults=len(rows) - len(scored))
+    return Measurement(columns, len(rows) - len(scored), policy, responses, rewards)
 
 
 def bootstrap_interval(values: np.ndarray, seed: int) -> dict[str, float]:

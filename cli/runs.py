@@ -22,7 +22,7 @@ PPO_FILES = {
     "checkpoints",
     "report.html",
 }
-DEMO_FILES = {"sft", "ppo", "evaluation.json", "report.html"}
+DEMO_FILES = {"sft", "ppo", "evaluation.json", "evaluation_samples.jsonl", "report.html"}
 
 
 def create_run(folder: Path, settings: Any, section: str) -> None:

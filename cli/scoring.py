@@ -73,6 +73,7 @@ class ScheduledScorer:
 class _FunctionScore(PlainScore):
     """A user's Score, its numbers plain floats."""
 
+    parts: Mapping[str, float] = field(default_factory=dict)
     record: Mapping[str, Any] = field(default_factory=dict)
     tracebacks: Sequence[Any] = ()
 
@@ -132,10 +133,14 @@ class FunctionScorer:
         return _FunctionScore(
             self._number(score.total, problem),
             score.kind,
-            {str(name): self._number(value, problem) for name, value in score.metrics.items()},
+            self._numbers(score.metrics, problem),
+            self._numbers(getattr(score, "parts", {}), problem),
             json.loads(json.dumps(dict(getattr(score, "record", {})))),  # as samples.jsonl will keep it
             getattr(score, "tracebacks", ()),
         )
+
+    def _numbers(self, values: Mapping[Any, Any], problem: Problem) -> dict[str, float]:
+        return {str(name): self._number(value, problem) for name, value in values.items()}
 
     def _number(self, value: Any, problem: Problem) -> float:
         """Of an int, a float, or a scalar of numpy or torch."""

@@ -29,10 +29,11 @@ from ppo.optimizer import set_learning_rates
 from ppo.rewards import first_opinion, reward_rounding, shape_scores, token_rewards
 from ppo.rollout import Scorer, forward_responses, sample_responses
 from ppo.run.checkpoint import save_checkpoint
-from ppo.run.diagnostics import rollout_metrics, sample_rows, value_metrics
+from ppo.run.diagnostics import rollout_metrics, value_metrics
 from ppo.run.log import RunLog
 from ppo.run.outcomes import outcome_metrics, outcomes_of
 from ppo.run.sampler import derived_seed
+from ppo.run.samples import sample_rows
 from ppo.run.state import TrainState, settle_micro_batch
 from ppo.update import update
 
@@ -192,7 +193,7 @@ def train(
         last = state.iteration == config.iterations
         if last or (config.eval_every and state.iteration % config.eval_every == 0):
             metrics |= validate()
-        log.write(state.iteration, metrics | flags, sample_rows(responses, verdicts, stopped), warnings)
+        log.write(state.iteration, metrics | flags, sample_rows(policy, responses, verdicts), warnings)
         stopping = stop()
         due = last or stopping or state.iteration % config.save_every == 0
         if due or state.best["iteration"] == state.iteration:

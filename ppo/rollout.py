@@ -19,8 +19,9 @@ from ppo.rewards import ended
 class Score(Protocol):
     """What a scorer says of one program. `reward.Reward` is one; `PlainScore` is another.
 
-    A Score may also have a `record`: a mapping of JSON values, the same in every run with the same seed, that
-    samples.jsonl keeps; and `tracebacks`, from which `ppo.credit` learns where the program failed.
+    A Score may also have `parts`, the numbers that its total is made of, and a `record`, JSON values; both by
+    name and the same in every run with the same seed. samples.jsonl keeps them. And it may have `tracebacks`,
+    from which `ppo.credit` learns where the program failed.
     """
 
     @property

@@ -14,6 +14,7 @@ from report.read import Row, Run, as_mapping
 SHOWN = 12  # samples per iteration
 TESTS = 10  # tests per sample
 PROGRAM_LIMIT = 20_000  # characters of a program
+TEST_LIMIT = 1_100  # characters of a test's input or output: what a record has of it
 FIELD_LIMIT = 500  # characters of anything else
 
 
@@ -88,8 +89,14 @@ def _sample(row: Row) -> str:
         + (f'<span class="warn">{text(signs, FIELD_LIMIT)}</span>' if signs else "")
         + ("" if row.get("ended", True) else '<span class="warn">cut at the limit</span>')
     )
-    body = _program(row) + _errors(verdict) + _tests(verdict) + _findings(verdict)
+    body = _prompt(row) + _program(row) + _errors(verdict) + _tests(verdict) + _findings(verdict)
     return details(summary, body, attributes=f' class="sample" data-stage="{text(stage)}"')
+
+
+def _prompt(row: Row) -> str:
+    """What was asked, in the words that the model read."""
+    prompt = row.get("prompt")
+    return details("Prompt", f"<pre>{text(prompt, PROGRAM_LIMIT)}</pre>") if isinstance(prompt, str) else ""
 
 
 def _program(row: Row) -> str:
@@ -113,17 +120,25 @@ def _tests(verdict: Row) -> str:
     rows = _rows(verdict, "verdicts")
     if not rows:
         return ""
-    body = "".join(_test(index, row) for index, row in enumerate(rows[:TESTS], start=1))
+    shown = [key for key in ("input", "expected") if any(isinstance(row.get(key), str) for row in rows)]
+    body = "".join(_test(index, row, shown) for index, row in enumerate(rows[:TESTS], start=1))
     more = f"<p>{len(rows) - TESTS} more tests.</p>" if len(rows) > TESTS else ""
-    head = "<tr><th>test</th><th>passed</th><th>status</th><th>output</th></tr>"
-    return f'<div class="wide"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>{more}'
+    head = "".join(f"<th>{name}</th>" for name in ("test", "passed", "status", *shown, "output"))
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide">{table}</div>{more}'
 
 
-def _test(index: int, row: Row) -> str:
+def _test(index: int, row: Row, shown: Sequence[str]) -> str:
+    """One row of the table; `shown`: what else than the output the records have."""
     passed = '<td class="yes">yes</td>' if row.get("passed") else '<td class="no">no</td>'
-    said = f"<code>{text(row.get('stdout', ''), FIELD_LIMIT)}</code>" if row.get("stdout") else ""
+    given = "".join(f"<td>{_written(row.get(key))}</td>" for key in shown)
     error = f'<div class="warn">{text(row["error"], FIELD_LIMIT)}</div>' if row.get("error") else ""
-    return f"<tr><td>{index}</td>{passed}<td>{text(row.get('status', ''))}</td><td>{said}{error}</td></tr>"
+    said = f"<td>{_written(row.get('stdout'))}{error}</td>"
+    return f"<tr><td>{index}</td>{passed}<td>{text(row.get('status', ''))}</td>{given}{said}</tr>"
+
+
+def _written(value: object) -> str:
+    return f"<code>{text(value, TEST_LIMIT)}</code>" if value else ""
 
 
 def _findings(verdict: Row) -> str:

@@ -108,7 +108,7 @@ class RewardConfig:
 
 @dataclass(frozen=True)
 class Reward:
-    """A program's score and its parts; what the trainer reads is total, kind, metrics and record."""
+    """A program's score and its parts; what the trainer reads is total, kind, metrics, parts and record."""
 
     total: float  # R = alpha * functional + beta * security
     functional: float  # R_func, in [0, 1]
@@ -118,6 +118,11 @@ class Reward:
     metrics: dict[str, float]  # flat, for averaging over programs
     record: dict[str, Any]  # the outcome as JSON, to judge again later; nothing in it depends on the clock
     outcome: Outcome
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """What the total is made of: R_func and R_sec, for whoever reads a sample."""
+        return {"functional": self.functional, "security": self.security}
 
     @property
     def tracebacks(self) -> tuple[tuple[int | None, int] | None, ...]:

@@ -17,15 +17,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from data.preview import preview
 from reward.compare import RewardError
 from reward.functional import Stage
 from reward.security import NOT_PARSED, SCAN_STATUSES, Finding, Scan, ScanStatus, Trick
 from reward.traceback import compiler_line, failed_lines
 from sandbox import Report, Run, SandboxError, Status
 
-VERSION = 3  # of the record that to_dict writes; raised when a fact is added or means something else
-_READABLE = (2, VERSION)  # 2 does not say of a verdict whether it was idle
-PREVIEW_BYTES = 200  # of a run's output in a record; its size and hash stand for the rest
+VERSION = 4  # of the record that to_dict writes; raised when a fact is added or means something else
+_READABLE = (2, 3, VERSION)  # 2 does not say whether a run was idle; 2 and 3 have no input, no expected
 ERROR_CHARS = 200  # of the last line of standard error, or of the compiler's message
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
@@ -42,11 +42,13 @@ class Verdict:
     passed: bool
     stdout_size: int  # bytes; 0 where the amount written is chance, see _CHANCE
     stdout_sha256: str  # of all of it, so that stored outputs can be told apart
-    stdout: str = ""  # the first PREVIEW_BYTES, unreadable bytes escaped; for people, not for comparing
+    stdout: str = ""  # its first `preview_bytes`, unreadable bytes escaped; for people, not for comparing
     error: str = ""  # last line of standard error, if the run was not clean
     top_line: int | None = None  # of a traceback: the line of the module's own code, and ...
     error_line: int | None = None  # ... the innermost line of the program
     idle: bool | None = None  # neither read its input nor printed, however it ended; None: not known
+    input: str | None = None  # what it was given to read, and ...
+    expected: str | None = None  # ... what it should write, cut like `stdout`; None: an old record
 
     def __post_init__(self) -> None:
         if self.status not in _STATUSES:
@@ -141,6 +143,7 @@ class Outcome:
             "stage": self.stage.label,
             "passed": self.passed,
             "num_tests": self.num_tests,
+            "preview_bytes": preview_bytes(self.num_tests),
             "compiles": self.compiles,
             "error": self.error,
             "verdicts": [dict(vars(verdict)) for verdict in self.verdicts],
@@ -153,16 +156,18 @@ class Outcome:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Outcome:
-        """What `to_dict` writes, or wrote as version 2, which leaves `idle` unknown.
+        """What `to_dict` writes, or wrote as version 2 or 3, which leave unknown what they do not say.
 
         Raises RewardError for other versions, and for a record that contradicts itself.
         """
         fields = dict(record)
         if (version := fields.pop("version", 1)) not in _READABLE:
-            known = " and ".join(map(str, _READABLE))
+            known = ", ".join(map(str, _READABLE))
             raise RewardError(f"the record has version {version}, this program reads versions {known}")
         try:
             stage, passed = fields.pop("stage"), fields.pop("passed")
+            if version > 3:
+                fields.pop("preview_bytes")
             verdicts = tuple(Verdict(**verdict) for verdict in fields.pop("verdicts"))
             findings = tuple(Finding(**finding) for finding in fields.pop("findings"))
             tricks = tuple(Trick(**trick) for trick in fields.pop("tricks"))
@@ -181,13 +186,25 @@ def has_fault(report: Report) -> bool:
     return any(run.status is Status.FAULT for run in report.runs)
 
 
+def preview_bytes(num_tests: int) -> int:
+    """How much a record shows of each test's input, expected and actual output: of few tests, nearly all.
+
+    They share 24,000 bytes (or have 40 each), so that hundreds of tests make no record of megabytes.
+    """
+    return max(40, min(1000, 8000 // num_tests))
+
+
 def judge(
-    report: Report, expected: Sequence[bytes], matches: Callable[[bytes, bytes], bool], scan: Scan
+    report: Report,
+    expected: Sequence[bytes],
+    matches: Callable[[bytes, bytes], bool],
+    scan: Scan,
+    inputs: Sequence[str | bytes] | None = None,
 ) -> Outcome | None:
     """The outcome of a report on the tests whose expected outputs are given, or None after a sandbox fault.
 
     `matches(stdout, expected)` is the problem's comparison. The report holds one run per test if the program
-    compiles; if it does not, its runs are not looked at.
+    compiles; if it does not, its runs are not looked at. `inputs`: what the runs read, for the record.
     """
     if has_fault(report):
         return None
@@ -196,7 +213,12 @@ def judge(
         return Outcome(False, num_tests, (), NOT_PARSED.status, error=_last_line(report.error or ""))
     if len(report.runs) != num_tests:  # a missing run must not shrink the denominator, nor count as failed
         raise SandboxError(f"the sandbox returned {len(report.runs)} runs for {num_tests} inputs")
-    verdicts = tuple(_verdict(run, want, matches) for run, want in zip(report.runs, expected, strict=True))
+    read: Sequence[str | bytes | None] = [None] * num_tests if inputs is None else inputs
+    limit = preview_bytes(num_tests)
+    verdicts = tuple(
+        _verdict(run, want, matches, given, limit)
+        for run, want, given in zip(report.runs, expected, read, strict=True)
+    )
     # CPython compiled it: an analyser that cannot parse it has seen nothing, which is not the same as clean.
     status: ScanStatus = "unscannable" if scan.status == "syntax" else scan.status
     return Outcome(
@@ -209,7 +231,14 @@ def is_pass(run: Run, expected: bytes, matches: Callable[[bytes, bytes], bool]) 
     return run.status is Status.OK and matches(run.stdout, expected)
 
 
-def _verdict(run: Run, expected: bytes, matches: Callable[[bytes, bytes], bool]) -> Verdict:
+def _verdict(
+    run: Run,
+    expected: bytes,
+    matches: Callable[[bytes, bytes], bool],
+    given: str | bytes | None,
+    limit: int,
+) -> Verdict:
+    """Of one test, whose input was `given`; `limit`: how many bytes of a text are kept."""
     chance = run.status in _CHANCE
     stdout = b"" if chance else run.stdout
     top_line, error_line = failed_lines(run.stderr) if run.status is Status.CRASH else (None, None)
@@ -218,12 +247,14 @@ def _verdict(run: Run, expected: bytes, matches: Callable[[bytes, bytes], bool])
         passed=is_pass(run, expected, matches),
         stdout_size=len(stdout),
         stdout_sha256=hashlib.sha256(stdout).hexdigest(),
-        stdout=stdout[:PREVIEW_BYTES].decode("utf-8", "backslashreplace"),
+        stdout=preview(stdout, limit),
         error="" if chance or run.status is Status.OK else _last_line(run.stderr),
         top_line=top_line,
         error_line=error_line,
         # Of what it had written when it was killed: whether there was any is as certain as the kill itself.
         idle=not (run.read_input or run.stdout),
+        input=None if given is None else preview(given, limit),
+        expected=preview(expected, limit),
     )
 
 

@@ -179,7 +179,7 @@ class Scorer:
         scan = NOT_PARSED  # what does not compile is not scanned: nothing of it could run
         if report.compiles and not has_fault(report):
             scan = self._scan(job)
-        outcome = judge(report, job.expected, job.policy.matches, scan)
+        outcome = judge(report, job.expected, job.policy.matches, scan, job.inputs)
         if outcome is None or not outcome.compiles:
             return outcome
         signs = self._signs(job, report, outcome, scan) if self._look else None

@@ -3,7 +3,6 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,26 +66,3 @@ def value_metrics(
         "ppo/explained_var": explained_variance(values, returns, mask),
         "ppo/explained_var_earned": explained_variance(values, earned, mask),
     }
-
-
-def sample_rows(
-    responses: Responses, verdicts: Sequence[Score | None], stopped: Tensor
-) -> list[dict[str, Any]]:
-    """What samples.jsonl keeps of every response: text, program, verdict and reward."""
-    rows = []
-    for prompt, text, (program, offset), verdict, stop in zip(
-        responses.prompts, responses.texts, responses.programs, verdicts, stopped.tolist(), strict=True
-    ):
-        rows.append(
-            {
-                "problem": prompt.problem.id,
-                "response": text,
-                "program": program,
-                "offset": offset,
-                "ended": stop,
-                "score": None if verdict is None else float(verdict.total),
-                "outcome": None if verdict is None else verdict.kind,
-                "verdict": None if verdict is None else dict(getattr(verdict, "record", {})),
-            }
-        )
-    return rows

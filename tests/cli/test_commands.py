@@ -8,10 +8,13 @@ import pytest
 import torch
 import yaml
 from peft import PeftModel
-from small_runs import PPO, SMALL, command
+from small_runs import CORPUS, PPO, SMALL, command
 from transformers import AutoModelForCausalLM
 
 from data import Problem, TestCase, write_problems
+from data.tiny.corpus import TinyCorpusConfig, tiny_split
+
+SMALL_CORPUS = TinyCorpusConfig(sft=200, rl=40, validation=12, heldout=12)
 
 
 def rows(path: Path) -> list[dict]:
@@ -56,6 +59,18 @@ def test_a_ppo_run_leaves_what_the_readme_says(ppo_run):
     assert checkpoints == ["best", "iteration-000000", "iteration-000001", "iteration-000002"]
 
 
+def check_judgeable(sample: dict) -> None:
+    """A reader finds what was asked, as the model read it, and each test with what the program did."""
+    problems = {p.id: p for split in ("rl", "heldout") for p in tiny_split(split, SMALL_CORPUS)}
+    problem, verdict = problems[sample["problem"]], sample["verdict"]
+    assert sample["problem_text"] == problem.prompt and problem.prompt in sample["prompt"]
+    assert sample["prompt"].endswith("### Response:\n")
+    assert verdict["num_tests"] == len(problem.tests)
+    for test, run in zip(problem.tests, verdict["verdicts"], strict=verdict["compiles"]):
+        assert (run["input"], run["expected"]) == (test.input, test.output)
+        assert (run["stdout"].strip() == test.output.strip()) or not run["passed"]
+
+
 def test_samples_hold_program_verdict_and_reward(ppo_run):
     samples = rows(ppo_run / "samples.jsonl")
     assert len(samples) == 16
@@ -64,6 +79,9 @@ def test_samples_hold_program_verdict_and_reward(ppo_run):
         assert sample["response"][start : start + len(sample["program"])] == sample["program"]
         assert sample["outcome"] == sample["verdict"]["stage"]
         assert 0.0 <= sample["score"] <= 1.0
+        weighed = 0.6 * sample["parts"]["functional"] + 0.4 * sample["parts"]["security"]
+        assert weighed == pytest.approx(sample["score"])
+        check_judgeable(sample)
     means = [row["reward/mean"] for row in rows(ppo_run / "metrics.jsonl")[1:]]
     for iteration, mean in enumerate(means, 1):
         scores = [s["score"] for s in samples if s["iteration"] == iteration]
@@ -177,6 +195,22 @@ def test_evaluate_writes_the_agreed_json(sft_run, ppo_run, tmp_path, capsys):
             assert model[column]["low"] <= model[column]["mean"] <= model[column]["high"]
     shown = capsys.readouterr().out
     assert "All-P %" in shown and "R with" in shown
+    samples = rows(tmp_path / "evaluation_samples.jsonl")
+    expected = [(name, number) for name in ("SFT", "PPO") for _ in range(6) for number in (0, 1)]
+    assert [(s["model"], s["sample"]) for s in samples] == expected
+    for sample in samples:
+        check_judgeable(sample)
+    for model in results["models"]:
+        scores = [s["score"] for s in samples if s["model"] == model["name"]]
+        assert sum(scores) / len(scores) == pytest.approx(model["reward"]["mean"])
+
+
+def test_results_in_one_folder_keep_their_samples_apart(sft_run, tmp_path, capsys):
+    few = ["--num-problems", 2, "--max-new-tokens", 4, *SMALL, *CORPUS]
+    assert command("evaluate", sft_run, *few, "--out", tmp_path / "x.json") == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.json", "x_evaluation_samples.jsonl"]
+    assert command("evaluate", sft_run, *few, "--out", tmp_path) == 2
+    assert f"is a folder; name a file, {tmp_path / 'evaluation.json'}" in capsys.readouterr().err
 
 
 def test_the_same_model_measured_twice_is_the_same(sft_run, tmp_path):

@@ -10,7 +10,8 @@ from ppo.checks import check_moved, check_rollout_gap
 from ppo.errors import TrainingError
 from ppo.prompts import PromptTemplate, encode_prompt
 from ppo.rollout import PlainScore, forward_responses, sample_responses
-from ppo.run.diagnostics import rollout_metrics, sample_rows
+from ppo.run.diagnostics import rollout_metrics
+from ppo.run.samples import sample_rows
 
 
 @pytest.mark.parametrize("tune", ["lora", "full"])
@@ -162,7 +163,8 @@ def test_samples_of_one_prompt_differ(make_policy, tokenizer):
 
 def test_metrics_leave_faults_out_and_count_them(make_policy):
     """Traps A14, A15: a fault is no score of 0: out of every mean, and counted; none scored is an error."""
-    responses = rollout(make_policy())
+    policy = make_policy()
+    responses = rollout(policy)
     verdicts = [PlainScore(1.0, metrics={"reward/x": 4.0}), None, PlainScore(3.0, metrics={"reward/x": 2.0})]
     verdicts += [None] * 5
     metrics = rollout_metrics(responses, verdicts)
@@ -171,11 +173,11 @@ def test_metrics_leave_faults_out_and_count_them(make_policy):
     assert metrics["rollout/tokens"] == int(responses.tokens.response_mask.sum())
     with pytest.raises(TrainingError, match="could be scored"):
         rollout_metrics(responses, [None] * 8)
-    stopped = torch.zeros(8, dtype=torch.bool)
     verdicts[0] = PlainScore(0.1)
-    rows = sample_rows(responses, verdicts, stopped)
+    rows = sample_rows(policy, responses, verdicts)
     # The scorer's own number: rounded to 32 bits it could not be reproduced from the record.
     assert [row["score"] for row in rows[:3]] == [0.1, None, 3.0] and rows[1]["verdict"] is None
+    assert [row["ended"] for row in rows] == responses.stopped(policy.stop_ids).tolist()
     for row in rows:
         offset, program = row["offset"], row["program"]
         assert row["response"][offset : offset + len(program)] == program

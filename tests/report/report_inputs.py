@@ -94,6 +94,8 @@ def sample_row(iteration: int, index: int, **changes: Any) -> dict[str, Any]:
             "stdout_sha256": "0" * 64,
             "stdout": f"{test}\n" if stage > 1 else "",
             "error": "" if stage > 1 else "NameError: name 'm' is not defined",
+            "input": f"{test}0\n",
+            "expected": f"{test}1\n",
         }
         for test in range(3)
     ]
@@ -112,6 +114,8 @@ def sample_row(iteration: int, index: int, **changes: Any) -> dict[str, Any]:
     row = {
         "iteration": iteration,
         "problem": f"tiny/rl/{index}",
+        "problem_text": "Read n. Print a number.",
+        "prompt": "### Instruction:\nRead n. Print a number.\n### Response:\n",
         "response": program,
         "program": program,
         "offset": 0,

@@ -33,6 +33,26 @@ def test_program_and_verdicts_are_shown():
     assert "Whole response" not in page
 
 
+def test_what_was_asked_given_and_expected_is_shown_beside_what_came():
+    page = section(sample_row(1, 4))
+    asked = "### Instruction:\nRead n. Print a number.\n### Response:\n"
+    assert f"<summary>Prompt</summary><pre>{asked}</pre>" in page
+    assert re.findall(r"<th>(.*?)</th>", page) == ["test", "passed", "status", "input", "expected", "output"]
+    cells = [re.findall(r"<code>(\d+)\n</code>", row) for row in re.findall(r"<tr><td>.*?</tr>", page, re.S)]
+    assert cells == [["00", "01", "0"], ["10", "11", "1"], ["20", "21", "2"]]
+
+
+def test_records_that_say_less_show_less():
+    """Of earlier versions, or of a reward function."""
+    row = sample_row(1, 4)
+    del row["prompt"]
+    for verdict in row["verdict"]["verdicts"]:
+        del verdict["input"], verdict["expected"]
+    page = section(row)
+    assert "Prompt" not in page and "2/3 tests" in page
+    assert re.findall(r"<th>(.*?)</th>", page) == ["test", "passed", "status", "output"]
+
+
 def test_what_was_around_the_program_can_be_read():
     page = section(sample_row(1, 4, response="Sure!\n```python\nprint(1)\n```", program="print(1)\n"))
     assert "Sure!" in page and "Whole response" in page

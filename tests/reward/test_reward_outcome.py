@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from reward_worlds import World, ended
 
-from reward import Outcome, RewardConfig, RewardError, Scan, Verdict, objective
-from sandbox import Run, Status
+from reward import Outcome, RewardConfig, RewardError, Scan, Verdict, judge, objective
+from sandbox import Report, Run, Status
 
 OK = Verdict("ok", True, 2, "0" * 64)
 GOOD = World(
@@ -78,12 +78,13 @@ def test_what_a_record_holds() -> None:
     ).outcome()
     record = json.loads(json.dumps(objective(outcome, RewardConfig()).record))
     assert record == {
-        "version": 3,
+        "version": 4,
         "tricks": [],
         "sentinels": [],
         "stage": "prints",
         "passed": 0,
         "num_tests": 2,
+        "preview_bytes": 1000,
         "compiles": True,
         "error": "",
         "scan": "ok",
@@ -95,11 +96,13 @@ def test_what_a_record_holds() -> None:
                 "passed": False,
                 "stdout_size": 5000,
                 "stdout_sha256": hashlib.sha256(long).hexdigest(),
-                "stdout": "a" * 200,
+                "stdout": "a" * 1000 + "… (4000 more bytes)",
                 "error": "",
                 "top_line": None,
                 "error_line": None,
                 "idle": False,
+                "input": None,
+                "expected": "",
             },
             {
                 "status": "crash",
@@ -111,9 +114,48 @@ def test_what_a_record_holds() -> None:
                 "top_line": None,
                 "error_line": None,
                 "idle": False,
+                "input": None,
+                "expected": "",
             },
         ],
     }
+
+
+def test_a_record_holds_what_a_reader_needs_and_no_more() -> None:
+    """Each test's input, expected and actual output, cut at a limit that the record names; bounded in all."""
+    runs = tuple(ended(Status.OK, f"{n} ".encode() * 9000) for n in range(300))
+    long = "x" * 9000
+    for count in (1, 8, 24, 200, 300):
+        outcome = judge(
+            Report(True, None, runs[:count]),
+            [long.encode()] * count,
+            lambda out, want: False,
+            Scan("ok"),
+            [long] * count,
+        )
+        assert outcome is not None
+        record = outcome.to_dict()
+        for number, verdict in enumerate(record["verdicts"]):
+            for key, begin in (("input", long), ("expected", long), ("stdout", f"{number} " * 9000)):
+                shown, dots, _ = verdict[key].partition("… (")
+                assert dots and shown == begin[: record["preview_bytes"]]
+        texts = sum(len(v[key]) for v in record["verdicts"] for key in ("input", "expected", "stdout"))
+        assert texts < 24_000 + count * (3 * 40 + 3 * 24)
+        assert Outcome.from_dict(json.loads(json.dumps(record))) == outcome
+
+
+def test_records_of_earlier_versions_say_less() -> None:
+    """Version 3 had neither inputs nor expected outputs, version 2 not whether a run was idle."""
+    for version, unknown in ((3, ("input", "expected")), (2, ("input", "expected", "idle"))):
+        record = GOOD.to_dict() | {"version": version}
+        del record["preview_bytes"]
+        record["verdicts"] = [
+            {key: value for key, value in verdict.items() if key not in unknown}
+            for verdict in record["verdicts"]
+        ]
+        read = Outcome.from_dict(record)
+        assert all(getattr(verdict, key) is None for verdict in read.verdicts for key in unknown)
+        assert (read.stage, read.passed) == (GOOD.stage, GOOD.passed)
 
 
 # --- whether it did anything
@@ -136,8 +178,9 @@ ALMOST_IDLE = {
 def as_version_2(outcome: Outcome) -> dict:
     """What this program wrote before it knew whether a run was idle."""
     record = json.loads(json.dumps(outcome.to_dict())) | {"version": 2}
+    del record["preview_bytes"]
     for verdict in record["verdicts"]:
-        del verdict["idle"]
+        del verdict["idle"], verdict["input"], verdict["expected"]
     return record
 
 

@@ -150,7 +150,7 @@ def broken(change: str) -> tuple[list, dict]:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ("version", "samples.jsonl:1: the record has version 1, this program reads versions 2 and 3"),
+        ("version", "samples.jsonl:1: the record has version 1, this program reads versions 2, 3, 4"),
         ("no version", "samples.jsonl:1: the record has version 1"),
         ("function", "samples.jsonl:1: scored by a function of the user's"),
         ("passed", "samples.jsonl:1: the record says passes, 1 passed"),

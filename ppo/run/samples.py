@@ -1,0 +1,46 @@
+"""What is kept of every response, for people who judge it and programs that judge it again."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from data.preview import preview
+from models.policy import Policy
+from ppo.rollout import Responses, Score
+
+TEXT_BYTES = 16_000
+"""Of a problem's text and of a prompt. What a policy answers is as long as it is."""
+
+
+def sample_rows(
+    policy: Policy, responses: Responses, verdicts: Sequence[Score | None]
+) -> list[dict[str, Any]]:
+    """A row of samples.jsonl for every response: problem, prompt, answer, program, verdict and reward.
+
+    `prompt` is what the model read, special tokens written out. What the tests were and what the program did
+    with them is in the scorer's own record, `verdict`; None where it could not score.
+    """
+    rows = []
+    for prompt, text, (program, offset), verdict, stop in zip(
+        responses.prompts,
+        responses.texts,
+        responses.programs,
+        verdicts,
+        responses.stopped(policy.stop_ids).tolist(),
+        strict=True,
+    ):
+        rows.append(
+            {
+                "problem": prompt.problem.id,
+                "problem_text": preview(prompt.problem.prompt, TEXT_BYTES),
+                "prompt": preview(policy.codec.decode(prompt.ids), TEXT_BYTES),
+                "response": text,
+                "program": program,
+                "offset": offset,
+                "ended": stop,
+                "score": None if verdict is None else float(verdict.total),
+                "parts": None if verdict is None else dict(getattr(verdict, "parts", {})),
+                "outcome": None if verdict is None else verdict.kind,
+                "verdict": None if verdict is None else dict(getattr(verdict, "record", {})),
+            }
+        )
+    return rows
