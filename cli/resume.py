@@ -10,10 +10,10 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from cli.errors import UsageError
+from models.checkpoints import library_versions
 from models.policy import Policy
 from models.template import PromptForm
 from ppo.prompts import EncodedPrompt
-from ppo.run.checkpoint import library_versions
 
 # Where things are, and how the command was called, say nothing of what the run is.
 _CALL = {"config", "sft", "init", "problems", "validation", "reward", "out", "overwrite", "resume"}

@@ -12,6 +12,10 @@ from models.ranges import NotNegativeInt, check_ranges
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
+# The loss scale halves with every overflow: from 65536 it is below 1 after 17, and what overflows at any
+# scale is no matter of the scale.
+MAX_SKIPPED_IN_A_ROW = 20
+
 
 @dataclass(frozen=True)
 class DeviceConfig:
@@ -71,6 +75,16 @@ def resolve_precision(config: DeviceConfig) -> Precision:
     if on_gpu and dtype == torch.bfloat16 and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise ModelError("this GPU only emulates bfloat16, slower than float32; use --dtype float16")
     return Precision(torch.device("cuda" if on_gpu else "cpu"), dtype)
+
+
+def too_many_skipped(in_a_row: int) -> str:
+    """What to say where too many optimizer steps in a row were skipped by the loss scaler; else empty."""
+    if in_a_row < MAX_SKIPPED_IN_A_ROW:
+        return ""
+    return (
+        f"{in_a_row} optimizer steps in a row overflowed, whatever the loss scale: use --dtype bfloat16 "
+        "or float32, or lower the learning rate"
+    )
 
 
 def check_kernels(capability: tuple[int, int], arch_list: list[str]) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from models.policy import Policy
+from models.precision import too_many_skipped
 from ppo.errors import TrainingError
 from ppo.masked import keep, masked_mean
 
@@ -18,10 +19,6 @@ MAX_ROLLOUT_GAP = 0.05
 # More means that they are not the same distribution. It is not the largest difference that is held to this:
 # that of a thousand tokens is ten times as far out by rounding alone.
 MAX_FIRST_LOGRATIO = 1e-4
-
-# The loss scale halves with every overflow: from 65536 it is below 1 after 17, and what overflows at any
-# scale is no matter of the scale.
-MAX_SKIPPED_IN_A_ROW = 20
 
 
 def check_finite(problem_ids: Sequence[str], mask: Tensor, **tensors: Tensor) -> None:
@@ -51,11 +48,8 @@ def check_first_logratio(policy: Policy, logratio: float) -> None:
 
 def check_skipped(in_a_row: int) -> None:
     """Raise TrainingError where too many optimizer steps in a row were skipped by the loss scaler."""
-    if in_a_row >= MAX_SKIPPED_IN_A_ROW:
-        raise TrainingError(
-            f"{in_a_row} optimizer steps in a row overflowed, whatever the loss scale: use --dtype bfloat16 "
-            "or float32, or lower the learning rate"
-        )
+    if message := too_many_skipped(in_a_row):
+        raise TrainingError(message)
 
 
 def check_rollout_gap(policy: Policy, sampled: Tensor, scored: Tensor, mask: Tensor) -> float:

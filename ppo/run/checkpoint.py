@@ -14,15 +14,14 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import set_peft_model_state_dict
-from torch import Tensor
 
 from models.adapter import TuneConfig
+from models.checkpoints import library_versions, load_optimizer, optimizer_tensors, seal
 from models.critic import CriticConfig
 from models.errors import ModelError
 from models.policy import Policy, build_policy, frozen_policy
@@ -30,7 +29,7 @@ from models.precision import Precision
 from models.storage import atomic_folder, disk_errors, load_model, load_tensors, save_tensors
 from models.template import PromptForm, form_from
 from ppo.run.card import card
-from ppo.run.folder import FORMAT, Checkpoint, checkpoint_name, open_checkpoint, seal, tidy
+from ppo.run.folder import FORMAT, Checkpoint, checkpoint_name, open_checkpoint, tidy
 from ppo.run.state import TrainState
 
 
@@ -45,7 +44,8 @@ def save_checkpoint(
     target = folder / checkpoint_name(state.iteration)
     with atomic_folder(target) as partial:
         _save_weights(partial, policy)
-        save_tensors(partial / "state.safetensors", _optimizer_tensors(policy, state.optimizer))
+        trained = _named_parameters(policy)
+        save_tensors(partial / "state.safetensors", optimizer_tensors(trained, state.optimizer))
         content = {
             "format": FORMAT,
             **state.to_json(),
@@ -61,11 +61,6 @@ def save_checkpoint(
         seal(partial)
     tidy(folder, state.best.get("iteration"), keep)
     return target
-
-
-def library_versions() -> dict[str, str]:
-    """Of the libraries that decide the last digits of a result."""
-    return {name: version(name) for name in ("torch", "transformers", "peft")}
 
 
 def locate(path: Path, sft: Sequence[Path] = ()) -> Checkpoint | Path:
@@ -140,17 +135,7 @@ def restore(checkpoint: Checkpoint, policy: Policy, state: TrainState, *, any_ba
     """Weights, optimizer and counters: the run goes on as if it had not stopped. As `load_weights`."""
     load_weights(checkpoint, policy, any_base=any_base)
     tensors = load_tensors(checkpoint.path / "state.safetensors")
-    slots: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        name, slot = key.rsplit("/", 1)
-        slots.setdefault(name, {})[slot] = tensor
-    parameters = _named_parameters(policy)
-    for name, values in slots.items():
-        parameter = parameters[name]
-        # AdamW keeps its step counter on the CPU, its moments beside the parameter.
-        state.optimizer.state[parameter] = {
-            slot: value if slot == "step" else value.to(parameter.device) for slot, value in values.items()
-        }
+    load_optimizer(_named_parameters(policy), state.optimizer, tensors)
     state.load_json(checkpoint.state)
 
 
@@ -192,12 +177,3 @@ def _build(tune: Mapping[str, Any], critic: Mapping[str, Any]) -> dict[str, Any]
 def _named_parameters(policy: Policy) -> dict[str, torch.nn.Parameter]:
     head = {f"value_head.{name}": p for name, p in policy.value_head.named_parameters()}
     return {**policy.trainable(), **head}
-
-
-def _optimizer_tensors(policy: Policy, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """AdamW's state by the parameter's name, not by its number in the optimizer."""
-    return {
-        f"{name}/{slot}": value
-        for name, parameter in _named_parameters(policy).items()
-        for slot, value in optimizer.state.get(parameter, {}).items()
-    }

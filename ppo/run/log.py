@@ -4,8 +4,6 @@ metrics.jsonl holds counts and values only, so one seed gives one file, byte for
 timing.jsonl. A checkpoint stores the length of each file; a resumed run cuts them back to it.
 """
 
-import json
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +12,7 @@ from typing import Any, Protocol
 
 from torch.utils.tensorboard import SummaryWriter
 
-from ppo.errors import TrainingError
+from models.log_files import LogFiles
 
 FILES = ("metrics.jsonl", "timing.jsonl", "samples.jsonl")
 
@@ -43,7 +41,7 @@ class RunLog:
         self.folder = folder
         self.display = display
         self.iterations = iterations
-        self._files = {name: (folder / name).open("ab") for name in FILES}
+        self._files = LogFiles(folder, FILES)
         self._tensorboard: SummaryWriter | None = None
         self._seconds: dict[str, float] = {}
         self._noted: dict[str, float | str] = {}
@@ -80,12 +78,11 @@ class RunLog:
             if name in self._seconds:
                 rate = tokens / max(self._seconds[name], 1e-9)
                 timing[f"tokens_per_second/{name}"] = round(rate, 1)
-        self._append("metrics.jsonl", {"iteration": iteration, **metrics})
-        self._append("timing.jsonl", {"iteration": iteration, **timing, **self._noted})
+        self._files.append("metrics.jsonl", {"iteration": iteration, **metrics})
+        self._files.append("timing.jsonl", {"iteration": iteration, **timing, **self._noted})
         for sample in samples:
-            self._append("samples.jsonl", {"iteration": iteration, **sample})
-        for file in self._files.values():
-            file.flush()
+            self._files.append("samples.jsonl", {"iteration": iteration, **sample})
+        self._files.flush()
         numbers = {name: value for name, value in self._noted.items() if not isinstance(value, str)}
         self._to_tensorboard(iteration, {**metrics, **timing, **numbers})
         self.display.iteration(iteration, self.iterations, metrics, total)
@@ -95,32 +92,17 @@ class RunLog:
 
     def offsets(self) -> dict[str, int]:
         """Length of every file in bytes, once it is on disk; for the checkpoint."""
-        for file in self._files.values():
-            file.flush()
-            os.fsync(file.fileno())
-        return {name: file.tell() for name, file in self._files.items()}
+        return self._files.offsets()
 
     def truncate(self, offsets: Mapping[str, int]) -> None:
-        """Cut the files back to where a checkpoint saw them.
-
-        Raises:
-            TrainingError: one is shorter than it was then.
-        """
-        for name, file in self._files.items():
-            if file.seek(0, os.SEEK_END) < offsets[name]:
-                raise TrainingError(f"{self.folder / name}: shorter than its checkpoint says; was it edited?")
-            file.truncate(offsets[name])
-            file.seek(0, os.SEEK_END)
+        """Cut the files back to where a checkpoint saw them. Raises ModelError where one is shorter."""
+        self._files.truncate(offsets)
 
     def close(self) -> None:
         """Close all files."""
-        for file in self._files.values():
-            file.close()
+        self._files.close()
         if self._tensorboard is not None:
             self._tensorboard.close()
-
-    def _append(self, name: str, row: Mapping[str, Any]) -> None:
-        self._files[name].write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
 
     def _to_tensorboard(self, iteration: int, values: Mapping[str, float]) -> None:
         if self._tensorboard is None:

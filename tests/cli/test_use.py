@@ -15,7 +15,7 @@ from cli.evaluate import EvaluateCommand
 from cli.runs import worth_keeping
 from cli.settings import parse
 from cli.yardstick import of_runs
-from ppo.run.folder import seal
+from models.checkpoints import seal
 
 LAST = "checkpoints/iteration-000002"
 

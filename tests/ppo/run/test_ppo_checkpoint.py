@@ -17,20 +17,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import models.storage
 import ppo.run.checkpoint
 from models.adapter import TuneConfig
+from models.checkpoints import CHECKSUMS, DamagedCheckpoint, seal
 from models.critic import CriticConfig
 from models.errors import ModelError
 from models.policy import Policy
 from models.storage import load_model, save_tensors
 from ppo.run.checkpoint import load_policy, load_weights, save_checkpoint
-from ppo.run.folder import (
-    CHECKSUMS,
-    DamagedCheckpoint,
-    newest_whole,
-    numbered,
-    open_checkpoint,
-    resolve_checkpoint,
-    seal,
-)
+from ppo.run.folder import newest_whole, numbered, open_checkpoint, resolve_checkpoint
 from ppo.run.state import TrainState, fresh_state
 
 TUNES = ["lora", "full"]

@@ -16,7 +16,8 @@ from loop_helpers import ToyScorer, by_weights, run, sometimes_faulty, toy_confi
 
 import models.generation
 import models.storage
-from ppo.run.folder import FORMAT, newest_whole, numbered, seal, tidy
+from models.checkpoints import seal
+from ppo.run.folder import FORMAT, newest_whole, numbered, tidy
 
 CONFIG = toy_config(iterations=5, eval_every=2, keep_checkpoints=2, scale_rewards=True, kl_horizon=100)
 LAST = "checkpoints/iteration-000005"
