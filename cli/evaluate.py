@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console as RichConsole
@@ -12,15 +12,17 @@ from rich.table import Column, Table
 
 from cli.console import Console
 from cli.errors import UsageError
-from cli.measure import measure
+from cli.measure import Measurement, measure
 from cli.places import model_folder, trained_folder
 from cli.problems import check_sampling, encode_all, prompt_template, read_problems, within_limits
-from cli.sample_files import sample_file
+from cli.sample_files import of_public_sets, sample_files
+from data import Problem
 from data.tiny.corpus import TinyCorpusConfig
+from models.policy import Policy
 from models.precision import DeviceConfig, resolve_precision
 from models.ranges import Count, NotNegative, NotNegativeInt, check_ranges
 from models.storage import write_json
-from ppo.prompts import PromptConfig
+from ppo.prompts import PromptConfig, PromptTemplate
 from ppo.run.checkpoint import load_policy, locate
 from reward import RewardConfig, Scorer, ScoringConfig
 from sandbox import Limits
@@ -66,6 +68,9 @@ class EvaluateCommand:
     """Of the samples (the same for every checkpoint) and of the bootstrap."""
     out: Path | None = None
     """JSON file to write the results to, and beside it every sample: evaluation_samples.jsonl."""
+    for_others: Literal["auto", "yes", "no"] = "auto"
+    """Write the programs also as EvalPlus and bigcode's harness read them: evalplus_samples.jsonl and
+    generations.json. auto: where all problems are of HumanEval or MBPP."""
     prompting: Annotated[PromptConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=PromptConfig)
     compute: Annotated[DeviceConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=DeviceConfig)
     objective: RewardConfig = field(default_factory=RewardConfig)
@@ -88,45 +93,31 @@ def evaluate(settings: EvaluateCommand) -> dict[str, Any]:
     Every checkpoint is verified before the first is measured (a mistyped path costs no waiting), and loaded
     when its turn comes (they need not fit into memory together).
     """
-    paths = settings.checkpoints
-    names = _names(paths, settings.names)
-    if settings.out is not None and settings.out.is_dir():
-        raise UsageError(
-            f"--out {settings.out}: is a folder; name a file, {settings.out / 'evaluation.json'}"
-        )
+    names, out = _names(settings.checkpoints, settings.names), settings.out
+    if out is not None and out.is_dir():
+        raise UsageError(f"--out {out}: is a folder; name a file, {out / 'evaluation.json'}")
     precision = resolve_precision(settings.compute)
     bases = [model_folder(path, "--sft") for path in settings.sft]
-    found = [locate(trained_folder(path), bases) for path in paths]
+    found = [locate(trained_folder(path), bases) for path in settings.checkpoints]
     problems, left_out = within_limits(
         read_problems(settings.problems, settings.corpus), settings.limits, settings.problems
     )
     problems = problems[: settings.num_problems or None]
+    ask_others = settings.for_others == "yes" or (settings.for_others == "auto" and of_public_sets(problems))
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)  # before the work that it is to hold
     models = []
-    if settings.out is not None:
-        settings.out.parent.mkdir(parents=True, exist_ok=True)  # before the work that it is to hold
     with ExitStack() as stack:
-        keep = stack.enter_context(sample_file(settings.out))
+        keep = stack.enter_context(sample_files(out, names, for_others=ask_others))
         scorer = stack.enter_context(_scorer(settings))
-        console = stack.enter_context(Console("evaluate", len(paths)))
+        console = stack.enter_context(Console("evaluate", len(names)))
         if left_out:
             console.say(left_out.rstrip("; "))
-        for done, (name, path, located) in enumerate(zip(names, paths, found, strict=True)):
+        for done, (name, path, located) in enumerate(zip(names, settings.checkpoints, found, strict=True)):
             policy = load_policy(located, precision)
-            check_sampling(policy, settings.max_prompt_tokens, settings.max_new_tokens)
             template = prompt_template(settings.prompting, policy, path)
-            prompts = encode_all(problems, template, settings.max_prompt_tokens)
-            console.phase(name[-10:], len(prompts) * settings.samples)
-            measured = measure(
-                policy,
-                prompts,
-                scorer,
-                samples=settings.samples,
-                temperature=settings.temperature,
-                max_new_tokens=settings.max_new_tokens,
-                batch_size=settings.batch_size,
-                seed=settings.seed,
-                progress=console.advance,
-            )
+            console.phase(name[-10:], len(problems) * settings.samples)
+            measured = _measure(settings, policy, template, problems, scorer, console)
             models.append({"name": name, "checkpoint": str(path), **measured.summary(settings.seed)})
             keep(name, measured.samples())
             console.step(done + 1)
@@ -138,9 +129,32 @@ def evaluate(settings: EvaluateCommand) -> dict[str, Any]:
         "seed": settings.seed,
         "models": models,
     }
-    if settings.out is not None:
-        write_json(settings.out, results)
+    if out is not None:
+        write_json(out, results)
     return results
+
+
+def _measure(
+    settings: EvaluateCommand,
+    policy: Policy,
+    template: PromptTemplate,
+    problems: Sequence[Problem],
+    scorer: Scorer,
+    console: Console,
+) -> Measurement:
+    """One model on the problems. Raises UsageError where they do not fit it."""
+    check_sampling(policy, settings.max_prompt_tokens, settings.max_new_tokens)
+    return measure(
+        policy,
+        encode_all(problems, template, settings.max_prompt_tokens),
+        scorer,
+        samples=settings.samples,
+        temperature=settings.temperature,
+        max_new_tokens=settings.max_new_tokens,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        progress=console.advance,
+    )
 
 
 def _scorer(settings: EvaluateCommand) -> Scorer:

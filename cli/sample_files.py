@@ -1,14 +1,33 @@
-"""What an evaluation keeps beside its table: every sample, with all that one needs to judge it by reading."""
+"""What an evaluation keeps beside its table: every sample, and its programs as other evaluators read them.
+
+evaluation_samples.jsonl   a row per sample, with all that one needs to judge it by reading
+evalplus_samples.jsonl     {"task_id", "solution"} per sample: `evalplus.evaluate --samples`
+generations.json           a list of programs per problem: bigcode's harness, `--load_generations_path`
+
+The last two are of one model each: of several models there are several, with their names at the end.
+"""
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-Keep = Callable[[str, Sequence[Mapping[str, Any]]], None]
+from data import Problem
+
+Row = Mapping[str, Any]
+Keep = Callable[[str, Sequence[Row]], None]
 """Takes the name of a model and the rows of its samples."""
+
+# Ids under which EvalPlus knows the problems of HumanEval(+) and MBPP(+).
+_EVALPLUS_ID = re.compile(r"(HumanEval|Mbpp)/[0-9]+")
+
+
+def of_public_sets(problems: Sequence[Problem]) -> bool:
+    """Whether EvalPlus has all of these problems."""
+    return all(_EVALPLUS_ID.fullmatch(problem.id) for problem in problems)
 
 
 def beside(out: Path, name: str) -> Path:
@@ -17,24 +36,54 @@ def beside(out: Path, name: str) -> Path:
 
 
 @contextmanager
-def sample_file(out: Path | None) -> Iterator[Keep]:
-    """Write evaluation_samples.jsonl beside `out`, model by model; it has its name once the block ends well.
+def sample_files(out: Path | None, models: Sequence[str], *, for_others: bool) -> Iterator[Keep]:
+    """Write the files beside `out`, model by model in their order; without `out` nothing is kept.
 
-    Without `out` nothing is kept.
+    evaluation_samples.jsonl has its name once the block ends well. `for_others`: write the other files too.
     """
     if out is None:
         yield lambda model, rows: None
         return
-    target = beside(out, "evaluation_samples.jsonl")
+    marks = iter(_marks(models))  # one for each call: two models may go by one name
+    with _written(beside(out, "evaluation_samples.jsonl")) as file:
+
+        def keep(model: str, rows: Sequence[Row]) -> None:
+            for row in rows:
+                file.write(json.dumps({"model": model, **row}, ensure_ascii=False).encode() + b"\n")
+            if for_others:
+                _write_for_others(out, next(marks), rows)
+
+        yield keep
+
+
+def _write_for_others(out: Path, mark: str, rows: Sequence[Row]) -> None:
+    with _written(beside(out, f"evalplus_samples{mark}.jsonl")) as file:
+        for row in rows:
+            solution = {"task_id": row["problem"], "solution": row["program"]}
+            file.write(json.dumps(solution).encode() + b"\n")
+    programs: dict[str, list[str]] = {}  # in the order of the problems, by which alone they are told apart
+    for row in rows:
+        programs.setdefault(row["problem"], []).append(row["program"])
+    with _written(beside(out, f"generations{mark}.json")) as file:
+        file.write(json.dumps(list(programs.values())).encode() + b"\n")
+
+
+def _marks(models: Sequence[str]) -> list[str]:
+    """What tells the files of one model from those of another; nothing where there is one model."""
+    if len(models) == 1:
+        return [""]
+    plain = [re.sub(r"[^A-Za-z0-9_.-]+", "-", model).strip("-.") for model in models]
+    usable = all(plain) and len(set(plain)) == len(plain)
+    return [f"-{name if usable else number}" for number, name in enumerate(plain, 1)]
+
+
+@contextmanager
+def _written(target: Path) -> Iterator[BinaryIO]:
+    """A file that has its name once the block has ended well and all is on disk."""
     partial = target.with_name(target.name + ".partial")
     try:
         with partial.open("wb") as file:
-
-            def keep(model: str, rows: Sequence[Mapping[str, Any]]) -> None:
-                for row in rows:
-                    file.write(json.dumps({"model": model, **row}, ensure_ascii=False).encode() + b"\n")
-
-            yield keep
+            yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)
