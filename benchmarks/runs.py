@@ -1,4 +1,5 @@
-"""Training runs of the embedded default that benchmarks share. What is there is not run again."""
+"""Training runs that benchmarks share, of the embedded default or another preset. What is there is not run
+again, and what was cut off goes on."""
 
 import argparse
 import json
@@ -31,7 +32,9 @@ def train_sft(out: Path, seed: int) -> Path:
     return out
 
 
-def train_ppo(out: Path, sft: Path, seed: int, flags: Sequence[str]) -> Path:
+def train_ppo(
+    out: Path, sft: str | Path, seed: int, flags: Sequence[str], preset: Sequence[str] = PRESET
+) -> Path:
     """A PPO run with some flags: started, gone on with where it was cut off, or found complete."""
     if (ROOT / out / "report.html").is_file():  # the last thing that a run writes
         return out
@@ -39,7 +42,7 @@ def train_ppo(out: Path, sft: Path, seed: int, flags: Sequence[str]) -> Path:
         call("train.py", "ppo", "--resume", str(out))
     else:
         start = ["--sft", str(sft), "--seed", str(seed), "--out", str(out), "--overwrite"]
-        call("train.py", "ppo", *PRESET, *start, *flags)
+        call("train.py", "ppo", *preset, *start, *flags)
     return out
 
 

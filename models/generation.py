@@ -65,15 +65,20 @@ def generate(
     cache = DynamicCache()
     input_ids, attention = prompt_ids, prompt_mask.long()
     placed = positions(model, attention)  # position_ids (b, P), for models that take them
+    once, copy_of = _distinct(prompt_ids, prompt_mask)  # (b',), (b,): samples of one prompt stand together
     for t in range(max_new_tokens):
+        rows = once if t == 0 else slice(None)
         logits = model(
-            input_ids=input_ids,
-            attention_mask=attention,
+            input_ids=input_ids[rows],
+            attention_mask=attention[rows],
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
-            **placed,
+            **{name: place[rows] for name, place in placed.items()},
         ).logits[:, -1]  # (b, V)
+        if t == 0 and len(once) < batch:
+            logits = logits[copy_of]
+            cache.batch_select_indices(copy_of)
         tokens, token_logprobs = sample_tokens(logits, temperature, draws[live, t])
         if token_logprobs.isnan().any():
             raise LogitsNotFinite(live[token_logprobs.isnan()].tolist())
@@ -81,8 +86,8 @@ def generate(
 
         going_on = ~torch.isin(tokens, stops)  # (b,)
         if stop_strings:
-            rows = response_ids[live, : t + 1].tolist()
-            complete = torch.tensor([stop_strings.completed(row) for row in rows], device=device) & going_on
+            so_far = response_ids[live, : t + 1].tolist()
+            complete = torch.tensor([stop_strings.completed(ids) for ids in so_far], device=device) & going_on
             completed[live] = complete
             going_on &= ~complete
         if not going_on.all():
@@ -97,6 +102,14 @@ def generate(
         placed = {name: place[:, -1:] + 1 for name, place in placed.items()}
     length = int(mask.sum(dim=1).max())
     return Generation(response_ids[:, :length], mask[:, :length], completed, logprobs[:, :length])
+
+
+def _distinct(prompt_ids: Tensor, prompt_mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Of neighbouring rows that are alike the first (b',), and for each row which of those it is (B,)."""
+    both = torch.stack([prompt_ids, prompt_mask.long()], dim=-1)  # (B, P, 2)
+    new = torch.ones(len(both), dtype=torch.bool, device=both.device)
+    new[1:] = (both[1:] != both[:-1]).flatten(1).any(dim=1)
+    return new.nonzero(as_tuple=True)[0], new.long().cumsum(dim=0) - 1
 
 
 def sample_tokens(logits: Tensor, temperature: float, draws: Tensor) -> tuple[Tensor, Tensor]:

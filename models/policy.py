@@ -11,38 +11,19 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.adapter import TuneConfig, add_lora, checkpoint_layers, disable_dropout, disabled, merged
+from models.batch import TokenBatch
 from models.critic import CriticConfig, Reading, build_critic
 from models.errors import ModelError
 from models.generation import Generation, generate
 from models.head import Head, find_head
 from models.logprobs import final_states, token_logprobs
+from models.packing import pack_limit, packed_states
 from models.precision import Precision
 from models.stopping import StopStrings, stop_ids
 from models.storage import check_vocabulary, load_model, load_tokenizer, weight_hash
 from models.template import PromptForm, read_form
 from models.tokens import TextCodec
 from models.verify import verify, verify_adapters
-
-
-class TokenBatch(NamedTuple):
-    """Prompts padded on the left, responses padded on the right. Masks are True on real tokens."""
-
-    prompt_ids: Tensor
-    """(B, P)"""
-    prompt_mask: Tensor
-    """(B, P) bool"""
-    response_ids: Tensor
-    """(B, T)"""
-    response_mask: Tensor
-    """(B, T) bool"""
-
-
-def trim(batch: TokenBatch) -> TokenBatch:
-    """The same rows without columns that are padding in all of them: those cost time and memory."""
-    start = batch.prompt_ids.shape[1] - int(batch.prompt_mask.sum(dim=1).max())
-    length = max(1, int(batch.response_mask.sum(dim=1).max()))
-    prompts = (x[:, start:] for x in batch[:2])
-    return TokenBatch(*prompts, *(x[:, :length] for x in batch[2:]))
 
 
 class TokenStats(NamedTuple):
@@ -114,6 +95,7 @@ class Policy(nn.Module):
         self.to(precision.device)
         for each in self._reference:
             each.to(precision.device)
+        self.pack_limit = pack_limit(self.network, precision)
 
     def ask_as(self, prompt: PromptForm | None) -> None:
         """How problems are put to it, and at which texts its responses end."""
@@ -193,6 +175,8 @@ class Policy(nn.Module):
 
     def _response_states(self, network: PreTrainedModel, batch: TokenBatch) -> Tensor:
         """Final hidden states from which each response token was (or would be) chosen: (N, H)."""
+        if self.pack_limit and batch.response_mask.any():
+            return packed_states(network, batch, self.pack_limit)
         ids = torch.cat([batch.prompt_ids, batch.response_ids], dim=1)  # (B, P+T)
         mask = torch.cat([batch.prompt_mask, batch.response_mask], dim=1)  # (B, P+T)
         states = final_states(network, ids, mask)  # (B, P+T, H)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from models.policy import TokenBatch, trim
+from models.batch import TokenBatch, trim
 
 
 @dataclass(frozen=True)

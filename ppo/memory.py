@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from models.policy import Policy, TokenBatch
+from models.batch import TokenBatch
+from models.policy import Policy
 from ppo.buffer import RolloutBuffer
 from ppo.config import PPOConfig
 from ppo.errors import TrainingError

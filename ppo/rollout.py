@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from data import Problem, extract
+from models.batch import TokenBatch, trim
 from models.errors import LogitsNotFinite
-from models.policy import Policy, TokenBatch, trim
+from models.policy import Policy
 from ppo.errors import TrainingError
 from ppo.prompts import EncodedPrompt, pad_left
 from ppo.rewards import ended

@@ -10,8 +10,9 @@ from architectures import REFUSED, WORKING, linear_layers, small_model, transfor
 from transformers import AutoModelForCausalLM
 
 from models.adapter import TuneConfig
+from models.batch import TokenBatch
 from models.errors import ModelError
-from models.policy import Policy, TokenBatch, build_policy, frozen_policy
+from models.policy import Policy, build_policy, frozen_policy
 from models.precision import Precision
 from models.sft import Demonstration, SFTConfig, prepare_sft, save_model, train_sft
 

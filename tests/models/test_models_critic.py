@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.batch import TokenBatch
 from models.critic import CriticConfig, Reading, SurpriseCritic, build_critic
-from models.policy import Policy, TokenBatch
+from models.policy import Policy
 
 CRITICS = ["surprise", "head"]
 TUNES = ["lora", "full"]

@@ -241,3 +241,19 @@ def test_greedy_reports_the_distribution_at_temperature_one():
     token, logprob = sample_tokens(logits, 0.0, torch.tensor([0.99], dtype=torch.float64))
     assert token.item() == 1
     assert logprob.item() == pytest.approx(torch.log_softmax(logits, -1)[0, 1].item())
+
+
+def test_samples_of_one_prompt_are_those_of_prompts_one_by_one(model):
+    """Their prompt is read once; where rows stand between, twice."""
+    repeated = [PROMPTS[0]] * 3 + [PROMPTS[2]] * 2 + [PROMPTS[0], PROMPTS[1]]
+    together = run(model, repeated)
+    draws = torch.rand((len(repeated), T), generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    for row, prompt in enumerate(repeated):
+        read = torch.tensor([prompt])
+        for t, token in enumerate(together.response_ids[row][together.response_mask[row]]):
+            with torch.no_grad():
+                logits = model(input_ids=read).logits[:, -1]
+            expected, logprob = sample_tokens(logits, 1.5, draws[row, t : t + 1])
+            assert token == expected
+            torch.testing.assert_close(together.logprobs[row, t], logprob[0], rtol=1e-4, atol=1e-4)
+            read = torch.cat([read, token[None, None]], dim=1)

@@ -8,8 +8,9 @@ from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from models.adapter import TuneConfig, merged
+from models.batch import TokenBatch, trim
 from models.errors import ModelError
-from models.policy import Policy, TokenBatch, build_policy, frozen_policy, trim
+from models.policy import Policy, build_policy, frozen_policy
 from models.precision import Precision
 from models.sft import save_model
 from models.storage import load_model

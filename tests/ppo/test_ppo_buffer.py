@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ppo_helpers import normal, ragged, seeds
 
-from models.policy import TokenBatch
+from models.batch import TokenBatch
 from ppo.buffer import RolloutBuffer
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from loop_helpers import ToyScorer, metrics_of, run, toy_config
 from ppo_helpers import buffer_of, normal, prompts_of, rollout, small_config
 
-from models.policy import TokenBatch
+from models.batch import TokenBatch
 from ppo.credit import credit_weights, line_starts, line_weights, token_spans, token_weights, unexecuted_lines
 from ppo.losses import policy_loss
 from ppo.rollout import PlainScore, Responses

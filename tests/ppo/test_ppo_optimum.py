@@ -7,7 +7,8 @@ import torch
 from loop_helpers import ToyScorer, metrics_of, run, toy_config
 from torch import Tensor, nn
 
-from models.policy import TokenBatch, TokenStats
+from models.batch import TokenBatch
+from models.policy import TokenStats
 from models.precision import Precision
 from ppo.advantages import gae, whiten
 from ppo.buffer import RolloutBuffer

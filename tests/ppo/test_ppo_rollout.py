@@ -4,7 +4,7 @@ import pytest
 import torch
 from ppo_helpers import normal, prompts_of, ragged, rollout, small_config
 
-from models.policy import TokenBatch
+from models.batch import TokenBatch
 from models.template import PromptForm
 from ppo.checks import check_moved, check_rollout_gap
 from ppo.errors import TrainingError

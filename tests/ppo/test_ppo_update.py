@@ -7,7 +7,8 @@ import torch
 from ppo_helpers import buffer_of, rollout, small_config
 from torch import Tensor
 
-from models.policy import Policy, TokenBatch
+from models.batch import TokenBatch
+from models.policy import Policy
 from ppo.advantages import gae, whiten
 from ppo.buffer import RolloutBuffer
 from ppo.config import PPOConfig

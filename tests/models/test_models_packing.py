@@ -1,0 +1,77 @@
+"""Packed texts against texts by themselves, architecture by architecture."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from models.batch import TokenBatch
+from models.logprobs import final_states
+from models.packing import heeds_packing, pack_limit, packed_states
+from tests.architectures import WORKING, small_model
+
+HEAD = [5, 9, 40, 77]
+PROMPTS = [[*HEAD, 12], [*HEAD, 12], [*HEAD, 30, 31, 32, 33], [*HEAD, 12], [60, 61]]
+RESPONSES = [[100, 101, 102], [100, 200], [], [7] * 9, [3]]
+
+# Their attention looks at distances in the sequence, or at a mask of one row a text.
+NOT_PACKED = {"bloom", "falcon-alibi", "mpt"}
+# A window narrower than these texts: the whole would be packed right, and what is far is seen wrongly.
+WINDOWED = {"mistral", "gemma2", "gemma3-text", "starcoder2", "cohere2", "gpt-neo"}
+
+
+def batch(prompts=PROMPTS, responses=RESPONSES) -> TokenBatch:
+    width, length = max(map(len, prompts)), max(map(len, responses))
+    return TokenBatch(
+        torch.tensor([[0] * (width - len(p)) + p for p in prompts]),
+        torch.tensor([[False] * (width - len(p)) + [True] * len(p) for p in prompts]),
+        torch.tensor([r + [0] * (length - len(r)) for r in responses]),
+        torch.tensor([[True] * len(r) + [False] * (length - len(r)) for r in responses]),
+    )
+
+
+def alone(network, prompts=PROMPTS, responses=RESPONSES) -> torch.Tensor:
+    """Final states from which the response tokens are chosen, each text by itself."""
+    found = []
+    for prompt, response in zip(prompts, responses, strict=True):
+        ids = torch.tensor([[*prompt, *response]])
+        states = final_states(network, ids, torch.ones_like(ids, dtype=torch.bool))[0]
+        found.append(states[len(prompt) - 1 : len(prompt) + len(response) - 1])
+    return torch.cat(found)
+
+
+@pytest.mark.parametrize("name", sorted(WORKING.keys() - NOT_PACKED - WINDOWED))
+def test_packed_states_are_those_of_texts_by_themselves(name):
+    network = small_model(name).eval()
+    assert heeds_packing(network)
+    with torch.no_grad():
+        expected = alone(network)
+        for limit in (1000, 20, 1):  # one sequence; two or three; one for every row
+            torch.testing.assert_close(packed_states(network, batch(), limit), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", sorted(NOT_PACKED | WINDOWED))
+def test_what_would_not_heed_mask_or_positions_is_not_packed(name, cpu, monkeypatch):
+    monkeypatch.setattr("models.packing._MIN_WIDTH", 8)
+    assert pack_limit(small_model(name), cpu) == 0
+
+
+def test_narrow_networks_and_half_precision_are_not_packed(cpu):
+    network = small_model("llama")
+    assert pack_limit(network, cpu) == 0
+    wide = small_model("llama")
+    wide.set_input_embeddings(torch.nn.Embedding(264, 256))
+    assert pack_limit(wide, replace(cpu, dtype=torch.bfloat16)) == 0
+
+
+def test_a_policy_that_packs_has_the_same_numbers_and_gradients(make_policy):
+    results = []
+    for limit in (0, 24):
+        policy = make_policy(trained=True, lora_targets=("q_proj", "v_proj", "down_proj"))
+        policy.pack_limit = limit
+        stats = policy(batch(), 0.7)
+        (stats.logprobs.sum() + stats.values.sum()).backward()
+        gradients = [p.grad for p in policy.trainable().values()]
+        results.append([*stats, policy.ref_logprobs(batch(), 0.7), *gradients])
+    for padded, packed in zip(*results, strict=True):
+        torch.testing.assert_close(packed, padded, rtol=1e-4, atol=1e-5)
