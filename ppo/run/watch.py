@@ -15,12 +15,14 @@ WORN = 0.1  # of the entropy at the start
 BLOWN_UP = -1.0  # explained variance: the critic's error is twice what a constant's would be
 PILED_UP = 0.9  # share of one outcome
 SHORTER = 0.8  # of the length at the start
+CUT = 0.5  # of the responses
 STILL = 1e-7  # of the weights' norm in an iteration: float32 rounds most of it away
 
 _WATCHED = (
     "reward/mean",
     "reward/all_pass",
     "rollout/program_length",
+    "rollout/ended",
     "ppo/kl_coef",
     "ppo/entropy",
     "ppo/explained_var",
@@ -126,6 +128,17 @@ def _shorter(watch: Watch, iteration: int) -> Iterator[str]:
         )
 
 
+def _cut(watch: Watch, iteration: int) -> Iterator[str]:
+    """From the first iteration on: a run whose answers do not end is seldom worth its time."""
+    ended = watch._values([*watch.early, *watch.recent][-EARLY:], "rollout/ended")
+    if ended and median(ended) < 1 - CUT:
+        longest = watch.config.max_new_tokens
+        yield (
+            f"{1 - ended[-1]:.0%} of the responses were cut at max_new_tokens ({longest}), and most programs "
+            "that are cut cannot pass: raise it, ask for the code only, or let it cost (missing_eos_penalty)"
+        )
+
+
 def _still(watch: Watch, iteration: int) -> Iterator[str]:
     rows = [*watch.early, *watch.recent][-EARLY:]
     moved = [row["ppo/update_norm"] <= STILL * row["ppo/weight_norm"] for row in rows]
@@ -142,5 +155,6 @@ _CHECKS: dict[str, Callable[[Watch, int], Iterator[str]]] = {
     "critic_blow_up": _critic_blow_up,
     "pile_up": _pile_up,
     "shorter_programs": _shorter,
+    "cut_responses": _cut,
     "weights_still": _still,
 }

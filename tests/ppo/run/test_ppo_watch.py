@@ -13,6 +13,7 @@ GOOD = {
     "reward/mean": 0.5,
     "reward/all_pass": 0.3,
     "rollout/program_length": 50.0,
+    "rollout/ended": 0.9,
     "ppo/kl_coef": 0.05,
     "ppo/entropy": 1.0,
     "ppo/explained_var": 0.3,
@@ -34,6 +35,7 @@ TROUBLE = {
         {"rollout/program_length": 20.0, "reward/mean": 0.64, "reward/all_pass": 0.1},
         "from 50 to 20 characters while R rose from 0.50 to 0.64; All-P from 30% to 10%",
     ),
+    "cut_responses": ({"rollout/ended": 0.19}, "81% of the responses were cut at max_new_tokens"),
     "weights_still": ({"ppo/update_norm": 0.0}, "weights have not moved for 3 iterations"),
 }
 
@@ -60,8 +62,14 @@ def test_each_trouble_is_told_once_and_logged_while_it_lasts(name):
     assert logged[EARLY - 1] == logged[EARLY + 2 * RECENT + 3] == {}
 
 
+def test_answers_that_do_not_end_are_told_of_in_the_first_iteration():
+    (flags, said), *_ = history(Watch(toy_config()), {"rollout/ended": 0.0})
+    assert flags == {"warning/cut_responses": 1.0} and len(said) == 1
+
+
 FINE = {
     "a good run": {},
+    "a third of the answers cut": {"rollout/ended": 0.67},
     "passing is the top of the ladder": {"outcome/passes/share": 0.99, "outcome/prints/share": 0.01},
     "shorter and R falls too": {"rollout/program_length": 20.0, "reward/mean": 0.3},
     "a little shorter": {"rollout/program_length": 45.0, "reward/mean": 0.9},
