@@ -9,6 +9,7 @@ from small_runs import CORPUS, command
 PRESETS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml"))
 
 SMALL = ["--device", "cpu", "--dtype", "float32", "--threads", 1, *CORPUS, "--corpus.sft", 4]
+SMALL += ["--prompt", "study", "--system", ""]  # the small model has no chat template
 SFT = ["--problems", "tiny/sft", "--validation", "None", "--epochs", 1, "--batch-size", 4]
 PPO = [
     *("--problems", "tiny/rl", "--validation", "None", "--iterations", 1, "--prompts-per-iteration", 2),
