@@ -32,6 +32,7 @@ from reward import Outcome  # noqa: E402
 
 PRESET = "configs/smollm2-135m-cpu.yaml"
 SHOWN = 10  # samples before and after, of problems evenly spread over the test set
+_SHOWN_KEYS = ("problem", "problem_text", "program", "outcome", "score")
 COLUMNS = {  # of evaluation.json -> heading, factor, format
     "syntax": ("Syn. %", 100, ".1f"),
     "any_pass": ("≥1-P %", 100, ".1f"),
@@ -212,7 +213,7 @@ def pick(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The first sample of some problems, evenly spread, so that nobody chose them."""
     firsts = [row for row in rows if row["sample"] == 0]
     chosen = [firsts[i * len(firsts) // SHOWN] for i in range(min(SHOWN, len(firsts)))]
-    return [{key: row[key] for key in ("problem", "prompt", "program", "outcome", "score")} for row in chosen]
+    return [{key: row[key] for key in _SHOWN_KEYS} for row in chosen]
 
 
 def _measured(model: dict[str, Any]) -> dict[str, Any]:
@@ -249,7 +250,7 @@ def shown_samples(run: dict[str, Any]) -> str:
     """What it wrote before and after, problem by problem."""
     lines = []
     for before, after in zip(run["shown"]["before"], run["shown"]["after"], strict=True):
-        lines.append(f"\n# {before['prompt']}")
+        lines.append(f"\n# {before['problem_text']}")
         for name, row in (("before", before), ("after", after)):
             lines.append(f"-- {name}: {row['outcome']}, {row['score']:.2f}\n{row['program'].rstrip()}")
     return "\n".join(lines)
