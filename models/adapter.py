@@ -95,7 +95,9 @@ def _check_apart(model: nn.Module) -> None:
 def _extent(tensor: Tensor) -> tuple[int, int]:
     """Addresses between which a tensor's numbers lie."""
     last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
+    # On the meta device there are no addresses; there the storage stands for its place.
+    start = tensor.untyped_storage()._cdata << 64 if tensor.is_meta else tensor.data_ptr()
+    return start, start + (last + 1) * tensor.element_size()
 
 
 @contextmanager
@@ -109,7 +111,7 @@ def merged(model: nn.Module) -> Iterator[None]:
     if not layers:
         yield
         return
-    pristine = [_weight(layer).detach().clone() for layer in layers]
+    pristine = [weight.detach().clone() for weight in adapted_weights(model)]
     try:
         _fold(layers)
         # The adapters are in the weights now; left on, they would be applied a second time.
@@ -125,6 +127,11 @@ def fold_in(model: PeftModel) -> PreTrainedModel:
     """The base model with its adapters in the weights for good: what `merged` samples from, to the bit."""
     _fold(_adapted(model))
     return model.unload()
+
+
+def adapted_weights(model: nn.Module) -> list[Tensor]:
+    """The base weights that adapters stand beside; `merged` keeps a copy of each."""
+    return [_weight(layer) for layer in _adapted(model)]
 
 
 def _adapted(model: nn.Module) -> list[LoraLayer]:

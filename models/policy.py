@@ -61,12 +61,14 @@ class Policy(nn.Module):
         tune: TuneConfig | None = None,
         critic: CriticConfig | None = None,
         gradient_checkpointing: bool = False,
+        pack: bool = True,
     ) -> None:
         """`reference` None: `model` is a peft model and its adapters are switched off instead.
 
         `sft`, `prompt`, `tune`, `critic`: how the policy was built and is asked, so that a checkpoint of it
         can be opened again.
-        `gradient_checkpointing`: see `checkpoint_layers`.
+        `gradient_checkpointing`: see `checkpoint_layers`. `pack`: whether texts may be packed where that is
+        faster (models/packing.py).
         """
         super().__init__()
         self.adapted: Any = model  # as peft wraps it; without adapters the network itself
@@ -92,10 +94,10 @@ class Policy(nn.Module):
         self.pad_id: int = tokenizer.eos_token_id if pad is None else pad  # masks decide, never this id
         if gradient_checkpointing:
             checkpoint_layers(self.network)
-        self.to(precision.device)
-        for each in self._reference:
-            each.to(precision.device)
-        self.pack_limit = pack_limit(self.network, precision)
+        for each in (self, *self._reference):
+            if any(p.device != precision.device for p in each.parameters()):
+                each.to(precision.device)
+        self.pack_limit = pack_limit(self.network, precision) if pack else 0
 
     def ask_as(self, prompt: PromptForm | None) -> None:
         """How problems are put to it, and at which texts its responses end."""

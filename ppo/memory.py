@@ -38,7 +38,7 @@ def _fits(policy: Policy, config: PPOConfig, size: int, prompt_tokens: int) -> b
         # AdamW's two moments and the update's copy of the weights are not there yet.
         reserve = [torch.empty_like(p) for p in policy.parameters() if p.requires_grad for _ in range(3)]
         policy.train()
-        batch = _full_length(policy, size, prompt_tokens, config.max_new_tokens)
+        batch = full_length(policy, size, prompt_tokens, config.max_new_tokens)
         loss, _ = minibatch_loss(policy, batch, config, config.kl_coef, denominator=batch.response_mask.sum())
         loss.backward()
         del reserve
@@ -53,7 +53,7 @@ def _fits(policy: Policy, config: PPOConfig, size: int, prompt_tokens: int) -> b
             torch.cuda.empty_cache()
 
 
-def _full_length(policy: Policy, size: int, prompt_tokens: int, response_tokens: int) -> RolloutBuffer:
+def full_length(policy: Policy, size: int, prompt_tokens: int, response_tokens: int) -> RolloutBuffer:
     """`size` responses without any padding; which tokens they are makes no difference to memory."""
 
     def full(width: int, value: float, dtype: torch.dtype) -> Tensor:

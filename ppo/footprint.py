@@ -1,0 +1,145 @@
+"""What the phases of PPO take in memory, part by part, from a model's configuration alone.
+
+The formulas are the code itself, run on tensors without memory (models/footprint.py).
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+
+from models.critic import CriticConfig, build_critic
+from models.footprint import (
+    Parts,
+    Shape,
+    backward_parts,
+    by_depth,
+    decode_parts,
+    gradient_parts,
+    merged_copy,
+    sampling_parts,
+    step_part,
+    trained_bytes,
+    trained_parts,
+    weight_parts,
+)
+from models.policy import Policy
+from models.rehearsal import Ledger, fill_gradients
+from models.tiny import build_tokenizer
+from ppo.config import PPOConfig
+from ppo.memory import full_length
+from ppo.update import minibatch_loss
+
+
+class Sampling(NamedTuple):
+    """How responses are sampled: what the KV cache depends on."""
+
+    rows: int
+    """Responses side by side"""
+    prompt_tokens: int
+    """Of the longest prompt"""
+    new_tokens: int
+    """Of the longest response"""
+
+
+def ppo_parts(shape: Shape, critic: CriticConfig, config: PPOConfig) -> dict[str, Parts]:
+    """Rollout, scoring and update of an iteration, all prompts and responses of full length.
+
+    Raises:
+        ModelError: the configuration, or the adapters, cannot be; or its code cannot be rehearsed.
+    """
+    network, reference = shape.adapted(), shape.reference()
+    weights = weight_parts(network, reference, shape.tune)
+    trained, merged = trained_bytes(network), merged_copy(network)
+    sampling = Sampling(
+        min(config.rollout_batch, config.batch_size), config.max_prompt_tokens, config.max_new_tokens
+    )
+    rows = config.minibatch_size if config.micro_batch_size == "auto" else config.micro_batch_size
+    config = replace(config, micro_batch_size=min(rows, config.minibatch_size))
+
+    def measure(ledger: Ledger) -> Parts:
+        policy = _policy(network, reference, shape, critic, config.gradient_checkpointing)
+        fill_gradients(policy)
+        found = decode_parts(policy.network.eval(), ledger, *sampling)
+        policy.train()
+        found["scoring"] = _scoring(policy, config, ledger)
+        found |= _update(policy, config, ledger)
+        trainable = [p for p in policy.parameters() if p.requires_grad]
+        return found | {"step": step_part(ledger, trainable, shape.precision)}
+
+    found = by_depth(shape, [network] if reference is None else [network, reference], measure)
+    head = _critic_bytes(shape, critic)
+    resting = weights | trained_parts(trained) | {"critic, its gradients and moments": 4 * head}
+    rollout = {"rollout's ids and numbers": _rollout_bytes(config)}
+    folded = {"weights beneath folded adapters": merged} if merged else {}
+    return {
+        "rollout": resting | folded | sampling_parts(found),
+        "scoring": resting | rollout | {"forward passes": found["scoring"]},
+        "update": resting
+        | rollout
+        | {"trained weights before the update": trained}
+        | gradient_parts(found, config.gradient_checkpointing),
+    }
+
+
+def evaluation_parts(shape: Shape, critic: CriticConfig, sampling: Sampling) -> Parts:
+    """Sampling from a checkpoint that is not trained on. Raises ModelError, as `ppo_parts`."""
+    network = shape.adapted()
+    weights = weight_parts(network, shape.reference(), shape.tune)
+    merged = merged_copy(network)
+    base = network.get_base_model() if shape.tune.tune == "lora" else network
+    found = by_depth(shape, [network], lambda ledger: decode_parts(base.eval(), ledger, *sampling))
+    folded = {"weights beneath folded adapters": merged} if merged else {}
+    return weights | {"critic": _critic_bytes(shape, critic)} | folded | sampling_parts(found)
+
+
+def _policy(
+    network: Any, reference: Any, shape: Shape, critic: CriticConfig, gradient_checkpointing: bool
+) -> Policy:
+    return Policy(
+        network,
+        build_tokenizer([""], 258),  # memory knows nothing of texts
+        shape.rehearsed,
+        reference=reference,
+        tune=shape.tune,
+        critic=critic,
+        gradient_checkpointing=gradient_checkpointing,
+    )
+
+
+def _scoring(policy: Policy, config: PPOConfig, ledger: Ledger) -> int:
+    """What `ppo.rollout.forward_responses` takes for a micro-batch."""
+    batch = full_length(policy, config.micro_batch, config.max_prompt_tokens, config.max_new_tokens)
+    start = ledger.restart()
+    with torch.no_grad():
+        policy(batch.tokens, config.temperature)
+        policy.ref_logprobs(batch.tokens, config.temperature)
+    return ledger.peak - start
+
+
+def _update(policy: Policy, config: PPOConfig, ledger: Ledger) -> Parts:
+    """What a micro-batch of `ppo.update` takes."""
+    batch = full_length(policy, config.micro_batch, config.max_prompt_tokens, config.max_new_tokens)
+
+    def loss() -> torch.Tensor:
+        tokens = batch.response_mask.sum()
+        return minibatch_loss(policy, batch, config, config.kl_coef, denominator=tokens)[0]
+
+    return backward_parts(ledger, loss)
+
+
+def _rollout_bytes(config: PPOConfig) -> int:
+    """Of all responses of an iteration: an id (8 bytes) and a mask (1) for every token; for those of the
+    response log-probabilities (of the rollout, of the forward pass, of the reference), values, KL, rewards,
+    advantages, returns and weights, in float32."""
+    ids = 9 * (config.max_prompt_tokens + config.max_new_tokens)
+    return config.batch_size * (ids + 9 * 4 * config.max_new_tokens)
+
+
+def _critic_bytes(shape: Shape, critic: CriticConfig) -> int:
+    """Of the critic's weights, in float32."""
+    network = shape.network(shape.precision.dtype)
+    head, embeddings = network.get_output_embeddings(), network.get_input_embeddings()
+    module = build_critic(critic, head.weight.shape[1], embeddings.weight.shape[1])
+    return sum(4 * p.numel() for p in module.parameters())
