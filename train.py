@@ -1,4 +1,4 @@
-"""The command line: train.py sft | ppo | demo | sample | prepare. Each has --help."""
+"""The command line: train.py sft | ppo | demo | sample | prepare | plan. Each has --help."""
 
 import sys
 
@@ -8,6 +8,7 @@ COMMANDS = {
     "sft": "train a model on demonstrations (the warm start)",
     "ppo": "train an SFT model with PPO on problems",
     "demo": "the whole way on the embedded default: SFT, PPO, evaluation, report",
+    "plan": "say what a preset takes in memory and time, without weights and GPU",
     "prepare": "make a checked file of problems of a public data set",
     "sample": "type a problem, see a program, its verdict and its reward",
 }

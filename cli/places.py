@@ -1,14 +1,16 @@
 """What a path that a user names is, and what to say where another kind of folder is wanted."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from cli.errors import UsageError
+from models.storage import load_config
 from ppo.run.folder import numbered
 
 Kind = Literal["sft run", "ppo run", "demo", "checkpoint", "model", "other", "missing"]
@@ -62,6 +64,18 @@ def model_folder(name: str | Path, flag: str) -> Path:
             return _from_hub(str(name), f"{flag} {name}: no such model folder")
 
 
+def model_config(name: str | Path, flag: str) -> Any:
+    """The configuration of a model (see `model_folder`); of one on the hub nothing else is downloaded.
+
+    Raises:
+        UsageError: it is a folder of another kind, or neither here nor on the hub.
+        ModelError: the configuration cannot be used.
+    """
+    if kind_of(Path(name)) != "missing":
+        return load_config(model_folder(name, flag))
+    return load_config(_from_hub(str(name), f"{flag} {name}: no such model folder", ("config.json",)))
+
+
 def trained_folder(path: Path) -> Path:
     """What can be evaluated or sampled: a checkpoint, a run, or the folder of a model (by a hub name too).
 
@@ -111,17 +125,17 @@ def check_resume(path: Path) -> None:
     raise UsageError(f"{told}: {advice}")
 
 
-def _from_hub(name: str, missing: str) -> Path:
+def _from_hub(name: str, missing: str, files: Sequence[str] = _MODEL_FILES) -> Path:
     """The model folder of a hub name in the hub's cache, downloaded where it is not there yet.
 
-    `missing`: what to say where there is none.
+    `missing`: what to say where there is none. `files`: patterns of those that are needed.
     """
     # "name" or "owner/name"; anything else, and what lies in a folder that is here, is a mistyped path.
     owner, slash, _ = name.partition("/")
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or (slash and Path(owner).is_dir()):
         raise UsageError(missing)
     try:
-        return Path(snapshot_download(name, allow_patterns=list(_MODEL_FILES)))
+        return Path(snapshot_download(name, allow_patterns=list(files)))
     except (HFValidationError, LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         told = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UsageError(f"{missing}, and none of this name from the hub: {told}") from error

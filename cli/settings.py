@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from cli.errors import UsageError
 from cli.flags import is_flat, refusal, short_help
 
-SECTIONS = ("sft", "ppo", "evaluate", "demo", "sample", "prepare")
+SECTIONS = ("sft", "ppo", "evaluate", "demo", "sample", "prepare", "plan", "doctor")
 
 T = TypeVar("T")
 
@@ -78,6 +78,11 @@ def load_preset(
     if not isinstance(values, dict):
         raise UsageError(f"{path}: section {section} must hold keys and values")
     return build(kind, _over(values, beneath or {}), f"{path or 'settings'}: {section}")
+
+
+def sections(path: Path) -> list[str]:
+    """The sections that a preset has. Raises UsageError where it cannot be read."""
+    return list(_read_yaml(path))
 
 
 def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:

@@ -85,8 +85,8 @@ def by_depth(shape: Shape, networks: Sequence[Any], measure: Callable[[Ledger], 
     Raises:
         ModelError: the model's code needs numbers to run (of experts: which tokens go to them).
     """
-    found = []
-    for depth in _DEPTHS:
+    found: list[Parts] = []
+    for depth in _DEPTHS if shape.layers > _DEPTHS[1] else _DEPTHS[1:]:
         for network in networks:
             _shorten(network, depth, shape.layers)
         try:
@@ -99,8 +99,8 @@ def by_depth(shape: Shape, networks: Sequence[Any], measure: Callable[[Ledger], 
                 f"{type(shape.config).__name__}: cannot be planned, its code asks for more than shapes: "
                 f"{_first_line(error)}"
             ) from error
-    more, fewer = found
-    further = shape.layers - _DEPTHS[1]
+    more, fewer = found[0], found[-1]
+    further = max(0, shape.layers - _DEPTHS[1])
     return {name: fewer[name] + further * (more[name] - fewer[name]) for name in fewer}
 
 
@@ -186,9 +186,9 @@ def gradient_parts(found: Parts, checkpointing: bool) -> Parts:
 
 
 def decode_parts(network: Any, ledger: Ledger, rows: int, prompt_tokens: int, new_tokens: int) -> Parts:
-    """Sampling with the adapters folded in: the prompts' pass, and the last step, when the KV cache is longest.
+    """Sampling with the adapters folded in: the prompts' pass, and the last step, with the longest KV cache.
 
-    `cache` and `step_of_cache` are alive in that step, `prefill` in that pass.
+    `cache` and `decode` are alive together in that step, `prefill` in that pass.
     """
     start = ledger.restart()
     cache = DynamicCache()

@@ -33,16 +33,12 @@ def load_model(path: str | Path, dtype: torch.dtype) -> PreTrainedModel:
     Raises:
         ModelError: missing, damaged or quantised, not a causal language model, or no safetensors.
     """
-    _refuse_missing_folder(path)
+    config = load_config(path)
     try:
-        config = AutoConfig.from_pretrained(path)
-        _refuse_quantised(path, config)
         # An explicit dtype: "auto" would load what the checkpoint was saved in, bfloat16 on a V100.
         model, found = AutoModelForCausalLM.from_pretrained(
             path, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
         )
-    except ModelError:
-        raise
     except (OSError, ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as error:
         raise ModelError(
             f"{path}: cannot be loaded as a causal language model: {_first_line(error)}"
@@ -50,6 +46,21 @@ def load_model(path: str | Path, dtype: torch.dtype) -> PreTrainedModel:
     if missing := sorted(found["missing_keys"]):
         raise ModelError(f"{path}: {len(missing)} weights are missing ({missing[0]}, …); get the whole model")
     return model
+
+
+def load_config(path: str | Path) -> Any:
+    """The configuration of a model folder, as transformers' AutoConfig gives it.
+
+    Raises:
+        ModelError: it is missing, damaged, or of no architecture that is known here; or quantised.
+    """
+    _refuse_missing_folder(path)
+    try:
+        config = AutoConfig.from_pretrained(path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: no usable config.json: {_first_line(error)}") from error
+    _refuse_quantised(path, config)
+    return config
 
 
 def position_limit(model: PreTrainedModel) -> int | None:

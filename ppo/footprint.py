@@ -3,7 +3,6 @@
 The formulas are the code itself, run on tensors without memory (models/footprint.py).
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 

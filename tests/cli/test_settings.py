@@ -12,6 +12,7 @@ import yaml
 from cli.errors import UsageError
 from cli.evaluate import EvaluateCommand
 from cli.flags import SHORT, flags_of
+from cli.plan import PlanCommand
 from cli.ppo import PPOCommand
 from cli.sample import SampleCommand
 from cli.settings import dump, load_preset, parse
@@ -19,6 +20,7 @@ from cli.sft import SFTCommand
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {"sft": SFTCommand, "ppo": PPOCommand, "evaluate": EvaluateCommand}
+SECTIONS = {**COMMANDS, "plan": PlanCommand}
 SHORT_COMMANDS = {**COMMANDS, "sample": SampleCommand}
 
 
@@ -127,7 +129,7 @@ def test_a_dumped_preset_gives_the_settings_back(tmp_path, name):
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
 def test_every_shipped_preset_loads(path):
     for name in yaml.safe_load(path.read_text(encoding="utf-8")):
-        assert load_preset(path, name, COMMANDS[name]) is not None
+        assert load_preset(path, name, SECTIONS[name]) is not None
 
 
 PAPER = {
