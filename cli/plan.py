@@ -183,6 +183,6 @@ def _time_lines(pace: Pace | None) -> list[str]:
     parts = ", ".join(f"{phase} {seconds:.0f}" for phase, seconds in pace.seconds.items())
     least = "at least " if pace.least else ""
     return [
-        f"seconds per iteration: {least}{sum(pace.seconds.values()):.0f} ({parts}), with prompts and responses "
-        f"of full length; {pace.source}"
+        f"seconds per iteration: {least}{sum(pace.seconds.values()):.0f} ({parts}), were all texts of full "
+        f"length; {pace.source}"
     ]

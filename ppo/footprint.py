@@ -104,6 +104,7 @@ def _policy(
         tune=shape.tune,
         critic=critic,
         gradient_checkpointing=gradient_checkpointing,
+        pack=False,  # which tokens texts share is a matter of numbers; packed they take less
     )
 
 

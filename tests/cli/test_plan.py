@@ -109,7 +109,7 @@ CONFIG = PPOConfig(
 
 
 def test_operations_are_those_of_the_weights():
-    """Two per weight and token forward; backward as many for what goes in, and for weights that are trained."""
+    """Two per weight and token forward; backward as many again, and once more where weights are trained."""
     network = SHAPE.network(torch.float32)
     weights = 2 * (4 * 64 * 64 + 3 * 64 * 176 + 2 * 64) + 64 + 64 * 1000  # without the embeddings
     assert pace.multiplied(network) == weights

@@ -130,12 +130,13 @@ def test_the_phases_of_ppo_take_what_was_planned(case, tmp_path, tokenizer):
     policy = real_policy(case, tmp_path / "model", tokenizer)
     optimizer, scaler = build_optimizer(policy, config), policy.precision.grad_scaler()
     problem = Problem("p", "x", (TestCase("", ""),))
-    prompt = EncodedPrompt(problem, tuple(range(2, 2 + config.max_prompt_tokens)), False, "x")
+    length = config.max_prompt_tokens
+    prompts = [EncodedPrompt(problem, tuple(range(2 + i, 2 + i + length)), False, "x") for i in range(16)]
 
     def sample() -> Responses:
         return sample_responses(
             policy,
-            [prompt] * config.batch_size,
+            prompts,
             max_new_tokens=config.max_new_tokens,
             temperature=0.7,
             batch_size=config.rollout_batch,
