@@ -35,6 +35,7 @@ def is_entry_point(name: str) -> bool:
     return len(parts) <= 2 and all(part.isidentifier() and not keyword.iskeyword(part) for part in parts)
 
 
+@lru_cache
 def call_harness(entry_point: str) -> CodeType:
     """Code for the sandbox's `harness`: defines the program's names, calls, writes the result."""
     code = _compiled()
@@ -123,7 +124,7 @@ def _number(node: ast.expr) -> float:
 
 @lru_cache(maxsize=1)
 def _compiled() -> CodeType:
-    return compile(_source("call.py"), "harness.py", "exec", dont_inherit=True)
+    return compile(_source("call.py"), "harness.py", "exec", dont_inherit=True, optimize=2)
 
 
 @lru_cache

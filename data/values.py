@@ -13,7 +13,7 @@ When two such texts say equal values is for reward/values.py to know.
 This file also runs beside untrusted programs (data/harness.py), so it needs the standard library only.
 """
 
-import json
+from json import dumps, loads  # by name: the program may put others in their place
 from typing import Any
 
 MAX_DEPTH = 100  # of containers in one another; what is deeper is an $object
@@ -28,7 +28,7 @@ def encode(value: object, *, strict: bool = False) -> str:
     A value of a subclass is told as one of its base (`defaultdict` as dict): it compares like one. `strict`:
     as an $object. Raises TypeError for objects that break while they are looked at.
     """
-    return json.dumps(_tree(value, strict, MAX_DEPTH), allow_nan=False)
+    return dumps(_tree(value, strict, MAX_DEPTH), allow_nan=False)
 
 
 def decode(text: str) -> Any:
@@ -44,7 +44,7 @@ def encode_call(args: tuple[object, ...], kwargs: dict[str, object]) -> str:
         [_tree(arg, True, MAX_DEPTH) for arg in args],
         {k: _tree(v, True, MAX_DEPTH) for k, v in kwargs.items()},
     ]
-    return json.dumps({"$call": trees}, allow_nan=False)
+    return dumps({"$call": trees}, allow_nan=False)
 
 
 def decode_call(text: str) -> tuple[list[Any], dict[str, Any]]:
@@ -64,7 +64,7 @@ def decode_call(text: str) -> tuple[list[Any], dict[str, Any]]:
 def parse(text: str) -> Any:
     """The JSON of a text, NaN and its like refused. Raises ValueError."""
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return loads(text, parse_constant=_refuse)
     except RecursionError:
         raise ValueError("nested too deep") from None
 
@@ -116,7 +116,7 @@ def _container(kind: Any, value: Any, strict: bool, depth: int) -> Any:
     if kind is list:
         return items
     if kind is not tuple:
-        items.sort(key=json.dumps)  # sets have no order, and one value has one text
+        items.sort(key=dumps)  # sets have no order, and one value has one text
     return {f"${kind.__name__}": items}
 
 

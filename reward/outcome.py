@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from data.preview import preview
@@ -32,6 +32,7 @@ _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 _STATUSES = {status.value for status in Status if status is not Status.FAULT}
 # What a run had written when the clock or the memory watch ended it is chance; records must not be.
 _CHANCE = (Status.TIMEOUT, Status.MEMORY)
+_NONE = b"null"  # the result of a function that returns nothing
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Verdict:
     error: str = ""  # last line of standard error, if the run was not clean
     top_line: int | None = None  # of a traceback: the line of the module's own code, and ...
     error_line: int | None = None  # ... the innermost line of the program
-    idle: bool | None = None  # neither read its input nor printed, however it ended; None: not known
+    # Neither read its input nor printed, however it ended; of a function: was not called, or returned None.
+    idle: bool | None = None  # None: not known
     input: str | None = None  # what it was given to read, and ...
     expected: str | None = None  # ... what it should write, cut like `stdout`; None: an old record
 
@@ -65,7 +67,7 @@ class Verdict:
 
     @property
     def printed(self) -> bool:
-        """Wrote at least one byte to standard output."""
+        """Wrote at least one byte to standard output; of a function: returned a value other than None."""
         return self.stdout_size > 0
 
 
@@ -200,8 +202,13 @@ def judge(
     matches: Callable[[bytes, bytes], bool],
     scan: Scan,
     inputs: Sequence[str | bytes] | None = None,
+    *,
+    calls: bool = False,
 ) -> Outcome | None:
     """The outcome of a report on the tests whose expected outputs are given, or None after a sandbox fault.
+
+    `calls`: each run called a function, under `data.harness.call_harness`. To print is then to return a value
+    other than None, and to read is to be called: the harness reads when the function is defined.
 
     `matches(stdout, expected)` is the problem's comparison. The report holds one run per test if the program
     compiles; if it does not, its runs are not looked at. `inputs`: what the runs read, for the record.
@@ -216,7 +223,11 @@ def judge(
     read: Sequence[str | bytes | None] = [None] * num_tests if inputs is None else inputs
     limit = preview_bytes(num_tests)
     verdicts = tuple(
-        _verdict(run, want, matches, given, limit)
+        replace(
+            _verdict(run, is_pass(run, want, matches), limit, calls=calls),
+            input=None if given is None else preview(given, limit),
+            expected=preview(want, limit),
+        )
         for run, want, given in zip(report.runs, expected, read, strict=True)
     )
     # CPython compiled it: an analyser that cannot parse it has seen nothing, which is not the same as clean.
@@ -231,20 +242,15 @@ def is_pass(run: Run, expected: bytes, matches: Callable[[bytes, bytes], bool]) 
     return run.status is Status.OK and matches(run.stdout, expected)
 
 
-def _verdict(
-    run: Run,
-    expected: bytes,
-    matches: Callable[[bytes, bytes], bool],
-    given: str | bytes | None,
-    limit: int,
-) -> Verdict:
-    """Of one test, whose input was `given`; `limit`: how many bytes of a text are kept."""
+def _verdict(run: Run, passed: bool, limit: int, *, calls: bool) -> Verdict:
+    """How one run ended; `limit`: how many bytes of its output are kept."""
     chance = run.status in _CHANCE
-    stdout = b"" if chance else run.stdout
+    said = b"" if calls and run.stdout.strip() == _NONE else run.stdout
+    stdout = b"" if chance else said
     top_line, error_line = failed_lines(run.stderr) if run.status is Status.CRASH else (None, None)
     return Verdict(
         status=run.status.value,
-        passed=is_pass(run, expected, matches),
+        passed=passed,
         stdout_size=len(stdout),
         stdout_sha256=hashlib.sha256(stdout).hexdigest(),
         stdout=preview(stdout, limit),
@@ -252,9 +258,8 @@ def _verdict(
         top_line=top_line,
         error_line=error_line,
         # Of what it had written when it was killed: whether there was any is as certain as the kill itself.
-        idle=not (run.read_input or run.stdout),
-        input=None if given is None else preview(given, limit),
-        expected=preview(expected, limit),
+        # A function that was called and failed has tried; one that returned None has done nothing.
+        idle=not said and (not run.read_input or (calls and run.status is Status.OK)),
     )
 
 

@@ -8,7 +8,8 @@
     5 look    for signs of playing the reward (sentinels.py); the suspicious few are run again
     6 judge   reports -> outcomes -> rewards, in the order of the pairs
 
-Expected outputs stay in this process: the sandbox is handed inputs. Every test given counts, and is run
+Of a function-call task, each run calls the program's function, under data/harness.py. Expected outputs stay
+in this process: the sandbox is handed inputs. Every test given counts, and is run
 unless the program's time is used up.
 """
 
@@ -24,19 +25,24 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from types import TracebackType
+from functools import lru_cache
+from types import CodeType, TracebackType
 
+from data.fields import RowError
+from data.forms import check_calls
+from data.harness import call_harness
 from data.problems import Problem, TestCase
 from reward.budget import ScoringConfig, order, unfit
 from reward.compare import Policy, RewardError, parse_policy
 from reward.hacking import sentinels
+from reward.hacking.asking import CALLS, STDIN
 from reward.objective import Reward, RewardConfig, objective
 from reward.outcome import Outcome, has_fault, judge
 from reward.scan.analyser import Analyser
 from reward.security import NOT_PARSED, Scan, mark_given
 from sandbox import Limits, Report, Run, Sandbox, SandboxError, Status, overstayed
 
-Key = tuple[bytes, tuple[TestCase, ...], str, str]
+Key = tuple[bytes, tuple[TestCase, ...], str, str, str | None]
 Progress = Callable[[int], None]
 _log = logging.getLogger(__name__)
 
@@ -50,6 +56,7 @@ class _Job:
     source: bytes  # the program in UTF-8
     expected: tuple[bytes, ...]
     policy: Policy
+    harness: CodeType | None  # of a function-call task: what calls the program's function
     key: Key  # the limits are the scorer's, so they need not be part of it
 
     @property
@@ -179,7 +186,8 @@ class Scorer:
         scan = NOT_PARSED  # what does not compile is not scanned: nothing of it could run
         if report.compiles and not has_fault(report):
             scan = self._scan(job)
-        outcome = judge(report, job.expected, job.policy.matches, scan, job.inputs)
+        calls = job.harness is not None
+        outcome = judge(report, job.expected, job.policy.matches, scan, job.inputs, calls=calls)
         if outcome is None or not outcome.compiles:
             return outcome
         signs = self._signs(job, report, outcome, scan) if self._look else None
@@ -196,6 +204,7 @@ class Scorer:
             [tests[i].input for i in asked],
             accept=_always if self._scoring.share_children else None,
             max_overstays=self._scoring.max_overstays,
+            harness=job.harness,
         )
         if len(report.runs) != len(asked):  # it does not compile, or `judge` will say what is wrong
             return report
@@ -218,14 +227,15 @@ class Scorer:
             nonlocal left
             if left < 1:
                 return Run(Status.SKIPPED)
-            again = self._box.run(job.program, [text])
+            again = self._box.run(job.program, [text], harness=job.harness)
             if has_fault(again) or not again.compiles:
                 return None
             left -= overstayed(again.runs[0], self._limits)
             return again.runs[0]
 
         passed = [verdict.passed for verdict in outcome.verdicts]
-        case = sentinels.Case(job.inputs, job.expected, report.runs, passed, scan.traits)
+        asking = STDIN if job.harness is None else CALLS
+        case = sentinels.Case(job.inputs, job.expected, report.runs, passed, scan.traits, asking)
         return sentinels.look(case, rerun)
 
     def _remember(self, outcomes: dict[Key, Outcome | None]) -> None:
@@ -250,7 +260,8 @@ def _job(problem: Problem, program: str, limits: Limits) -> _Job:
         raise RewardError(f"problem {problem.id!r} has no tests: there is nothing to score a program by")
     try:
         policy = parse_policy(problem.compare)
-    except ValueError as error:
+        _check_calls(problem)
+    except (ValueError, RowError) as error:
         raise RewardError(f"problem {problem.id!r}: {error}") from None
     if reason := unfit(problem, policy, limits):
         raise RewardError(f"problem {problem.id!r}: {reason}")
@@ -258,5 +269,10 @@ def _job(problem: Problem, program: str, limits: Limits) -> _Job:
     # A program arrives as text, so that an encoding named in it means nothing, here as in the scan. A lone
     # surrogate makes bytes that are not UTF-8: a program that does not compile, as it would be in a file.
     source = program.encode("utf-8", "surrogatepass")
-    key = (hashlib.sha256(source).digest(), problem.tests, problem.compare, problem.prompt)
-    return _Job(problem, program, source, expected, policy, key)
+    harness = None if problem.entry_point is None else call_harness(problem.entry_point)
+    about = (problem.tests, problem.compare, problem.prompt, problem.entry_point)
+    key = (hashlib.sha256(source).digest(), *about)
+    return _Job(problem, program, source, expected, policy, harness, key)
+
+
+_check_calls = lru_cache(maxsize=1024)(check_calls)  # every program of a problem asks

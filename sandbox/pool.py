@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
+from types import CodeType, TracebackType
 
 from sandbox import selftest, tiers
 from sandbox.records import Limits, Report, Run, SandboxError, Status
@@ -108,6 +108,7 @@ class Sandbox:
         *,
         accept: Accept | None = None,
         max_overstays: int | None = None,
+        harness: CodeType | None = None,
     ) -> Report:
         """Compile `program`, run it once per input. str is UTF-8; a str's encoding cookie is not honoured.
 
@@ -116,12 +117,16 @@ class Sandbox:
         sandbox: a server is kept for the program meanwhile.
         `max_overstays`: after so many runs that took all their time (`overstayed`) the inputs left are not
         run, Status.SKIPPED. None: all are.
+        `harness`: the caller's own code, which runs in the compiled program's place, as `__main__`, and finds
+        it under the name `__program__`. Each input then has a fresh child, whatever `accept` says.
         Raises ValueError for arguments of a wrong kind, SandboxError after close().
         """
         if max_overstays is not None and max_overstays < 1:
             raise ValueError(f"max_overstays={max_overstays}: give 1 or more, or None for no such end")
         source, texts = _checked(program, inputs)
-        return self._run(source, isinstance(program, str), texts, accept, max_overstays)
+        if harness is not None:
+            accept = None  # only a program alone is known to keep nothing
+        return self._run(source, isinstance(program, str), texts, accept, max_overstays, harness)
 
     def map(self, jobs: Iterable[Job]) -> list[Report]:
         """`run` for each `(program, inputs)` or `(program, inputs, accept)`, in parallel; reports in order.
@@ -166,6 +171,7 @@ class Sandbox:
         inputs: list[bytes],
         accept: Accept | None,
         max_overstays: int | None = None,
+        harness: CodeType | None = None,
     ) -> Report:
         limit = self.limits.source_kb * 1024
         if len(source) > limit:
@@ -174,7 +180,7 @@ class Sandbox:
         self._check_open()
         worker = self._idle.get()
         try:
-            with Session(worker, source, is_text, self.limits) as session:
+            with Session(worker, source, is_text, self.limits, harness) as session:
                 report = self._run_all(session, inputs, accept, max_overstays)
                 return replace(report, tier=self.tier)
         finally:

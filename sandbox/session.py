@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import marshal
 import os
-from types import TracebackType
+from types import CodeType, TracebackType
 
 from sandbox.kernel.wire import Ended, Note, Reply, Request, Want
 from sandbox.records import Limits, Run
@@ -19,22 +20,25 @@ _SEALS = fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_WRITE | fcntl.F_SEA
 class Session:
     """Runs one program, under one set of limits. A context manager."""
 
-    def __init__(self, worker: Worker, source: bytes, is_text: bool, limits: Limits) -> None:
+    def __init__(
+        self, worker: Worker, source: bytes, is_text: bool, limits: Limits, harness: CodeType | None = None
+    ) -> None:
         self._worker = worker
-        self._source = source
+        self._texts = [source] if harness is None else [source, marshal.dumps(harness)]
         self._is_text = is_text
         self._limits = limits
         self._large = False  # it names a module that only the server with the large libraries has
         self._child_waits = False
 
     def __enter__(self) -> Session:
-        self._code = _memfd(self._source)
+        self._code = [_memfd(text) for text in self._texts]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._code)
+        for fd in self._code:
+            os.close(fd)
 
     def run(self, stdin: bytes | None, keep: bool = False) -> tuple[bool, Run]:
         """In a fresh child, on one input (None: compile only). Returns (compiled, run). Raises Fault.
@@ -76,7 +80,7 @@ class Session:
         try:
             for content in (stdin, None, None):
                 stdio.append(_memfd(content))
-            files = stdio if want in (Want.NEXT, Want.LAST) else [self._code, *stdio]
+            files = stdio if want in (Want.NEXT, Want.LAST) else [*stdio, *self._code]
             reply = self._worker.ask(request, files, self._large)
             given, out, err = stdio
             read_input = was_read(given)

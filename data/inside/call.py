@@ -6,8 +6,8 @@ itself is on standard error. A program can undo all that, as it can write to any
 what stands on standard output is judged by its value, and no expected value is in this process.
 """
 
-import os
 import sys
+from os import close, dup, dup2, fstat, pipe, pread, write  # by name: the program may replace them
 from types import ModuleType
 from typing import Any
 
@@ -19,12 +19,12 @@ ENTRY_POINT = "the entry point"  # data/harness.py puts the name here
 def separate() -> tuple[int, int]:
     """Descriptors of the call and of the answer. The program finds an empty standard input, and what it
     writes to standard output goes to standard error."""
-    call, answer = os.dup(0), os.dup(1)
-    empty, end = os.pipe()
-    os.close(end)
-    os.dup2(empty, 0)
-    os.close(empty)
-    os.dup2(2, 1)
+    call, answer = dup(0), dup(1)
+    empty, end = pipe()
+    dup2(empty, 0)
+    dup2(2, 1)
+    close(empty)
+    close(end)
     return call, answer
 
 
@@ -45,23 +45,23 @@ def function(names: dict[str, Any], entry_point: str) -> Any:
     return getattr(names[name](), method) if dot else names[name]
 
 
-def read(fd: int) -> str:
+def read_all(fd: int) -> str:
     """All of a file, from its beginning, wherever somebody has moved its position."""
-    size = os.fstat(fd).st_size
+    size = fstat(fd).st_size
     data = b""
     while len(data) < size:
-        data += os.pread(fd, size - len(data), len(data))
+        data += pread(fd, size - len(data), len(data))
     return data.decode()
 
 
-def write(fd: int, text: str) -> None:
+def write_all(fd: int, text: str) -> None:
     """All of a text and a line end."""
     data = text.encode() + b"\n"
     while data:
-        data = data[os.write(fd, data) :]
+        data = data[write(fd, data) :]
 
 
 call, answer = separate()
 called = function(define(__program__), ENTRY_POINT)  # type: ignore[name-defined]  # noqa: F821
-args, kwargs = decode_call(read(call))
-write(answer, encode(called(*args, **kwargs)))
+args, kwargs = decode_call(read_all(call))
+write_all(answer, encode(called(*args, **kwargs)))

@@ -4,9 +4,9 @@ One line for each call that returns: {"call": ..., "result": ...}, both as data/
 that fails, or anything else that raises, ends it with a status other than 0.
 """
 
-import json
-import os
 import sys
+from json import dumps, loads
+from os import dup, dup2, write
 from types import ModuleType
 from typing import Any
 
@@ -17,32 +17,40 @@ class Recorder:
     """Calls the reference and writes down what was asked and answered."""
 
     def __init__(self) -> None:
-        self._out = os.dup(1)
-        os.dup2(2, 1)  # what the reference prints is no record
+        self._out = dup(1)
+        dup2(2, 1)  # what the reference prints is no record
         self._inside = False
 
-    def wrapped(self, function: Any) -> Any:
-        """The function, recorded; not where it calls itself."""
+    def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What the function returns; written down unless it calls itself."""
+        if self._inside:
+            return function(*args, **kwargs)
+        call = encode_call(args, kwargs)  # before the call, which may change them
+        self._inside = True
+        try:
+            result = function(*args, **kwargs)
+        finally:
+            self._inside = False
+        self._write({"call": loads(call), "result": loads(encode(result))})
+        return result
 
-        def recorded(*args: Any, **kwargs: Any) -> Any:
-            if self._inside:
-                return function(*args, **kwargs)
-            call = encode_call(args, kwargs)  # before the call, which may change them
-            self._inside = True
-            try:
-                result = function(*args, **kwargs)
-            finally:
-                self._inside = False
-            self._write({"call": json.loads(call), "result": json.loads(encode(result))})
-            return result
+    def function(self, function: Any) -> Any:
+        """The function, recorded."""
+        return lambda *args, **kwargs: self.call(function, args, kwargs)
 
-        recorded.__name__ = getattr(function, "__name__", "recorded")
+    def subclass(self, base: Any, name: str) -> Any:
+        """The class, its method of that name recorded."""
+
+        def method(instance: Any, *args: Any, **kwargs: Any) -> Any:
+            return self.call(getattr(super(recorded, instance), name), args, kwargs)
+
+        recorded = type(base.__name__, (base,), {name: method})
         return recorded
 
     def _write(self, row: dict[str, Any]) -> None:
-        data = json.dumps(row).encode() + b"\n"
+        data = dumps(row).encode() + b"\n"
         while data:
-            data = data[os.write(self._out, data) :]
+            data = data[write(self._out, data) :]
 
 
 def record(reference: str, checks: str, entry_point: str) -> None:
@@ -52,19 +60,16 @@ def record(reference: str, checks: str, entry_point: str) -> None:
     name, dot, method = entry_point.partition(".")
     if name not in names:
         raise NameError(f"the reference defines no {name}")
-    whole = names[name]
-    if dot:
-        known = {method: recorder.wrapped(getattr(whole, method))}
-        candidate = type(name, (whole,), known)
-    else:
-        candidate = recorder.wrapped(whole)
+    candidate = recorder.subclass(names[name], method) if dot else recorder.function(names[name])
     module = sys.modules["solution"] = ModuleType("solution")  # tests of pytest's kind import it from there
-    vars(module).update({**names, name: candidate})
-    found = _run(checks, "checks.py", {**names, name: candidate, "__name__": "checks"})
-    if "check" in found and found["check"] is not names.get("check"):
-        found["check"](candidate)
-    for key, value in list(found.items()):
-        if key.startswith("test_") and callable(value) and value is not names.get(key):
+    known = {**names, name: candidate}
+    vars(module).update(known)
+    found = _run(checks, "checks.py", {**known, "__name__": "checks"})
+    own = {key: value for key, value in found.items() if value is not known.get(key)}
+    if "check" in own:
+        own["check"](candidate)
+    for key, value in own.items():
+        if key.startswith("test_") and callable(value):
             value()
 
 

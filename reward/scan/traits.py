@@ -34,7 +34,8 @@ _STDIN_FILES = frozenset({"/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"})
 def traits(tree: ast.Module, nodes: Sequence[ast.AST]) -> dict[str, Any]:
     """Of a tree and all of its nodes, as JSON:
 
-    literals      constants as text: what could be printed without being computed
+    literals      constants as text: what could be printed without being computed; of docstrings, which tell
+                  examples, only where `__doc__` is read
     keys          of these, the ones compared with, looked up or contained: what could recognise an input
     uses_input    does something with what it reads, other than to drop it
     leaves_early  ends before statements that follow, or takes over how an error ends it
@@ -62,7 +63,11 @@ def _bounded(texts: set[str]) -> list[str]:
 
 
 def _literals(nodes: Sequence[ast.AST]) -> Iterator[str]:
+    reads = any("__doc__" in (getattr(node, "attr", ""), getattr(node, "id", "")) for node in nodes)
+    idle = set() if reads else {node.value for node in nodes if isinstance(node, ast.Expr)}
     for node in nodes:
+        if node in idle:
+            continue
         if (text := _constant(node)) is not None:
             yield text
 

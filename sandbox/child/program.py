@@ -14,6 +14,7 @@ import atexit
 import builtins
 import gc
 import io
+import marshal
 import os
 import sys
 import threading
@@ -59,6 +60,7 @@ class Program:
         self, code: CodeType, named: frozenset[str], interpreter: Interpreter, channel: Channel | None
     ) -> None:
         self._code = code
+        self._harness: CodeType | None = None
         self._named = named
         self._interpreter = interpreter
         self._channel = channel
@@ -72,7 +74,14 @@ class Program:
         namespace = vars(module)
         namespace.update(__file__=FILE_NAME, __cached__=None, __builtins__=builtins, __annotations__={})
         gc.enable()
-        return self._code, namespace
+        if self._harness is None:
+            return self._code, namespace
+        namespace["__program__"] = self._code
+        return self._harness, namespace
+
+    def put_into(self, harness: bytes) -> None:
+        """Run a harness in the program's place: code of the caller's, as `marshal` writes it."""
+        self._harness = marshal.loads(harness)
 
     def ended(self, error: BaseException | None) -> None:
         """The program has run to its end or to `error`: flush, print it and set the exit status, as the
@@ -180,21 +189,23 @@ def prepare(
         lockdown.enter_child(limits, surroundings.server)
         if surroundings.filter is not None:
             surroundings.filter.install()
-        source = take(fds)
+        source, *harness = take(fds)
         os.closerange(3, NOTE_FD)
     except BaseException as error:
         os.write(2, _message(error))
         os.write(NOTE_FD, _BROKEN)
         _exit(1)
-    return load(source, request, channel, surroundings)
+    program = load(source, request, channel, surroundings)
+    if harness:
+        program.put_into(*harness)
+    return program
 
 
-def take(fds: list[int]) -> bytes:
-    """Put the descriptors of a request where a program has them; its text."""
-    program, *stdio = fds
-    for target, fd in enumerate(stdio):
+def take(fds: list[int]) -> list[bytes]:
+    """Put the descriptors of a request where a program has them; its text, and that of a harness, if any."""
+    for target, fd in enumerate(fds[:3]):
         os.dup2(fd, target)
-    return os.pread(program, os.lseek(program, 0, os.SEEK_END), 0)
+    return [os.pread(fd, os.lseek(fd, 0, os.SEEK_END), 0) for fd in fds[3:]]
 
 
 def load(source: bytes, request: Request, channel: Channel | None, surroundings: Surroundings) -> Program:

@@ -1,7 +1,7 @@
 """The two messages between the pool and a server process, over a SOCK_SEQPACKET socketpair.
 
-A request carries limits and descriptors (program, stdin, stdout, stderr); never a byte of program, input or
-output, so none of these lies in the memory that the next run inherits.
+A request carries limits and descriptors (stdin, stdout, stderr, program, and a harness if there is one);
+never a byte of program, input or output, so none of these lies in the memory that the next run inherits.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 READY = b"ready"  # the server's first packet ...
 REFUSED = b"refused "  # ... or which layer the kernel refuses ...
 FAILED = b"failed "  # ... or what else went wrong
-FD_COUNT = 4
+FD_COUNT = 5  # at most
 _INT_BYTES = struct.calcsize("i")
 _REQUEST = struct.Struct("<B?ddQQ")
 _REPLY = struct.Struct("<iBBidddq")

@@ -55,8 +55,9 @@ def rehearse(surroundings: Surroundings) -> None:
 
 def _run_twice(surroundings: Surroundings) -> None:
     channel = Channel()
-    fds = [_file(_PROGRAM), *_stdio()]
-    program = load(take(fds), _REQUEST, channel, surroundings)
+    fds = [*_stdio(), _file(_PROGRAM)]
+    (source,) = take(fds)
+    program = load(source, _REQUEST, channel, surroundings)
     for keep in (True, False):
         code, namespace = program.start()
         exec(code, namespace)

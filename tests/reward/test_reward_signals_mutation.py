@@ -79,7 +79,7 @@ MUTANTS = [
     Mutant(
         "one answer to all is always suspicious",
         "reward/hacking/sentinels.py",
-        "if len({_plain(case.expected[i]) for i in clean}) > 1:",
+        "if len(set(map(case.wanted, clean))) > 1:",
         "if clean:",
         in_file("sentinels", "one_answer_to_every_test_is_the_problems_doing"),
     ),
@@ -93,7 +93,7 @@ MUTANTS = [
     Mutant(
         "what is not printed is silent",
         "reward/hacking/sentinels.py",
-        'idle = not case.traits.uses_input or all(ask(text) == "" for text in NO_INPUT)',
+        'idle = unused or all(ask(text) == "" for text in case.asking.empty(case.inputs[clean[0]]))',
         "idle = True",
         in_file("sentinels", "beginners_slips_seldom_show_one"),
     ),

@@ -15,7 +15,8 @@ from data.problems import Problem, TestCase, load_problems
 from data.tiny.corpus import TinyCorpusConfig, tiny_split
 from data.tiny.slips import demonstrations
 from reward import Outcome, RewardConfig, RewardError, Scorer, Verdict, objective
-from reward.hacking.sentinels import NAMES, Case, changed, look
+from reward.hacking.asking import STDIN
+from reward.hacking.sentinels import NAMES, Case, look
 from reward.security import Traits
 from sandbox import Limits, Run, Status
 
@@ -149,7 +150,7 @@ def test_a_fault_is_unknown() -> None:
 
 @pytest.mark.parametrize("text", ["1\n", "3\n1 2 3\n", "abc\n", "-7 0.5\n", "x", "3\r\n4\r\n"])
 def test_changed_inputs_are_other_inputs_of_the_same_shape(text: str) -> None:
-    made = changed(text)
+    made = STDIN.changed(text)
     assert made and text not in made and len(set(made)) == len(made)
     for new in made:
         assert [len(line.split()) for line in new.splitlines()] == [
@@ -159,7 +160,7 @@ def test_changed_inputs_are_other_inputs_of_the_same_shape(text: str) -> None:
 
 @given(st.text(max_size=40))
 def test_any_text_can_be_changed(text: str) -> None:
-    assert text not in changed(text)
+    assert text not in STDIN.changed(text)
 
 
 # --- what the objective makes of them
