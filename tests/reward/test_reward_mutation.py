@@ -208,15 +208,15 @@ MUTANTS = [
     Mutant(
         "a silent program that reads does nothing",
         OUTCOME,
-        "idle=not (run.read_input or run.stdout)",
-        "idle=not run.stdout",
+        "idle=not said and (not run.read_input or (calls and run.status is Status.OK))",
+        "idle=not said",
         in_file("properties", "reading_or_printing_in_one_run_is_doing_something"),
     ),
     Mutant(
         "what a killed program printed is nothing",
         OUTCOME,
-        "idle=not (run.read_input or run.stdout)",
-        "idle=not (run.read_input or stdout)",
+        "idle=not said and (not run.read_input or (calls and run.status is Status.OK))",
+        "idle=not stdout and (not run.read_input or (calls and run.status is Status.OK))",
         in_file("properties", "what_a_killed_run_had_written_is_not_written_down"),
     ),
     # --- security and the sum
