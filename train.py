@@ -1,4 +1,4 @@
-"""The command line: train.py sft | ppo | demo | sample | prepare | plan. Each has --help."""
+"""The command line: train.py sft | ppo | demo | sample | prepare | plan | doctor. Each has --help."""
 
 import sys
 
@@ -9,6 +9,7 @@ COMMANDS = {
     "ppo": "train an SFT model with PPO on problems",
     "demo": "the whole way on the embedded default: SFT, PPO, evaluation, report",
     "plan": "say what a preset takes in memory and time, without weights and GPU",
+    "doctor": "check this machine: packages, GPU, sandbox, memory, disk",
     "prepare": "make a checked file of problems of a public data set",
     "sample": "type a problem, see a program, its verdict and its reward",
 }
@@ -20,6 +21,11 @@ def main(argv: list[str]) -> int:
     name = argv[0] if argv else ""
     if name not in COMMANDS:
         return _no_command(name)
+
+    if name == "doctor":  # by itself: it works where packages are missing
+        from cli.doctor import main as doctor
+
+        return doctor(argv[1:])
 
     # Imported late: torch takes seconds, and a mistyped command should not.
     from cli.dispatch import dispatch

@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from cli.errors import UsageError
 from cli.flags import is_flat, refusal, short_help
 
-SECTIONS = ("sft", "ppo", "evaluate", "demo", "sample", "prepare", "plan", "doctor")
+SECTIONS = ("sft", "ppo", "evaluate", "demo", "sample", "prepare", "plan")
 
 T = TypeVar("T")
 
