@@ -2,8 +2,9 @@
 
 1 read     every row by the form it has; what cannot be a problem here is left out, and counted by cause
 2 choose   one copy of each text, nothing held out in training, at most so many tests
-3 check    every reference solution in the sandbox: what fails its own tests is left out, or tagged
-4 write    the problems, those held out beside them, and what was done as JSON
+3 record   where a set has asserts: the calls they make of the reference, in the sandbox, are the tests
+4 check    every reference solution in the sandbox: what fails its own tests is left out, or tagged
+5 write    the problems, one file for each split, and what was done as JSON
 """
 
 from collections import Counter
@@ -16,12 +17,13 @@ import tyro
 
 from cli.console import Console
 from cli.errors import UsageError
-from cli.prepared import Reading, report_of, summary, write
+from cli.prepared import SPLIT_FILES, Reading, paths, report_of, summary, write
 from cli.settings import plain
 from data import DataError, Problem, load_problems
 from data.fields import RowError
+from data.formats.base import Unrecorded
 from data.formats.known import read_row
-from data.formats.source import Row, source_rows
+from data.formats.source import SPLITS, Row, source_rows
 from data.selection import (
     text_hash,
     with_max_tests,
@@ -34,8 +36,9 @@ from models.ranges import Count, NotNegativeInt, Share, check_ranges
 from reward import RewardError, Scorer
 from reward.compare import parse_policy
 from reward.contradictions import contradiction
+from reward.recording import record, recording_limits
 from reward.references import NO_REFERENCE, Checked, check_references
-from sandbox import Limits
+from sandbox import Limits, Sandbox
 
 COPY, OVERLAP, CONTRADICTORY, MALFORMED, ID_TWICE, TOO_LARGE = (
     "copy of another text",
@@ -45,18 +48,18 @@ COPY, OVERLAP, CONTRADICTORY, MALFORMED, ID_TWICE, TOO_LARGE = (
     "id used twice",
     "tests over the limits",
 )
-_HELD_OUT = {"heldout", "test", "validation", "valid", "dev", "eval"}  # what sets call such a split
 UNVERIFIED = "unverified"  # the split of problems that are kept though their reference fails
 
 
 @dataclass(frozen=True)
 class PrepareCommand:
-    """Make a checked file of problems of a public data set: APPS, APPS+, TACO, CodeContests and others."""
+    """Make checked files of problems of a public data set: APPS, TACO, CodeContests, MBPP and others."""
 
     source: Annotated[Path | None, tyro.conf.Positional] = None
     """A file (JSON, JSON lines, either gzipped, Parquet), a folder of them, or a folder of APPS tasks."""
     out: Path = Path("problems.jsonl")
-    """The file of problems; those held out go to OUT.heldout.jsonl, what was done to OUT.prepare.json."""
+    """The file of problems; those held out go to OUT.heldout.jsonl, those for choosing settings to
+    OUT.validation.jsonl, what was done to OUT.prepare.json."""
     config: Path | None = None
     """YAML preset; flags win over it."""
     overwrite: bool = False
@@ -93,7 +96,7 @@ def run_prepare(settings: PrepareCommand) -> None:
     """Read, choose, check, write. Raises one of cli.errors.USER_ERRORS, before time is spent if it can."""
     source, outs = _checked_paths(settings)
     known = {text_hash(problem.prompt) for path in settings.against for problem in load_problems(path)}
-    with Console("prepare", total=4) as console:
+    with Console("prepare", total=5) as console:
         console.phase("rows", 0)
         read = _read(source, settings, console)
         console.step(1)
@@ -102,10 +105,13 @@ def run_prepare(settings: PrepareCommand) -> None:
             if count:
                 read.left_out[cause] += count
         console.step(2)
+        problems, unrecorded = _with_recorded_tests(problems, settings, read, console)
+        console.step(3)
         console.phase("references", len(problems))
         with Scorer(limits=settings.limits, look=False) as scorer:
             checked = check_references(scorer, problems, settings.max_solutions, console.advance)
-        console.step(3)
+        checked = [*unrecorded, *checked]
+        console.step(4)
         kept = list(_kept(checked, settings))
         if not kept:
             raise DataError(f"{source}: nothing is left of {read.rows} rows: {_told(read, checked)}")
@@ -113,7 +119,7 @@ def run_prepare(settings: PrepareCommand) -> None:
         write(outs, kept, report)
         for line in summary(outs, report):
             console.say(line)
-        console.step(4)
+        console.step(5)
 
 
 def _checked_paths(settings: PrepareCommand) -> tuple[Path, dict[str, Path]]:
@@ -126,11 +132,7 @@ def _checked_paths(settings: PrepareCommand) -> tuple[Path, dict[str, Path]]:
     except RewardError as error:
         raise UsageError(f"--compare: {error}") from error
     out = settings.out
-    outs = {
-        "train": out,
-        "heldout": out.with_name(f"{out.stem}.heldout.jsonl"),
-        "report": out.with_name(f"{out.stem}.prepare.json"),
-    }
+    outs = paths(out)
     source = settings.source.resolve()
     if any(path.resolve() == source or source in path.resolve().parents for path in outs.values()):
         raise UsageError(f"{out}: it would be written over or into the source; name another --out")
@@ -154,18 +156,22 @@ def _read(source: Path, settings: PrepareCommand, console: Console) -> Reading:
             break
         read.rows += 1
         console.advance(read.rows)
-        problem = _problem(row, settings, read)
-        if problem is None:
+        drafted = _drafted(row, settings, read)
+        if drafted is None:
             continue
+        problem, checks = drafted
         if problem.id in ids:
             read.leave_out(ID_TWICE, row.where, f"id {problem.id!r}")
             continue
         ids.add(problem.id)
         read.problems.append(problem)
+        if checks is not None:
+            read.checks[problem.id] = checks
     return read
 
 
-def _problem(row: Row, settings: PrepareCommand, read: Reading) -> Problem | None:
+def _drafted(row: Row, settings: PrepareCommand, read: Reading) -> tuple[Problem, str | None] | None:
+    """(problem, the checks that its tests will come from, if it has none yet); None, and counted, if none."""
     try:
         problem, form = read_row(row.row, str(read.rows))
     except RowError as error:
@@ -174,40 +180,71 @@ def _problem(row: Row, settings: PrepareCommand, read: Reading) -> Problem | Non
             raise DataError(f"{row.where}: {error} ({advice})") from None
         read.leave_out(error.skippable or MALFORMED, row.where, str(error))
         return None
-    read.forms[form.name, form.licence] += 1
+    read.form(form, row.where)
+    if isinstance(problem, Unrecorded):
+        return replace(problem.problem, split=problem.problem.split or row.split), problem.checks
     if problem.compare == "lines" and settings.compare != "lines":
         problem = replace(problem, compare=settings.compare)
+    chosen = _with_chosen_tests(problem, row.where, settings, read)
+    return None if chosen is None else (replace(chosen, split=chosen.split or row.split), None)
+
+
+def _with_chosen_tests(
+    problem: Problem, where: str, settings: PrepareCommand, read: Reading
+) -> Problem | None:
+    """The problem with those of its tests that are kept; None, and counted, if it is of no use."""
     if reason := contradiction(problem):
-        read.leave_out(CONTRADICTORY, row.where, f"problem {problem.id!r}: {reason}")
+        read.leave_out(CONTRADICTORY, where, f"problem {problem.id!r}: {reason}")
         return None
     fitting = without_large_tests(problem, settings.max_input_kb << 10, settings.limits.output_kb << 10)
     read.large_tests += len(problem.tests) - len(fitting.tests)
     if not fitting.tests:
-        read.leave_out(TOO_LARGE, row.where, f"problem {problem.id!r}: every test is over the limits")
+        read.leave_out(TOO_LARGE, where, f"problem {problem.id!r}: every test is over the limits")
         return None
-    chosen = with_max_tests(with_public(fitting), settings.max_tests, settings.seed)
-    return replace(chosen, split=chosen.split or row.split)
+    return with_max_tests(with_public(fitting), settings.max_tests, settings.seed)
 
 
 def _with_splits(problems: Sequence[Problem], settings: PrepareCommand) -> list[Problem]:
-    """Every problem is for training or held out: as the source says, else drawn."""
-    if any(problem.split in _HELD_OUT for problem in problems):
-        return [replace(p, split="heldout" if p.split in _HELD_OUT else "train") for p in problems]
+    """Every problem has a split, by the names used here: as the source says, else drawn."""
+    named = [replace(p, split=SPLITS.get(p.split or "", p.split)) for p in problems]
+    if any(problem.split in SPLIT_FILES for problem in named):
+        return [replace(p, split=p.split if p.split in SPLIT_FILES else "train") for p in named]
     return [with_split(problem, settings.heldout, settings.seed) for problem in problems]
+
+
+# --- recording ---
+
+
+def _with_recorded_tests(
+    problems: Sequence[Problem], settings: PrepareCommand, read: Reading, console: Console
+) -> tuple[list[Problem], list[Checked]]:
+    """(problems with tests, those that got none)."""
+    tasks = [Unrecorded(p, read.checks[p.id]) for p in problems if p.id in read.checks]
+    ready = [problem for problem in problems if problem.id not in read.checks]
+    if not tasks:
+        return ready, []
+    console.phase("recording", len(tasks))
+    with Sandbox(recording_limits(settings.limits)) as box:
+        recorded = record(box, tasks, settings.max_solutions, console.advance)
+    for problem, failure, _ in recorded:
+        if failure is None:
+            chosen = _with_chosen_tests(problem, f"problem {problem.id!r}", settings, read)
+            ready += [chosen] if chosen else []
+    return ready, [each for each in recorded if each.failure is not None]
 
 
 # --- what is kept ---
 
 
 def _kept(checked: Sequence[Checked], settings: PrepareCommand) -> Iterator[Problem]:
-    for problem, failure in checked:
+    for problem, failure, _ in checked:
         if failure is None or (failure == NO_REFERENCE and settings.unreferenced == "keep"):
             yield problem
-        elif failure != NO_REFERENCE and settings.failed == "tag":
+        elif failure != NO_REFERENCE and settings.failed == "tag" and problem.tests:
             yield replace(problem, split=UNVERIFIED)
 
 
 def _told(read: Reading, checked: Sequence[Checked]) -> str:
-    causes = read.left_out + Counter(f"reference: {failure}" for _, failure in checked if failure)
+    causes = read.left_out + Counter(f"reference: {failure}" for _, failure, _ in checked if failure)
     told = ", ".join(f"{count} {cause}" for cause, count in causes.most_common()) or "it is empty"
     return told + "".join(f"; the first: {example}" for example in list(read.examples.values())[:1])

@@ -9,12 +9,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data import Problem, write_problems
+from data import DataError, Problem, write_problems
 from data.files import write_atomically
+from data.formats.base import Format
 from reward.references import Checked
 
 _CHUNK = 1 << 20  # bytes hashed at a time
 _PATHS = {"source", "out", "config", "overwrite"}  # settings that are not of the result
+SPLIT_FILES = (
+    "heldout",
+    "validation",
+    "prompt",
+)  # each has one of its own; prompt: a set's few-shot examples
+
+
+def paths(out: Path) -> dict[str, Path]:
+    """The files by what is in them: problems of a split, the others (`train`), and the report."""
+    files = {split: out.with_name(f"{out.stem}.{split}.jsonl") for split in SPLIT_FILES}
+    return {"train": out, **files, "report": out.with_name(f"{out.stem}.prepare.json")}
 
 
 @dataclass
@@ -28,8 +40,19 @@ class Reading:
     forms: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Rows of each form and licence."""
     rows: int = 0
+    checks: dict[str, str] = field(default_factory=dict)
+    """By problem id: of those that have no tests yet, what calls their reference."""
     large_tests: int = 0
     """Tests left out because they are over the limits."""
+
+    def form(self, form: Format, where: str) -> None:
+        """Count one row of a form. DataError if an earlier row was of another."""
+        first = next(iter(self.forms), (form.name, ""))[0]
+        if first != form.name:
+            raise DataError(
+                f"{where}: a row of {form.name}, after rows of {first}; prepare one set at a time"
+            )
+        self.forms[form.name, form.licence] += 1
 
     def leave_out(self, cause: str, where: str, reason: str) -> None:
         """Count one row that is no problem."""
@@ -45,7 +68,7 @@ def report_of(
     kept: Sequence[Problem],
 ) -> dict[str, Any]:
     """What was done, as plain values: the same source and settings give the same report."""
-    failures = Counter(failure for _, failure in checked if failure)
+    failures = Counter(failure for _, failure, _ in checked if failure)
     return {
         "source": str(source),
         "source_sha256": _hash(source),
@@ -55,9 +78,13 @@ def report_of(
         "rows": read.rows,
         "left_out": dict(read.left_out.most_common()),
         "first_left_out": read.examples,
-        "references": {"passed": sum(f is None for _, f in checked), "failed": dict(failures.most_common())},
+        "references": {
+            "passed": sum(f is None for _, f, _ in checked),
+            "failed": dict(failures.most_common()),
+        },
         "failed_problems": {
-            cause: [problem.id for problem, failure in checked if failure == cause] for cause in failures
+            cause: {problem.id: detail for problem, failure, detail in checked if failure == cause}
+            for cause in failures
         },
         "written": dict(Counter(problem.split for problem in kept)),
         "tests": _spread([len(problem.tests) for problem in kept]),
@@ -90,11 +117,11 @@ def _hash(source: Path) -> str:
 
 
 def write(outs: dict[str, Path], kept: Sequence[Problem], report: dict[str, Any]) -> None:
-    """Write the problems, those held out, and the report, to which the files' hashes are added."""
-    heldout = [problem for problem in kept if problem.split == "heldout"]
-    files = {outs["train"]: [p for p in kept if p.split != "heldout"], outs["heldout"]: heldout}
+    """Write the problems, a file for each split, and the report, to which the files' hashes are added."""
     report["files"] = {}
-    for path, problems in files.items():
+    for name in ("train", *SPLIT_FILES):
+        path = outs[name]
+        problems = [p for p in kept if (p.split if p.split in SPLIT_FILES else "train") == name]
         if problems:
             write_problems(path, problems)
             report["files"][path.name] = {"problems": len(problems), "sha256": _hash(path)}
@@ -120,4 +147,6 @@ def summary(outs: dict[str, Path], report: dict[str, Any]) -> Iterator[str]:
     yield f"tests       {report['tests']['all']}: {least} to {most} a problem, median {median:g}"
     for name, file in report["files"].items():
         yield f"written     {file['problems']:>6} problems  {outs['train'].with_name(name)}"
+    if outs["train"].name not in report["files"]:
+        yield f"            {outs['train'].name} is not written: all of this set is for measuring"
     yield f"            what was done, with hashes and licences: {outs['report']}"

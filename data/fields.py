@@ -30,8 +30,25 @@ def text_at(row: dict[str, Any], key: str) -> str:
     return row[key]
 
 
+def texts_at(row: dict[str, Any], key: str) -> list[str]:
+    """A list of texts; empty where the key is missing, null or an empty list."""
+    texts = row.get(key) or []
+    if not isinstance(texts, list):
+        raise RowError(f"{key!r} is {kind(texts)}, not a list; write [...]")
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise RowError(f"{key}[{number}] is {kind(text)}, not a string; write it in quotes")
+        check_encodable(text, f"{key}[{number}]")
+    return texts
+
+
 def optional_at(row: dict[str, Any], key: str) -> str | None:
     return None if row.get(key) is None else text_at(row, key)
+
+
+def text_or_empty_at(row: dict[str, Any], key: str) -> str:
+    """A text that may be missing, null or empty, which are one: ""."""
+    return "" if row.get(key) in (None, "") else text_at(row, key)
 
 
 def identifier_at(row: dict[str, Any], key: str) -> str:

@@ -5,42 +5,32 @@
     APPS        question, inputs, outputs, solution(s), ...
     APPS, hub   question, input_output and solutions as text of JSON (also data/apps_folder.py)
 
-Rows of other public sets are known by name, to say what they are.
+APPS's tasks that call a function are such problems, too (data/calls.py).
 """
 
 import json
 from collections.abc import Sequence
 from typing import Any
 
-from data.comparison import OF_VALUES, parse_comparison
+from data.calls import FUNCTION_CALL, call_tests, entry_point_of, with_tolerance
+from data.comparison import DEFAULT_TOLERANCE, OF_VALUES, parse_comparison
 from data.fields import RowError, check_encodable, identifier_at, kind, list_at, optional_at, text_at
+from data.formats.checks import asked
 from data.harness import is_entry_point
+from data.imports import with_imports
 from data.problem import Problem, TestCase
 from data.values import decode, decode_call
 
-FUNCTION_CALL = "function-call task"
 NO_TESTS = "no tests"
 NO_RESULT = "no result is expected"
 
 _OWN_KEYS = tuple("id prompt tests solutions difficulty source split compare entry_point stub".split())
-
-# Keys that only a row of this set has together. All of these call a function.
-FUNCTION_SETS = {
-    "HumanEval": {"task_id", "prompt", "entry_point", "canonical_solution", "test"},
-    "EvalPlus": {"task_id", "prompt", "entry_point", "base_input"},
-    "MBPP": {"task_id", "test_list", "code"},
-    "AceCode": {"question", "test_cases", "inferences"},
-    "KodCode": {"question", "solution", "test", "test_info"},
-}
 
 
 def problem_of(row: Any) -> Problem:
     """The problem of a row, or RowError: `skippable` if the whole row may be left out by its kind."""
     if not isinstance(row, dict):
         raise RowError(f"the row is {kind(row)}, not an object; write {{...}}")
-    for name, keys in FUNCTION_SETS.items():
-        if keys <= row.keys():
-            raise function_call(f"{name}: its tests call a function")
     if "question" in row:
         return _from_apps(row)
     if "test_cases" in row:
@@ -154,21 +144,55 @@ def _from_v2(row: dict[str, Any]) -> Problem:
 
 def _from_apps(row: dict[str, Any]) -> Problem:
     cases = json_at(row, "input_output", dict, {}) if "input_output" in row else row
-    if row.get("fn_name") is not None or cases.get("fn_name") is not None:
-        raise function_call("fn_name is set")
     if "input_output" in row and not cases:
         raise _no_tests()
-    pairs = pairs_of(cases)
-    return Problem(
+    return posed(
+        pairs_of(cases),
+        function=row.get("fn_name") or cases.get("fn_name"),
+        starter=row.get("starter_code"),
         id=identifier_at(row, "problem_id" if "problem_id" in row and "id" not in row else "id"),
         prompt=text_at(row, "question"),
-        tests=tests_of(pairs),
         solutions=solutions_of(row),
         difficulty=optional_at(row, "difficulty"),
         source=optional_at(row, "source"),
         split=optional_at(row, "split"),
-        compare=_compare(row),
+        compare=_compare(row) if "compare" in row else None,
     )
+
+
+def posed(
+    pairs: list[tuple[Any, Any]],
+    *,
+    function: object,
+    starter: object,
+    prompt: str,
+    solutions: tuple[str, ...],
+    compare: str | None = None,
+    public: Sequence[bool] = (),
+    **rest: Any,
+) -> Problem:
+    """A problem of (input, output) pairs: of calls, if a function is named or an input is no text; else its
+    programs read standard input. `starter`: the code that the text goes on with, if there is any."""
+    if not function and all(given is None or isinstance(given, str) for given, _ in pairs):
+        tests = tests_of(pairs, public)
+        return Problem(prompt=prompt, tests=tests, solutions=solutions, compare=compare or "lines", **rest)
+    if not pairs:
+        raise _no_tests()
+    entry_point = entry_point_of(function, starter, solutions)
+    tests = call_tests(pairs, entry_point, public)
+    code = starter if isinstance(starter, str) else ""
+    if "." in entry_point:
+        code, solutions = with_imports(code), tuple(map(with_imports, solutions))
+    problem = Problem(
+        prompt=asked(prompt, entry_point, starter=code),
+        tests=tests,
+        solutions=solutions,
+        compare=compare or with_tolerance("json", tests, DEFAULT_TOLERANCE, DEFAULT_TOLERANCE),
+        entry_point=entry_point,
+        **rest,
+    )
+    check_calls(problem)
+    return problem
 
 
 def json_at(row: dict[str, Any], key: str, form: type, empty: Any) -> Any:
@@ -216,7 +240,11 @@ def tests_of(pairs: list[tuple[Any, Any]], public: Sequence[bool] = ()) -> tuple
                 f"test {number} has a null in it; write a string, or remove input and output together"
             )
         if not isinstance(given, str):
-            raise function_call(f"the input of test {number} is {kind(given)}, not a string")
+            raise RowError(
+                f"the input of test {number} is {kind(given)}, not a string; write what is read, or name "
+                "the function that is called",
+                FUNCTION_CALL,
+            )
         if not isinstance(expected, str):
             raise RowError(
                 f"the output of test {number} is {kind(expected)}, not a string; write what is printed"
@@ -229,13 +257,6 @@ def tests_of(pairs: list[tuple[Any, Any]], public: Sequence[bool] = ()) -> tuple
 
 def _no_tests() -> RowError:
     return RowError("the problem has no tests; give it at least one or remove it", NO_TESTS)
-
-
-def function_call(why: str) -> RowError:
-    return RowError(
-        f"a function-call task ({why}), and programs here read standard input",
-        FUNCTION_CALL,
-    )
 
 
 def solutions_of(row: dict[str, Any]) -> tuple[str, ...]:

@@ -33,9 +33,9 @@ __all__ = [
 def load_problems(path: str | os.PathLike[str], *, skipped: Counter[str] | None = None) -> list[Problem]:
     """Read every problem of a file, or raise DataError.
 
-    Function-call tasks and problems without tests cannot be rewarded by standard input and output, and public
-    files are full of them. By default they are errors like any other. Hand in a Counter as `skipped` and they
-    are left out and counted in it, under FUNCTION_CALL and NO_TESTS: nobody skips without holding a count.
+    Public files are full of rows that can earn no reward: without tests, or with the arguments of a function
+    that they do not name. By default they are errors like any other. Hand in a Counter as `skipped` and they
+    are left out and counted in it, under NO_TESTS, FUNCTION_CALL and the like: nobody skips without a count.
     """
     path = Path(path)
     problems: list[Problem] = []

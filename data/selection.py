@@ -10,15 +10,21 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import replace
 
+from data.formats.checks import EXAMPLE
 from data.problem import Problem, TestCase
+from data.shown import calls_shown
+from data.values import encode_call
 
 _WORDS = re.compile(r"\w+|[-+*/%<>=^&|]")  # "n + 1" and "n - 1" are two problems
 _EXAMPLE = 2_000  # characters; no text shows a longer input or output
+_TEST_SHOWN = re.compile(rf"^(?:{re.escape(EXAMPLE)}|assert\b.*)$", re.MULTILINE)
+_RANKS = {"heldout": 0, "validation": 1}  # whose text it is, where two splits have one text; the others: 2
 
 
 def text_hash(prompt: str) -> str:
-    """The same for two texts of the same words in the same order."""
-    words = _WORDS.findall(unicodedata.normalize("NFKC", prompt).casefold())
+    """The same for two texts of the same words in the same order, whichever test is shown behind them."""
+    text = _TEST_SHOWN.sub("", prompt)
+    words = _WORDS.findall(unicodedata.normalize("NFKC", text).casefold())
     return hashlib.sha256(" ".join(words).encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -26,6 +32,8 @@ def with_public(problem: Problem) -> Problem:
     """The problem with its public tests marked: those its text shows, unless its set has said which."""
     if any(test.public for test in problem.tests):
         return problem
+    if problem.entry_point is not None:
+        return _with_public_calls(problem, problem.entry_point)
     text = " ".join(problem.prompt.split())
 
     def shown(part: str) -> bool:
@@ -34,6 +42,14 @@ def with_public(problem: Problem) -> Problem:
 
     tests = (replace(t, public=shown(t.input) and shown(t.output)) for t in problem.tests)
     return replace(problem, tests=tuple(tests))
+
+
+def _with_public_calls(problem: Problem, entry_point: str) -> Problem:
+    """Calls count as shown by their arguments; those with a keyword may be written without."""
+    shown = set()
+    for args, named in calls_shown(problem.prompt, entry_point):
+        shown |= {encode_call(args, named), encode_call((*args, *named.values()), {})}
+    return replace(problem, tests=tuple(replace(t, public=t.input in shown) for t in problem.tests))
 
 
 def without_large_tests(problem: Problem, max_input: int, max_output: int) -> Problem:
@@ -69,17 +85,19 @@ def with_split(problem: Problem, heldout: float, seed: int) -> Problem:
 
 
 def without_copies(problems: Iterable[Problem], known: Iterable[str] = ()) -> tuple[list[Problem], int, int]:
-    """(problems, copies, overlap): one of each text; a text that is held out, or known, is not in training.
+    """(problems, copies, overlap): one of each text. A text that is held out, or known, is not in training,
+    and not among those for validation; one of these is not in training.
 
     `known`: hashes of texts that are held out elsewhere.
     """
-    ordered = list(problems)
-    heldout = {text_hash(p.prompt) for p in ordered if p.split == "heldout"}
+    ordered = [(problem, text_hash(problem.prompt), _rank(problem)) for problem in problems]
+    best: dict[str, int] = {}
+    for _, key, rank in ordered:
+        best[key] = min(rank, best.get(key, rank))
     elsewhere = set(known)
     kept, seen, copies, overlap = [], set(), 0, 0
-    for problem in ordered:
-        key = text_hash(problem.prompt)
-        if key in elsewhere or (problem.split != "heldout" and key in heldout):
+    for problem, key, rank in ordered:
+        if key in elsewhere or rank > best[key]:
             overlap += 1
         elif key in seen:
             copies += 1
@@ -87,6 +105,10 @@ def without_copies(problems: Iterable[Problem], known: Iterable[str] = ()) -> tu
             seen.add(key)
             kept.append(problem)
     return kept, copies, overlap
+
+
+def _rank(problem: Problem) -> int:
+    return _RANKS.get(problem.split or "", len(_RANKS))
 
 
 def _draw(seed: int, text: str, number: int) -> bytes:

@@ -14,6 +14,7 @@ from sandbox import Status
 
 NO_REFERENCE = "no reference"
 _BATCH = 64  # problems between two signs of progress
+_PREVIEW = 80  # characters of a wrong output
 
 
 class Judge(Protocol):
@@ -29,6 +30,8 @@ class Checked(NamedTuple):
 
     problem: Problem
     failure: str | None
+    detail: str = ""
+    """What the program, or who ran it, said last."""
 
 
 def check_references(
@@ -54,17 +57,19 @@ def _checked(problem: Problem, results: Sequence[tuple[str, Outcome | None]]) ->
     passing = tuple(text for text, outcome in results if outcome is not None and outcome.all_passed)
     if passing:
         return Checked(replace(problem, solutions=passing), None)
-    return Checked(problem, _cause(results[0][1]) if results else NO_REFERENCE)
+    return Checked(problem, *_cause(results[0][1])) if results else Checked(problem, NO_REFERENCE)
 
 
-def _cause(outcome: Outcome | None) -> str:
-    """Why a program does not pass, by the first of its tests that was run and failed."""
+def _cause(outcome: Outcome | None) -> tuple[str, str]:
+    """Why a program does not pass, and where: by the first of its tests that was run and failed."""
     if outcome is None:
-        return "fault of the sandbox"
+        return "fault of the sandbox", ""
     if not outcome.compiles:
-        return "does not compile"
-    failed = min(
-        (verdict for verdict in outcome.verdicts if not verdict.passed),
-        key=lambda verdict: verdict.status == Status.SKIPPED.value,  # skipped for what another one did
+        return "does not compile", outcome.error
+    number, failed = min(
+        ((number, verdict) for number, verdict in enumerate(outcome.verdicts) if not verdict.passed),
+        key=lambda pair: pair[1].status == Status.SKIPPED.value,  # skipped for what another one did
     )
-    return "wrong output" if failed.clean else failed.status
+    if failed.clean:
+        return "wrong output", f"test {number}: {failed.stdout[:_PREVIEW]!r}"
+    return failed.status, f"test {number}: {failed.error}" if failed.error else f"test {number}"

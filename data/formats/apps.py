@@ -1,10 +1,10 @@
 """APPS and what has its shape: APPS+ (`data/v1/data.json`), rows of the hub, folders, and TACO.
 
-    id or problem_id, question, solution(s), difficulty, split, source
+    id or problem_id, question, starter_code, solution(s), difficulty, split, source
     inputs, outputs, fn_name    or    input_output: all three as text of JSON
 
 TACO's rows have no id. Function-call tasks are told by fn_name and by arguments that are no text, never by a
-split's name: 2,634 of the 7,413 rows of APPS+ call a function.
+split's name: 2,634 of the 7,413 rows of APPS+ call a function. See data/calls.py for what they give and get.
 """
 
 from dataclasses import replace
@@ -15,8 +15,8 @@ from data.forms import problem_of
 from data.problem import Problem
 
 _COLUMNS = frozenset(
-    "id problem_id question solution solutions difficulty split source compare inputs outputs fn_name "
-    "input_output".split()
+    "id problem_id question starter_code solution solutions difficulty split source compare inputs outputs "
+    "fn_name input_output".split()
 )
 
 

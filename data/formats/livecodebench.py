@@ -1,31 +1,35 @@
 """LiveCodeBench (lite): its public tests only.
 
-    question_id, question_content, difficulty
+    question_id, question_content, starter_code, difficulty
     public_test_cases    as text of JSON: [{input, output, testtype}]
+    metadata             as text of JSON: {func_name}, where a function is called
 
-The private tests are pickled, and nothing is unpickled here: they are left out.
+The private tests are pickled, and nothing is unpickled here: they are left out. The set is for measuring, so
+all of it is held out.
 """
 
 from typing import Any
 
 from data.fields import text_at
-from data.formats.base import Format, cases_at
-from data.forms import function_call, tests_of
+from data.formats.base import Format, cases_at, function_of
+from data.forms import posed
 from data.problem import Problem
 
 
 def read(row: dict[str, Any], number: str) -> Problem:
     """A row of LiveCodeBench."""
     cases = cases_at(row, "public_test_cases")
-    for case in cases:
-        if case.get("testtype", "stdin") != "stdin":
-            raise function_call(f"a test is of type {case['testtype']!r}")
-    return Problem(
+    return posed(
+        [(case.get("input"), case.get("output")) for case in cases],
+        function=function_of(cases, row.get("metadata")),
+        starter=row.get("starter_code"),
+        public=[True] * len(cases),
         id=str(row.get("question_id") or f"livecodebench-{number}"),
         prompt=text_at(row, "question_content"),
-        tests=tests_of([(case.get("input"), case.get("output")) for case in cases], [True] * len(cases)),
+        solutions=(),
         difficulty=str(row["difficulty"]) if row.get("difficulty") else None,
         source="LiveCodeBench",
+        split="heldout",
     )
 
 
@@ -33,6 +37,6 @@ LIVECODEBENCH = Format(
     "LiveCodeBench, public tests",
     "of the source",
     frozenset({"question_content", "public_test_cases"}),
-    frozenset({"question_id", "question_content", "public_test_cases", "difficulty"}),
+    frozenset({"question_id", "starter_code", "metadata", "difficulty"}),
     read,
 )

@@ -10,8 +10,8 @@ from typing import Any
 
 from data.extraction import extract
 from data.fields import RowError, text_at
-from data.formats.base import OTHER_LANGUAGE, Format, cases_at
-from data.forms import function_call, json_at, tests_of
+from data.formats.base import OTHER_LANGUAGE, Format, cases_at, function_of
+from data.forms import json_at, posed
 from data.problem import Problem
 
 
@@ -19,16 +19,15 @@ def read(row: dict[str, Any], number: str) -> Problem:
     """A row of verifiable coding problems."""
     info = json_at(row, "verification_info", dict, {})
     if info.get("language", "python") != "python":
-        raise RowError(f"a program in {info['language']} is asked for", OTHER_LANGUAGE)
+        raise RowError(f"a program in {info['language']!r:.40} is asked for", OTHER_LANGUAGE)
     cases = cases_at({"test_cases": info.get("test_cases") or []}, "test_cases")
-    for case in cases:
-        if case.get("fn_name") or case.get("type", "stdin_stdout") != "stdin_stdout":
-            raise function_call(f"a test is of type {case.get('type')!r}")
     solution = row.get("gold_standard_solution")
-    return Problem(
+    return posed(
+        [(case.get("input"), case.get("output")) for case in cases],
+        function=function_of(cases),
+        starter=None,
         id=str(row.get("problem_id") or f"open-r1-{number}"),
         prompt=text_at(row, "problem_statement"),
-        tests=tests_of([(case.get("input"), case.get("output")) for case in cases]),
         solutions=(extract(solution)[0],) if isinstance(solution, str) and solution.strip() else (),
         source="verifiable-coding-problems",
     )

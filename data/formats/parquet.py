@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.parquet
 
 from data.files import DataError
-from data.formats.known import FORMATS, format_of
+from data.formats.known import format_of, missing
 
 _BATCH = 64  # rows made into Python objects at a time
 
@@ -32,8 +32,5 @@ def parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _columns(path: Path, names: list[str]) -> list[str]:
     form = format_of(names)
     if form is None:
-        known = "; ".join(f"{form.name}: {', '.join(sorted(form.keys))}" for form in FORMATS)
-        raise DataError(
-            f"{path}: the columns ({', '.join(sorted(names))}) are those of no known set; needed are {known}"
-        )
+        raise DataError(f"{path}: the columns are those of no known set: {missing(names)}")
     return [name for name in names if name in form.columns | form.keys]

@@ -13,8 +13,13 @@ from data import apps_folder
 from data.files import DataError, located_rows
 
 _DATA = (".parquet", ".jsonl", ".json", ".jsonl.gz", ".json.gz")
-_SPLIT = re.compile(r"(train|test|valid|validation|dev|heldout|eval)(?![a-z])")
-_TRAIN = {"train"}
+# What sets call a split, and what it is here.
+SPLITS = {
+    "train": "train",
+    **dict.fromkeys(("heldout", "test", "eval"), "heldout"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+}
+_SPLIT = re.compile(rf"({'|'.join(SPLITS)})(?![a-z])")
 
 
 class Row(NamedTuple):
@@ -50,9 +55,9 @@ def source_rows(source: Path) -> Iterator[Row]:
 
 
 def split_of(name: str) -> str | None:
-    """`train` or `heldout` by the name of a file or folder, None if it does not say."""
+    """`train`, `heldout` or `validation` by the name of a file or folder, None if it does not say."""
     match = _SPLIT.match(name.lower())
-    return None if match is None else "train" if match[1] in _TRAIN else "heldout"
+    return None if match is None else SPLITS[match[1]]
 
 
 def _apps_folders(source: Path) -> list[tuple[str | None, Path]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from data import FUNCTION_CALL, DataError, TestCase, load_problems
+from data import DataError, TestCase, load_problems
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason="the public data sets are not here")
@@ -118,24 +118,17 @@ def test_a_folder_of_apps_loads_as_one_task_and_as_many(tmp_path):
 # --- what is refused: (payload or row, part of the message) ---
 
 BAD = {
-    "HumanEval": (lines(HUMANEVAL, HUMANEVAL), "HumanEval: its tests call a function", "(2 of 2 rows"),
-    "MBPP": (lines(MBPP), "MBPP: its tests call a function", "(1 of 1 rows"),
-    "MBPP among others": (lines(OWN, MBPP, {**OWN, "id": "b"}), "MBPP", "(1 of 3 rows"),
-    "EvalPlus": (lines({**HUMANEVAL, "base_input": [[1]], "plus_input": []}), "HumanEval", "function-call"),
-    "MBPP+": (
-        lines({"task_id": "Mbpp/2", "prompt": "", "entry_point": "f", "base_input": []}),
-        "EvalPlus",
-        "function-call",
-    ),
+    "HumanEval": (lines(HUMANEVAL, HUMANEVAL), "a row of HumanEval", "`train.py prepare` makes"),
+    "MBPP": (lines(MBPP), "a row of MBPP", "`train.py prepare` makes"),
+    "MBPP among others": (lines(OWN, MBPP), ":2: a row of MBPP", "`train.py prepare` makes"),
+    "EvalPlus": (lines({**HUMANEVAL, "base_input": [[1]]}), "a row of EvalPlus", "`train.py prepare` makes"),
     "AceCode": (
         lines({"id": 1, "question": "f", "test_cases": ["assert f(1)"], "inferences": []}),
-        "AceCode",
-        "function-call",
+        *("a row of AceCode", "`train.py prepare` makes"),
     ),
-    "hub with fn_name": (
-        lines({**HUB, "input_output": '{"fn_name": "f", "inputs": [[1]], "outputs": [1]}'}),
-        "fn_name is set",
-        "function-call",
+    "hub with arguments and no name": (
+        lines({**HUB, "input_output": '{"inputs": [[1]], "outputs": [1]}'}),
+        *("add fn_name", "(1 of 1 rows"),
     ),
     "hub with broken JSON": (
         lines({**HUB, "input_output": "{"}),
@@ -214,10 +207,9 @@ FOLDERS = {
         "test, train",
     ),
     "a task without tests": ({"1/question.txt": "q"}, "has no tests", "/1: "),
-    "a function-call task": (
-        {"1/question.txt": "q", "1/input_output.json": '{"fn_name": "f", "inputs": [[1]], "outputs": [1]}'},
-        "function-call task",
-        "/1: ",
+    "a function-call task without a name": (
+        {"1/question.txt": "q", "1/input_output.json": '{"inputs": [[1]], "outputs": [1]}'},
+        *("add fn_name", "/1: "),
     ),
     "a question that is no text": ({"1/question.txt": b"\xff"}, "not UTF-8", "1/question.txt"),
     "metadata that is no JSON": (
@@ -251,13 +243,9 @@ def test_a_folder_that_cannot_be_used_is_named_in_one_line(tmp_path, files, a, b
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("HumanEval.jsonl.gz", "HumanEval: its tests call a function"),
-        ("HumanEval.jsonl.gz", "(164 of 164 rows here)"),
-        ("mbpp.jsonl", "(974 of 974 rows here)"),
+        ("HumanEval.jsonl.gz", "a row of HumanEval; `train.py prepare` makes"),
+        ("mbpp.jsonl", "a row of MBPP; `train.py prepare` makes"),
         ("securityeval.jsonl", "no known form"),
-        ("apps", "fn_name is set"),
-        ("apps", "(2 of 5 rows here)"),
-        ("apps/2404", "function-call task"),
     ],
 )
 def test_public_files_of_other_tasks_are_named(name, message):
@@ -268,11 +256,10 @@ def test_public_files_of_other_tasks_are_named(name, message):
 
 @needs_data
 def test_public_files_load():
-    assert [len(load_problems(DATA / "apps" / name)[0].tests) for name in ("0001", "0111", "2287")] == [
-        1,
-        1,
-        3,
-    ]
     skipped: Counter[str] = Counter()
-    assert [p.id for p in load_problems(DATA / "apps", skipped=skipped)] == ["0001", "0111", "2287"]
-    assert skipped == {FUNCTION_CALL: 2}
+    problems = load_problems(DATA / "apps", skipped=skipped)
+    assert [(p.id, p.entry_point, len(p.tests)) for p in problems] == [
+        *(("0001", None, 1), ("0111", None, 1), ("2287", None, 3)),
+        *(("2404", "Solution.findKthPositive", 1), ("4184", "is_prime", 8)),
+    ]
+    assert not skipped

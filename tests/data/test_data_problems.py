@@ -131,8 +131,10 @@ BAD_ROWS = {
     "apps with fewer outputs": ({**APPS, "outputs": ["1\n"]}, "2 inputs but 1 outputs"),
     "apps with a null": ({**APPS, "inputs": ["1\n", None]}, "test 1 has a null"),
     "apps without tests": ({**APPS, "inputs": [], "outputs": []}, "no tests"),
-    "a function-call task": ({**APPS, "inputs": [[1], [2]]}, "function-call task"),
-    "a named function": ({**APPS, "fn_name": "f"}, "function-call task"),
+    "arguments without a function": ({**APPS, "inputs": [[1], [2]]}, "add fn_name"),
+    "arguments that are no JSON": ({**APPS, "fn_name": "f", "inputs": ["1 2", "3"]}, "'1 2' is no JSON"),
+    "a function whose name is none": ({**APPS, "fn_name": "f g", "inputs": [[1], [2]]}, "write a name"),
+    "a function without arguments": ({**APPS, "fn_name": "f", "inputs": [1, 2]}, "not a list of arguments"),
     "apps id true": ({**APPS, "id": True}, "'id' is true or false"),
     "apps without id": (without(APPS, "id"), "'id' is missing"),
     "v2 with fewer inputs": ({**V2_ROW, "test_cases": {"inputs": [], "outputs": ["1"]}}, "0 inputs but 1"),
@@ -224,8 +226,8 @@ def test_rows_without_standard_input_or_tests_are_skipped_only_into_a_counter(tm
         {**OWN, "tests": []},
     )
     skipped: Counter[str] = Counter()
-    assert [problem.id for problem in load_problems(path, skipped=skipped)] == ["7"]
-    assert skipped == {FUNCTION_CALL: 2, NO_TESTS: 1}
+    assert [problem.id for problem in load_problems(path, skipped=skipped)] == ["7", "9"]
+    assert skipped == {FUNCTION_CALL: 1, NO_TESTS: 1}
 
 
 @pytest.mark.parametrize("row", [{**APPS, "outputs": ["1\n"]}, {**APPS, "outputs": ["1\n", None]}])

@@ -3,115 +3,27 @@
 import json
 
 import pytest
+from set_rows import (
+    APPS_HUB,
+    APPS_PLUS,
+    CODECONTESTS,
+    DEEPCODER_DICT,
+    DEEPCODER_LIST,
+    LIVECODEBENCH,
+    OPEN_R1,
+    OWN,
+    TACO,
+    V2,
+    P,
+)
 
 from data import FUNCTION_CALL, NO_TESTS, TestCase
 from data.fields import RowError
 from data.formats.base import OTHER_LANGUAGE, READS_A_FILE
 from data.formats.known import FORMATS, format_of, read_row
 
-P = "print(int(input()) + 1)\n"
-IN_OUT = {"inputs": ["1\n", "2\n"], "outputs": ["2\n", "3\n"]}
 TESTS = (TestCase("1\n", "2\n"), TestCase("2\n", "3\n"))
 EXAMPLE = (TestCase("1\n", "2\n", True), TestCase("2\n", "3\n"))
-
-APPS_PLUS = {
-    "id": 41,
-    "question": "Print n + 1.",
-    **IN_OUT,
-    "fn_name": None,
-    "starter_code": "",
-    "scope": [],
-    "solution": P,
-    "difficulty": "introductory",
-}
-APPS_HUB = {
-    "problem_id": 12,
-    "question": "Print n + 1.",
-    "solutions": json.dumps([P]),
-    "input_output": json.dumps(IN_OUT),
-    "difficulty": "interview",
-    "url": "https://example.org",
-    "starter_code": "",
-}
-TACO = {
-    "question": "Print n + 1.",
-    "solutions": json.dumps([P]),
-    "starter_code": "",
-    "input_output": json.dumps(IN_OUT),
-    "difficulty": "EASY",
-    "raw_tags": "[]",
-    "name": None,
-    "source": "codechef",
-    "tags": "[]",
-    "skill_types": "[]",
-    "url": None,
-    "Expected Auxiliary Space": None,
-    "time_limit": "2 seconds",
-    "date": None,
-    "picture_num": "0",
-    "memory_limit": None,
-    "Expected Time Complexity": None,
-}
-CODECONTESTS = {
-    "name": "1_A. Next",
-    "description": "Print n + 1.",
-    "public_tests": {"input": ["1\n"], "output": ["2\n"]},
-    "private_tests": {"input": ["2\n"], "output": ["3\n"]},
-    "generated_tests": {"input": [], "output": []},
-    "source": 2,
-    "difficulty": 7,
-    "solutions": {"language": [2, 1, 3], "solution": ["int main() {}", "print input() + 1", P]},
-    "incorrect_solutions": {"language": [3], "solution": ["print(1)"]},
-    "input_file": "",
-    "output_file": "",
-    "time_limit": {"seconds": 2, "nanos": 0},
-}
-OPEN_R1 = {
-    "source": "apps",
-    "task_type": "verifiable_code",
-    "in_source_id": "41",
-    "problem_statement": "Print n + 1.",
-    "gold_standard_solution": f"```python\n{P}```",
-    "problem_id": "vcp_1",
-    "metadata": {},
-    "verification_info": {
-        "language": "python",
-        "test_cases": [
-            {"fn_name": None, "input": "1\n", "output": "2\n", "type": "stdin_stdout"},
-            {"fn_name": None, "input": "2\n", "output": "3\n", "type": "stdin_stdout"},
-        ],
-    },
-}
-DEEPCODER_LIST = {
-    "problem": "Print n + 1.",
-    "solutions": [f"```python\n{P}```"],
-    "tests": json.dumps(
-        [
-            {"type": "stdin_stdout", "input": "1\n", "output": "2\n", "fn_name": None},
-            {"type": "stdin_stdout", "input": "2\n", "output": "3\n"},
-        ]
-    ),
-}
-DEEPCODER_DICT = {**DEEPCODER_LIST, "tests": json.dumps(IN_OUT)}
-LIVECODEBENCH = {
-    "question_title": "Next",
-    "question_content": "Print n + 1.",
-    "platform": "atcoder",
-    "question_id": "abc_a",
-    "contest_date": "2024-01-01",
-    "starter_code": "",
-    "difficulty": "easy",
-    "public_test_cases": json.dumps([{"input": "1\n", "output": "2\n", "testtype": "stdin"}]),
-    "private_test_cases": "eJxrYJmaz8gABhHVQIZSUEp...",
-    "metadata": "{}",
-}
-V2 = {"problem_id": 3, "prompt": "Print n + 1.", "test_cases": IN_OUT, "num_tests": 2, "difficulty": "x"}
-OWN = {
-    "id": "a",
-    "prompt": "Print n + 1.",
-    "tests": [{"input": "1\n", "output": "2\n", "public": True}, {"input": "2\n", "output": "3\n"}],
-    "solutions": [P],
-}
 
 
 def changed(row: dict, **changes: object) -> dict:
@@ -209,15 +121,14 @@ def test_a_row_of_every_set_becomes_a_problem(case):
         assert read_row({key: value for key, value in row.items() if key in columns}, "9") == (problem, form)
 
 
-FN = json.dumps({"fn_name": "f", "inputs": [[1]], "outputs": [2]})
 REFUSED = {
     # row, kind by which it may be left out (None: a defect), part of the message
-    "APPS+ with a function": (changed(APPS_PLUS, fn_name="f"), FUNCTION_CALL, "fn_name"),
-    "APPS+ with arguments": (changed(APPS_PLUS, inputs=[[1], [2]]), FUNCTION_CALL, "input of test 0"),
+    "APPS+ with arguments and no name": (
+        changed(APPS_PLUS, inputs=[[1], [2]]),
+        *(FUNCTION_CALL, "a function whose name the row does not tell"),
+    ),
     "APPS+ with fewer outputs": (changed(APPS_PLUS, outputs=["2\n"]), None, "2 inputs but 1 outputs"),
-    "hub with a function": (changed(APPS_HUB, input_output=FN), FUNCTION_CALL, "fn_name"),
     "hub without tests": (changed(APPS_HUB, input_output=""), NO_TESTS, "no tests"),
-    "TACO with a function": (changed(TACO, input_output=FN), FUNCTION_CALL, "fn_name"),
     "TACO with a broken field": (changed(TACO, input_output="{"), None, "malformed JSON"),
     "CodeContests with a file": (changed(CODECONTESTS, input_file="a.txt"), READS_A_FILE, "a.txt"),
     "CodeContests, uneven": (
@@ -233,15 +144,11 @@ REFUSED = {
         *(NO_TESTS, "no tests"),
     ),
     "CodeContests with text for tests": (changed(CODECONTESTS, public_tests="x"), None, "a string where"),
-    "open-r1 with a function": (
-        with_cases({"fn_name": "f", "input": "[1]", "output": "2", "type": "function_call"}),
-        *(FUNCTION_CALL, "'function_call'"),
-    ),
     "open-r1, one of two a function": (
         with_cases(
             {"input": "1", "output": "2", "type": "stdin_stdout"}, {"fn_name": "f", "type": "function_call"}
         ),
-        *(FUNCTION_CALL, "'function_call'"),
+        *(None, "others call a function; make two problems"),
     ),
     "open-r1 in C++": (with_cases(language="cpp"), OTHER_LANGUAGE, "cpp"),
     "open-r1 without tests": (with_cases(), NO_TESTS, "no tests"),
@@ -254,41 +161,21 @@ REFUSED = {
         None,
         "a null",
     ),
-    "DeepCoder with a function": (changed(DEEPCODER_LIST, tests=FN), FUNCTION_CALL, "fn_name"),
-    "DeepCoder, functional": (
-        changed(DEEPCODER_LIST, tests='[{"testtype": "functional", "input": "[1]", "output": "2"}]'),
-        *(FUNCTION_CALL, "'functional'"),
-    ),
     "DeepCoder without tests": (changed(DEEPCODER_LIST, tests="[]"), NO_TESTS, "no tests"),
     "DeepCoder, uneven": (
         changed(DEEPCODER_LIST, tests='{"inputs": ["1"], "outputs": []}'),
         *(None, "1 inputs but 0 outputs"),
     ),
     "DeepCoder with a number": (changed(DEEPCODER_LIST, tests="3"), None, "'tests' holds a number"),
-    "LiveCodeBench, functional": (
-        changed(LIVECODEBENCH, public_test_cases='[{"testtype": "functional", "input": "1", "output": "2"}]'),
-        *(FUNCTION_CALL, "'functional'"),
+    "DeepCoder, functional without a name": (
+        changed(DEEPCODER_LIST, tests='[{"testtype": "functional", "input": "[1]", "output": "2"}]'),
+        *(FUNCTION_CALL, "nothing tells its name"),
     ),
-    "HumanEval": (
-        {"task_id": "HumanEval/0", "prompt": "p", "entry_point": "f", "canonical_solution": "s", "test": "t"},
-        *(FUNCTION_CALL, "HumanEval"),
+    "an unknown row": ({"a": 1}, None, "its keys are a; known are LeetCodeDataset, "),
+    "a row of TACO without a field": (
+        {key: value for key, value in TACO.items() if key not in ("question", "time_limit")},
+        *(None, "of TACO are missing question, time_limit"),
     ),
-    "MBPP": ({"task_id": 1, "text": "t", "code": "c", "test_list": ["assert f(1)"]}, FUNCTION_CALL, "MBPP"),
-    "MBPP+": (
-        {"task_id": "Mbpp/1", "prompt": "p", "entry_point": "f", "base_input": []},
-        FUNCTION_CALL,
-        "EvalPlus",
-    ),
-    "AceCode": (
-        {"id": 1, "question": "q", "test_cases": ["assert f(1)"], "inferences": []},
-        FUNCTION_CALL,
-        "AceCode",
-    ),
-    "KodCode": (
-        {"question_id": 1, "question": "q", "solution": "s", "test": "t", "test_info": []},
-        *(FUNCTION_CALL, "KodCode"),
-    ),
-    "an unknown row": ({"a": 1}, None, "known are"),
     "a row that is a list": ([], None, "is a list"),
 }
 
@@ -300,6 +187,105 @@ def test_what_is_no_problem_here_is_refused_by_its_kind(row, kind, message):
     assert caught.value.skippable == kind
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+STARTER = "class Solution:\n    def twice(self, a: List[int], k: int) -> List[int]:\n        "
+SOLUTION = f"{STARTER}return sorted(a) * k"
+CALLS = {"fn_name": "twice", "inputs": [[[2, 1], 2], [[], 1]], "outputs": [[1, 2, 1, 2], []]}
+TESTS_OF_CALLS = (TestCase("[[2, 1], 2]", "[1, 2, 1, 2]"), TestCase("[[], 1]", "[]"))
+CASES = [
+    {"type": "function_call", "fn_name": "twice", "input": given, "output": expected}
+    for given, expected in zip(CALLS["inputs"], CALLS["outputs"], strict=True)
+]
+LINES = [
+    {"testtype": "functional", "input": "[2, 1]\n2", "output": "[1, 2, 1, 2]"},
+    {"testtype": "functional", "input": "[]\n1", "output": "[]"},
+]
+NAMED = {"func_name": "twice"}
+
+CALLED = {
+    # every set that states calls as JSON, each with the same two calls
+    "APPS+": changed(APPS_PLUS, **CALLS, starter_code=STARTER, solution=SOLUTION),
+    "APPS+, named by its code": changed(
+        APPS_PLUS, **CALLS | {"fn_name": None}, starter_code=STARTER, solution=SOLUTION
+    ),
+    "APPS+, told by its solution": changed(APPS_PLUS, **CALLS, starter_code="", solution=SOLUTION),
+    "APPS of the hub": changed(
+        APPS_HUB, input_output=json.dumps(CALLS), starter_code=STARTER, solutions=json.dumps([SOLUTION])
+    ),
+    "TACO": changed(
+        TACO, input_output=json.dumps(CALLS), starter_code=STARTER, solutions=json.dumps([SOLUTION])
+    ),
+    "open-r1": changed(with_cases(*CASES), gold_standard_solution=f"```python\n{SOLUTION}\n```"),
+    "open-r1, cases as text": changed(
+        with_cases(
+            *(
+                case
+                | {
+                    "input": json.dumps(case["input"][0]) + "\n" + json.dumps(case["input"][1]),
+                    "output": json.dumps(case["output"]),
+                }
+                for case in CASES
+            )
+        ),
+        gold_standard_solution=SOLUTION,
+    ),
+    "DeepCoder, lists": changed(
+        DEEPCODER_DICT, tests=json.dumps(CALLS), starter_code=STARTER, solutions=[SOLUTION]
+    ),
+    "DeepCoder, cases": changed(
+        DEEPCODER_LIST, tests=json.dumps(CASES), starter_code=STARTER, solutions=[SOLUTION]
+    ),
+    "DeepCoder, of LiveCodeBench": changed(
+        DEEPCODER_LIST, tests=json.dumps(LINES), starter_code=STARTER, solutions=[SOLUTION], metadata=NAMED
+    ),
+    "DeepCoder, named in the case": changed(
+        DEEPCODER_LIST,
+        tests=json.dumps([case | {"metadata": NAMED} for case in LINES]),
+        solutions=[SOLUTION],
+    ),
+    "LiveCodeBench": changed(
+        LIVECODEBENCH,
+        public_test_cases=json.dumps(LINES),
+        starter_code=STARTER,
+        metadata=json.dumps(NAMED),
+    ),
+}
+
+
+@pytest.mark.parametrize("row", CALLED.values(), ids=CALLED.keys())
+def test_calls_stated_as_json_become_tests(row):
+    problem, form = read_row(row, "9")
+    assert problem.entry_point == "Solution.twice"
+    assert [(test.input, test.output) for test in problem.tests] == [
+        (t.input, t.output) for t in TESTS_OF_CALLS
+    ]
+    assert problem.compare == "json"
+    if row.get("starter_code"):  # the code that is shown runs: LeetCode's judge makes these imports
+        assert problem.prompt.endswith(f"from typing import List\n\n{STARTER.rstrip()}")
+    else:
+        assert "twice" in problem.prompt
+    assert all(text.rstrip() == f"from typing import List\n\n{SOLUTION}" for text in problem.solutions)
+    columns = form.columns | form.keys
+    assert read_row({key: value for key, value in row.items() if key in columns}, "9") == (problem, form)
+
+
+def test_results_in_a_list_of_their_own_are_taken_out_of_it():
+    """So APPS has them of codewars' tasks; of LeetCode's never."""
+    row = changed(
+        APPS_PLUS, fn_name="f", inputs=[[1], [2]], outputs=[[True], [[3]]], solution="def f(n): ..."
+    )
+    assert [test.output for test in read_row(row, "9")[0].tests] == ["true", "[3]"]
+    leetcode = changed(row, starter_code="class Solution:\n    def f(self, n):")
+    assert [test.output for test in read_row(leetcode, "9")[0].tests] == ["[true]", "[[3]]"]
+    mixed = changed(row, outputs=[[1], [1, 2]])
+    assert [test.output for test in read_row(mixed, "9")[0].tests] == ["[1]", "[1, 2]"]
+
+
+@pytest.mark.parametrize(("outputs", "compare"), [([1, 2], "json"), ([0.5, 2], "json(1e-06, 1e-06)")])
+def test_floats_may_differ_and_whole_numbers_may_not(outputs, compare):
+    row = changed(APPS_PLUS, fn_name="f", inputs=[[1], [2]], outputs=outputs)
+    assert read_row(row, "9")[0].compare == compare
 
 
 def test_no_two_forms_have_the_same_keys_and_more_keys_come_first():

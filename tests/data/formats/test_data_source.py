@@ -78,6 +78,18 @@ def test_row_groups_are_read_one_after_the_other(tmp_path, monkeypatch):
     assert len(list(rows)) == 5 and groups == [[0], [1], [2]]
 
 
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    """What Arrow holds while the rows go by is a group or two, of the thirty there are."""
+    size, groups = 1 << 18, 30
+    rows = [{**TACO, "solutions": json.dumps([f"{number:0{size}d}"])} for number in range(groups)]
+    path = write_parquet(tmp_path / "a", rows, row_group_size=1)
+    del rows
+    before = pyarrow.total_allocated_bytes()
+    held = [pyarrow.total_allocated_bytes() - before for _ in source_rows(path)]
+    assert len(held) == groups
+    assert size <= max(held) < groups * size / 4
+
+
 def test_a_parquet_file_that_cannot_be_used_is_named(tmp_path):
     whole = write_parquet(tmp_path / "a.parquet", [TACO]).read_bytes()
     cut = tmp_path / "cut.parquet"
@@ -86,9 +98,16 @@ def test_a_parquet_file_that_cannot_be_used_is_named(tmp_path):
         list(source_rows(cut))
     other = write_parquet(tmp_path / "other.parquet", [{"a": 1, "b": 2}])
     with pytest.raises(
-        DataError, match=r"the columns \(a, b\) are those of no known set; needed are .*TACO: "
+        DataError, match=r"the columns are those of no known set: its keys are a, b; known are .*TACO"
     ):
         list(source_rows(other))
+
+
+def test_a_parquet_file_without_a_column_says_which(tmp_path):
+    row = {key: value for key, value in CODECONTESTS.items() if key not in ("public_tests", "name")}
+    there = ", ".join(sorted(row))
+    with pytest.raises(DataError, match=f"its keys are {there}; of CodeContests are missing public_tests$"):
+        list(source_rows(write_parquet(tmp_path / "a.parquet", [row])))
 
 
 def test_a_folder_gives_the_rows_of_its_files_and_their_splits(tmp_path):
@@ -99,7 +118,7 @@ def test_a_folder_gives_the_rows_of_its_files_and_their_splits(tmp_path):
     (tmp_path / "README.md").write_text("no data")
     found = [(Path(row.where.split(":")[0]).name, row.split) for row in source_rows(tmp_path)]
     assert found == [
-        ("valid.json.gz", "heldout"),
+        ("valid.json.gz", "validation"),
         ("test-00000-of-00001.parquet", "heldout"),
         ("train.jsonl", "train"),
         ("train.jsonl", "train"),
@@ -129,7 +148,8 @@ def test_an_empty_folder_is_named(tmp_path):
         ("train-00000-of-00009.parquet", "train"),
         ("TRAIN.jsonl", "train"),
         ("test.jsonl", "heldout"),
-        ("validation-0.parquet", "heldout"),
+        ("validation-0.parquet", "validation"),
+        ("dev.json", "validation"),
         ("problems.jsonl", None),
         ("trainer.jsonl", None),
         ("data.json", None),

@@ -1,0 +1,109 @@
+"""`train.py prepare` on a small file of every public set, as it is published: JSON lines or Parquet."""
+
+import contextlib
+import json
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+import set_rows
+from small_runs import command
+
+from data import Problem, load_problems
+from data.formats.known import FORMATS
+from reward import Scorer
+from reward.recording import recording_limits
+from sandbox import Limits, Sandbox
+
+CALLS = {"fn_name": "add_one", "inputs": [[1], [2]], "outputs": [[2], [3]]}  # as codewars' are in APPS
+LEETCODE = "class Solution:\n    def addOne(self, a: List[int]) -> int:\n        "
+LINES = [{"testtype": "functional", "input": "[1, 5]", "output": "2"}]  # one argument
+
+SETS = {
+    # row, split, entry point, tests and those of them that are public
+    "APPS+": (set_rows.APPS_PLUS, "train", None, 2, 0),
+    "APPS+, a function": (
+        {**set_rows.APPS_PLUS, **CALLS, "solution": set_rows.CODE},
+        *("train", "add_one", 2, 0),
+    ),
+    "APPS of the hub": (set_rows.APPS_HUB, "train", None, 2, 0),
+    "TACO": (set_rows.TACO, "train", None, 2, 0),
+    "TACO, a function": (
+        {
+            **set_rows.TACO,
+            "input_output": json.dumps(CALLS),
+            "solutions": json.dumps([set_rows.CODE]),
+        },
+        *("train", "add_one", 2, 0),
+    ),
+    "CodeContests": (set_rows.CODECONTESTS, "train", None, 2, 1),
+    "open-r1": (set_rows.OPEN_R1, "train", None, 2, 0),
+    "DeepCoder": (set_rows.DEEPCODER_DICT, "train", None, 2, 0),
+    "DeepCoder, of LiveCodeBench": (
+        {
+            **set_rows.DEEPCODER_LIST,
+            "tests": json.dumps(LINES),
+            "solutions": [f"{LEETCODE}return a[0] + 1"],
+            "starter_code": LEETCODE,
+            "metadata": {"func_name": "addOne"},
+        },
+        *("train", "Solution.addOne", 1, 0),
+    ),
+    "LiveCodeBench": (set_rows.LIVECODEBENCH, "heldout", None, 1, 1),
+    "MBPP": (set_rows.MBPP, "train", "add_one", 3, 1),
+    "MBPP, sanitized": (set_rows.MBPP_SANITIZED, "prompt", "add_one", 2, 1),
+    "MBPP+ of the hub": (set_rows.MBPP_PLUS_HUB, "heldout", "add_one", 2, 1),
+    "MBPP+": (set_rows.MBPP_PLUS, "heldout", "add_one", 3, 1),
+    "HumanEval": (set_rows.HUMANEVAL, "heldout", "add_one", 2, 1),
+    "HumanEval+": (set_rows.HUMANEVAL_PLUS, "heldout", "add_one", 2, 1),
+    "LeetCodeDataset": (set_rows.LEETCODE, "train", "Solution.addOne", 1, 1),
+    "KodCode": (set_rows.KODCODE, "train", "add_one", 1, 0),
+    "KodCode, first form": (set_rows.KODCODE_FIRST, "train", "add_one", 1, 0),
+    "AceCode": (set_rows.ACECODE, "train", "add_one", 2, 0),
+    "v2.0": (set_rows.V2, "train", None, 2, 0),
+    "own": (set_rows.OWN, "train", None, 2, 1),
+}
+PARQUET = ("APPS of the hub", "TACO", "CodeContests", "open-r1", "DeepCoder", "MBPP, sanitized")
+PARQUET += ("MBPP+ of the hub", "KodCode", "AceCode", "DeepCoder, of LiveCodeBench")
+
+
+@pytest.fixture(scope="module")
+def processes():
+    with Sandbox(recording_limits(Limits()), workers=1) as box, Scorer(workers=1, look=False) as scorer:
+        yield box, scorer
+
+
+@pytest.fixture(autouse=True)
+def shared_processes(processes, monkeypatch):
+    """Starting them takes longer than all else here."""
+    box, scorer = processes
+    monkeypatch.setattr("cli.prepare.Sandbox", lambda limits: contextlib.nullcontext(box))
+    monkeypatch.setattr("cli.prepare.Scorer", lambda limits, look: contextlib.nullcontext(scorer))
+
+
+def prepared(folder: Path, row: dict, is_parquet: bool) -> tuple[dict, list[Problem]]:
+    """The report, and the problems of all files."""
+    source, out = folder / "source", folder / "out.jsonl"
+    if is_parquet:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), source)
+    else:
+        source.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    assert command("prepare", source, "--out", out) == 0
+    report = json.loads((folder / "out.prepare.json").read_text(encoding="utf-8"))
+    return report, [problem for path in sorted(folder.glob("*.jsonl")) for problem in load_problems(path)]
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_row_of_every_set_becomes_a_problem_whose_reference_passes(tmp_path, name):
+    row, *expected = SETS[name]
+    report, (problem,) = prepared(tmp_path, row, name in PARQUET)
+    public = sum(test.public for test in problem.tests)
+    assert [problem.split, problem.entry_point, len(problem.tests), public] == expected
+    assert report["references"]["passed"] == bool(problem.solutions)
+    assert bool(problem.solutions) == (name not in ("LiveCodeBench", "v2.0"))
+
+
+def test_no_set_is_forgotten():
+    keys = [frozenset(row) for row, *_ in SETS.values()]
+    assert all(any(form.keys <= there for there in keys) for form in FORMATS)
