@@ -1,13 +1,18 @@
 """Does the critic earn its place? The embedded default with it, and with what could stand in its place.
 
     python benchmarks/critic.py --seeds 1 2 3 --json benchmarks/results/critic.json
+    python benchmarks/critic.py --config configs/smollm2-135m-cpu.yaml --sft runs/real-model/seed-1/sft \\
+        --seeds 1 --responses 32 --goals 0.3 --flags "--iterations 12 --eval-every 12"
 
 All arms of a seed start from one SFT model and see equally many responses; the seed is that of SFT and PPO. A
 run that is there already is not run again, one that was cut off goes on. Needs about two minutes a run, and
-one to two more a seed for SFT, on a quiet core. --arms picks some.
+one to two more a seed for SFT, on a quiet core. --arms picks some; --config and --sft take another preset and
+a model that is there.
 """
 
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +20,55 @@ import numpy as np
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder: its reward.py would be imported
 
-from benchmarks.runs import arguments, metrics_of, train_ppo, train_sft, validation_of, write  # noqa: E402
+from benchmarks.runs import (  # noqa: E402
+    PRESET,
+    arguments,
+    metrics_of,
+    train_ppo,
+    train_sft,
+    validation_of,
+    write,
+)
 
 ARMS: dict[str, list[str]] = {
-    "critic": [],
-    "head": ["--critic", "head", "--value-learning-rate", "0.001"],
+    "critic": ["--baseline", "critic"],
+    "head": ["--baseline", "critic", "--critic", "head", "--value-learning-rate", "0.001"],
     "prompt-mean": ["--baseline", "prompt-mean"],
-    "leave-one-out": "--baseline leave-one-out --prompts-per-iteration 32 --samples-per-prompt 4".split(),
+    "leave-one-out": ["--baseline", "leave-one-out"],
 }
+SAMPLES = {"leave-one-out": 4}  # per prompt; else 1
 WITH_CRITIC = ("critic", "head")
-GOALS = (0.60, 0.65, 0.70)
 WINDOW = 5
 DRAWS = 2000
 
 
 def main() -> None:
     """Run what is missing, write results after every run, print Markdown tables."""
-    given = arguments(__doc__, ARMS, "runs/benchmark-critic").parse_args()
+    parser = arguments(__doc__, ARMS, "runs/benchmark-critic")
+    parser.add_argument("--config", default=PRESET[1], help="preset of the runs")
+    parser.add_argument("--sft", type=Path, help="a model to start from; else one is made for every seed")
+    parser.add_argument("--responses", type=int, default=128, help="of an iteration, in every arm")
+    parser.add_argument("--goals", type=float, nargs="+", default=[0.60, 0.65, 0.70], help="of All-P")
+    parser.add_argument("--flags", default="--eval-every 4", help="more flags of every run, in one text")
+    given = parser.parse_args()
     runs: list[dict[str, Any]] = []
     for seed in given.seeds:
-        sft = train_sft(given.out / f"seed-{seed}" / "sft", seed)
+        sft = given.sft or train_sft(given.out / f"seed-{seed}" / "sft", seed)
         for arm in given.arms:
-            flags = ["--eval-every", "4", *ARMS[arm]]
-            folder = train_ppo(given.out / f"seed-{seed}" / arm, sft, seed, flags)
-            runs.append({"seed": seed, "arm": arm, **summary(metrics_of(folder))})
+            samples = SAMPLES.get(arm, 1)
+            batch = ["--prompts-per-iteration", str(given.responses // samples)]
+            batch += ["--samples-per-prompt", str(samples)]
+            flags = [*shlex.split(given.flags), *batch, *ARMS[arm]]
+            preset = ["--config", given.config]
+            folder = train_ppo(given.out / f"seed-{seed}" / arm, sft, seed, flags, preset)
+            runs.append({"seed": seed, "arm": arm, **summary(metrics_of(folder), given.goals)})
             if given.json:
-                write(given.json, {"goals": GOALS, "window": WINDOW, "runs": runs})
+                write(given.json, {"goals": given.goals, "window": WINDOW, "runs": runs})
     print(table(runs))
 
 
-def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the tables need of one run."""
+def summary(rows: list[dict[str, Any]], goals: Sequence[float]) -> dict[str, Any]:
+    """What the tables need of one run; the critic's figures where it has one."""
     trained = rows[1:]
     half = trained[len(trained) // 2 :]
     samples = np.cumsum([row["rollout/samples"] for row in trained])
@@ -57,16 +80,17 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "explained_var_earned": float(np.mean([row["ppo/explained_var_earned"] for row in half])),
         "all_pass": [round(float(p), 4) for p in passed],
         "validation": validation_of(rows),
-        "to_goal": {f"{goal:.2f}": _first(smooth >= goal, samples[WINDOW - 1 :]) for goal in GOALS},
+        "to_goal": {f"{goal:.2f}": _first(smooth >= goal, samples[WINDOW - 1 :]) for goal in goals},
     }
 
 
 def table(runs: list[dict[str, Any]]) -> str:
     """One line per arm: means over the seeds, with the lowest and highest seed."""
-    goals = " | ".join(f"to {goal:.0%}" for goal in GOALS)
+    reached = list(runs[0]["to_goal"])
+    goals = " | ".join(f"to {float(goal):.0%}" for goal in reached)
     lines = [
         f"| arm | explained var. | of what was earned | All-P, whole run % | last validation % | {goals} |",
-        "|---" * (5 + len(GOALS)) + "|",
+        "|---" * (5 + len(reached)) + "|",
     ]
     for arm in dict.fromkeys(run["arm"] for run in runs):
         of_arm = [run for run in runs if run["arm"] == arm]
@@ -76,7 +100,7 @@ def table(runs: list[dict[str, Any]]) -> str:
             cells.append(spread([run[name] for run in of_arm], ".2f") if known else "")
         cells.append(spread([100 * float(np.mean(run["all_pass"])) for run in of_arm], ".1f"))
         cells.append(spread([100 * run["validation"][-1][1] for run in of_arm], ".1f"))
-        cells += [spread([run["to_goal"][f"{goal:.2f}"] for run in of_arm], ".0f") for goal in GOALS]
+        cells += [spread([run["to_goal"][goal] for run in of_arm], ".0f") for goal in reached]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *differences(runs)])
 

@@ -2,7 +2,7 @@
 
     python benchmarks/real_model.py --model HuggingFaceTB/SmolLM2-135M-Instruct --seeds 1 2 \\
         --json benchmarks/results/real_model.json
-    python benchmarks/real_model.py --model ... --no-sft          # PPO on the model as it is
+    python benchmarks/real_model.py --model ... --no-sft --ppo "--objective.withhold silent constant_output"
     python benchmarks/real_model.py --model ... --no-sft --problems mbpp_train.jsonl \\
         --validation mbpp_validation.jsonl --test mbpp_test.jsonl --config my.yaml
 
@@ -16,6 +16,7 @@ problems chose.
 import argparse
 import json
 import resource
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -49,7 +50,7 @@ def main() -> None:
     for seed in given.seeds:
         runs.append(run_seed(given, seed, given.out / f"seed-{seed}"))
         if given.json:
-            job = {name: str(getattr(given, name)) for name in ("model", "config", "problems", "test")}
+            job = {name: str(getattr(given, name)) for name in ("model", "config", "problems", "test", "ppo")}
             write(given.json, {**job, "sft": given.sft, "runs": runs})
     print(table(runs))
     print(shown_samples(runs[0]))
@@ -67,6 +68,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--test", help="a file to measure on; else the preset's")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="of SFT, PPO and evaluation alike")
     parser.add_argument("--threads", help="CPU threads; else the preset's")
+    parser.add_argument("--ppo", default="", help="more flags of PPO in one text, such as '--epochs 2'")
     parser.add_argument("--out", type=Path, default=Path("runs/real-model"), help="folder for the runs")
     parser.add_argument("--json", type=Path, help="file to write the results to")
     return parser.parse_args()
@@ -97,7 +99,7 @@ def run_seed(given: argparse.Namespace, seed: int, out: Path) -> dict[str, Any]:
         return step
 
     def ppo() -> None:
-        train_ppo(out / "ppo", start, seed, trained, preset)
+        train_ppo(out / "ppo", start, seed, [*trained, *shlex.split(given.ppo)], preset)
 
     start = str(out / "sft") if given.sft else given.model
     if given.sft:

@@ -17,6 +17,9 @@ def test_the_ceiling_is_one_where_prefixes_decide_and_zero_where_they_do_not():
     assert half["low"] < 0.5 < half["high"]
 
 
+GOALS = (0.60, 0.65, 0.70)
+
+
 def row(iteration: int, passed: float) -> dict[str, float]:
     explained = {"ppo/explained_var": iteration / 10, "ppo/explained_var_earned": 0.0}
     return {"iteration": iteration, "rollout/samples": 10, "reward/all_pass": passed, **explained}
@@ -25,11 +28,11 @@ def row(iteration: int, passed: float) -> dict[str, float]:
 def test_a_goal_is_reached_when_the_mean_of_five_rollouts_is_there():
     """0.2, 0.3, …: the mean of iterations 4 to 8 is the first of 0.7. Explained: over the second half."""
     rows = [{"iteration": 0, "validation/all_pass": 0.1}, *(row(n, (n + 1) / 10) for n in range(1, 9))]
-    found = summary(rows)
+    found = summary(rows, GOALS)
     assert found["to_goal"] == {"0.60": 70, "0.65": 80, "0.70": 80}
     assert found["explained_var"] == pytest.approx((0.5 + 0.6 + 0.7 + 0.8) / 4)
     assert found["samples"] == 80 and found["validation"] == [(0, 0.1)]
-    assert summary(rows[:7])["to_goal"]["0.70"] is None
+    assert summary(rows[:7], GOALS)["to_goal"]["0.70"] is None
 
 
 def test_never_is_no_number():
