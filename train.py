@@ -1,4 +1,4 @@
-"""The command line: train.py sft | ppo | demo | sample | prepare | plan | doctor. Each has --help."""
+"""The command line: train.py COMMAND [flags]; each command has --help."""
 
 import sys
 
@@ -11,6 +11,7 @@ COMMANDS = {
     "plan": "say what a preset takes in memory and time, without weights and GPU",
     "doctor": "check this machine: packages, GPU, sandbox, memory, disk",
     "prepare": "make a checked file of problems of a public data set",
+    "export": "write a checkpoint as others load it: an adapter for peft, or a whole model",
     "sample": "type a problem, see a program, its verdict and its reward",
 }
 

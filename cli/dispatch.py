@@ -11,6 +11,7 @@ from cli import settings
 from cli.demo import DemoCommand, run_demo
 from cli.errors import UsageError, run_command
 from cli.evaluate import EvaluateCommand, run_evaluate
+from cli.export import ExportCommand, run_export
 from cli.plan import PlanCommand, run_plan
 from cli.ppo import PPOCommand, resume_defaults, run_ppo
 from cli.prepare import PrepareCommand, run_prepare
@@ -26,6 +27,7 @@ _COMMANDS = {
     "prepare": (PrepareCommand, run_prepare),
     "plan": (PlanCommand, run_plan),
     "evaluate": (EvaluateCommand, run_evaluate),
+    "export": (ExportCommand, run_export),
 }
 
 

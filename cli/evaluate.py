@@ -28,7 +28,7 @@ from reward import RewardConfig, Scorer, ScoringConfig
 from sandbox import Limits
 
 # Column of the summary -> heading, factor, format.
-_TABLE = (
+COLUMNS = (
     ("syntax", "Syn. %", 100, "{:.1f}"),
     ("any_pass", "≥1-P %", 100, "{:.1f}"),
     ("all_pass", "All-P %", 100, "{:.1f}"),
@@ -168,11 +168,11 @@ def table(results: dict[str, Any]) -> Table:
     view = Table(
         Column("model", overflow="fold"), title=title, caption="[95 % bootstrap interval over problems]"
     )
-    for _, heading, _, _ in _TABLE:
+    for _, heading, _, _ in COLUMNS:
         view.add_column(heading, justify="right", overflow="fold")
     for model in results["models"]:
         cells = []
-        for column, _, factor, form in _TABLE:
+        for column, _, factor, form in COLUMNS:
             mean, low, high = (form.format(factor * model[column][key]) for key in ("mean", "low", "high"))
             cells.append(f"{mean}\n\\[{low}-{high}]")
         view.add_row(model["name"], *cells)

@@ -22,6 +22,7 @@ PPO_FILES = {
     "checkpoints",
     "report.html",
 }
+EXPORT = "export.json"  # lists the other files of an export, which the model decides
 DEMO_FILES = {"sft", "ppo", "evaluation.json", "evaluation_samples.jsonl", "report.html"}
 
 
@@ -62,7 +63,8 @@ def check_free(
         )
     if not overwrite and worth_keeping(folder):
         resume = f"go on with --resume {folder} or " if "checkpoints" in names else ""
-        raise UsageError(f"{folder}: this run exists; {resume}replace it with --overwrite")
+        what = "export" if EXPORT in names else "run"
+        raise UsageError(f"{folder}: this {what} exists; {resume}replace it with --overwrite")
     for path in inputs:
         if path is not None and Path(path).resolve().is_relative_to(folder.resolve()):
             raise UsageError(f"{path}: is inside {folder}, which would be deleted; give another --out")
@@ -76,11 +78,11 @@ def clear_run(folder: Path) -> None:
 
 
 def worth_keeping(run: Path) -> bool:
-    """Whether a run trained anything: a model, or an iteration after the one that only validates.
+    """Whether a run made anything: a model, an export, or an iteration after the one that only validates.
 
     A run that failed before that would block the next try for nothing.
     """
-    if (run / "model").exists() or (run / "evaluation.json").exists():
+    if any((run / name).exists() for name in ("model", "evaluation.json", EXPORT)):
         return True
     numbers = (
         re.fullmatch(r"iteration-(\d+)(\.old|\.damaged)?", p.name) for p in (run / "checkpoints").glob("*")

@@ -129,7 +129,7 @@ class Policy(nn.Module):
     @torch.no_grad()
     def ref_logprobs(self, batch: TokenBatch, temperature: float) -> Tensor:
         """The same tokens under the SFT reference: (B, T)."""
-        with self._as_reference() as network, self.precision.autocast():
+        with self.as_reference() as network, self.precision.autocast():
             hidden = self._response_states(network, batch)
             head = replace(self.head, project=network.get_output_embeddings())
             logprobs, _ = self._logprobs(head, hidden, batch, temperature, False)
@@ -168,7 +168,8 @@ class Policy(nn.Module):
         return self.stop_strings.cut(self.codec.text(response_ids))
 
     @contextmanager
-    def _as_reference(self) -> Iterator[PreTrainedModel]:
+    def as_reference(self) -> Iterator[PreTrainedModel]:
+        """Run a block with the frozen SFT model: the copy of it, or the network with its adapters off."""
         if self._reference:
             yield self._reference[0]
         else:

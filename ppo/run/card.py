@@ -6,7 +6,7 @@ from typing import Any
 
 _LORA = """\
 A LoRA adapter (rank {lora_rank}, alpha {lora_alpha}, on {targets}). It belongs on its SFT model alone:
-`{base}`, seen from this folder, with weights of sha256 `{sha256}`.
+`{base}`, {where}, with weights of sha256 `{sha256}`.
 
 ```python
 from peft import PeftModel
@@ -17,7 +17,7 @@ tokenizer = AutoTokenizer.from_pretrained(".")
 ```
 """
 _FULL = """\
-All weights of the model. Its reference was the SFT model `{base}`, seen from this folder, with weights of
+All weights of the model. Its reference was the SFT model `{base}`, {where}, with weights of
 sha256 `{sha256}`.
 
 ```python
@@ -28,20 +28,23 @@ tokenizer = AutoTokenizer.from_pretrained(".")
 ```
 """
 _USE = """\
-`train.py sample`, `evaluate.py` and `train.py ppo --init` of coderl-ppo take this folder. If it was copied,
-`--sft` names the model. `value_head.safetensors` is the critic, `state.safetensors` the optimizer.
+`train.py sample`, `evaluate.py` and `train.py ppo --init` of coderl-ppo take this folder; `train.py export`
+makes a model of it, or an adapter by itself. If it was copied, `--sft` names the model it stands on.
+`value_head.safetensors` is the critic, `state.safetensors` the optimizer.
 """
 
 
 def card(state: Mapping[str, Any]) -> str:
     """The README of a checkpoint whose state.json is `state`."""
     tune, sft = state["tune"], state["sft"] or {"path": "unknown", "sha256": "unknown"}
+    base = sft.get("hub") or sft["path"]
     form = _LORA if tune["tune"] == "lora" else _FULL
     how = form.format(
         lora_rank=tune["lora_rank"],
         lora_alpha=tune["lora_alpha"],
         targets=", ".join(tune["lora_targets"]),
-        base=sft["path"],
+        base=base,
+        where="of the hub" if sft.get("hub") else "seen from this folder",
         sha256=sft["sha256"],
     )
     settings = "\n".join(f"{key}: {json.dumps(value)}" for key, value in state["setup"].items())

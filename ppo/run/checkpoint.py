@@ -24,6 +24,7 @@ from models.adapter import TuneConfig
 from models.checkpoints import library_versions, load_optimizer, optimizer_tensors, seal
 from models.critic import CriticConfig
 from models.errors import ModelError
+from models.export import base_of, save_adapter
 from models.policy import Policy, build_policy, frozen_policy
 from models.precision import Precision
 from models.storage import atomic_folder, disk_errors, load_model, load_tensors, save_tensors
@@ -142,28 +143,23 @@ def restore(checkpoint: Checkpoint, policy: Policy, state: TrainState, *, any_ba
 def _save_weights(folder: Path, policy: Policy) -> None:
     with disk_errors(folder):
         if policy.uses_lora:
-            # No embeddings are trained; asking peft to find out would look the base model up.
-            policy.adapted.save_pretrained(folder, save_embedding_layers=False)
-            _name_base(folder / "adapter_config.json", policy)
+            save_adapter(folder, policy, None if policy.sft is None else base_of(policy.sft.path))
         else:
             policy.network.save_pretrained(folder)
         policy.tokenizer.save_pretrained(folder)
     save_tensors(folder / "value_head.safetensors", policy.value_head.state_dict())
 
 
-def _name_base(config_file: Path, policy: Policy) -> None:
-    """Name the SFT model as the adapter's base: peft alone would write whatever the SFT model came from."""
-    if policy.sft is not None:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
-        config["base_model_name_or_path"] = str(policy.sft.path)
-        config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _sft_entry(policy: Policy, target: Path) -> dict[str, str] | None:
+def _sft_entry(policy: Policy, target: Path) -> dict[str, Any] | None:
     if policy.sft is None:
         return None
-    # Relative, so that the runs folder can be moved as a whole.
-    return {"path": os.path.relpath(policy.sft.path, target.resolve()), "sha256": policy.sft.sha256}
+    base = base_of(policy.sft.path)
+    return {
+        # Relative, so that the runs folder can be moved as a whole.
+        "path": os.path.relpath(policy.sft.path, target.resolve()),
+        "hub": base.name if base.revision else None,
+        "sha256": policy.sft.sha256,
+    }
 
 
 def _build(tune: Mapping[str, Any], critic: Mapping[str, Any]) -> dict[str, Any]:

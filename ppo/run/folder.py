@@ -41,10 +41,10 @@ class Checkpoint(Saved):
             if weight_hash(folder) == self.state["sft"]["sha256"]:
                 return replace(self, base=folder)
         if not there:
-            raise ModelError(
-                f"{self.path}: its SFT model is missing: {self.sft_path}; put it back, or name it "
-                "with --sft DIR"
-            )
+            hub = self.state["sft"].get("hub")
+            where = f"{hub} of the hub, not in the cache any more; name it with --sft {hub}"
+            elsewhere = f"{self.sft_path}; put it back, or name it with --sft DIR"
+            raise ModelError(f"{self.path}: its SFT model is missing: {where if hub else elsewhere}")
         raise ModelError(
             f"{self.path}: trained on another SFT model than the one now in {there[0]} (hash differs); "
             "name its own with --sft DIR"

@@ -37,7 +37,9 @@ def logits(model: Any) -> torch.Tensor:
 @pytest.mark.slow
 @pytest.mark.parametrize("tune", ["lora", "full"])
 @pytest.mark.parametrize("name", WORKING)
-def test_it_is_trained_resumed_and_measured_as_what_it_is(name, tune, tmp_path, tokenizer, monkeypatch):
+def test_it_is_trained_resumed_measured_and_exported_as_what_it_is(
+    name, tune, tmp_path, tokenizer, monkeypatch
+):
     """SFT's loss is transformers' own of what it wrote; the first ratio is 1, before and after resuming."""
     model = small_model(name)
     save_model(tmp_path / "base", model, tokenizer)
@@ -64,6 +66,9 @@ def test_it_is_trained_resumed_and_measured_as_what_it_is(name, tune, tmp_path, 
     if tune == "full":
         assert torch.equal(logits(AutoModelForCausalLM.from_pretrained(newest)), logits(policy.network))
     assert not torch.equal(logits(written), logits(policy.network))
+    assert command("export", newest, "--merge", "--out", tmp_path / "exported") == 0
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "exported")
+    torch.testing.assert_close(logits(exported), logits(policy.adapted), rtol=1e-4, atol=1e-4)
 
 
 def refused(capsys, *arguments: object) -> str:

@@ -158,11 +158,27 @@ def test_hub_names_work_wherever_a_model_is_named(capsys, hub, copied, tmp_path)
     few = ["--epochs", 0.5, "--max-tokens", 64]
     assert command("sft", "--model", hub, "--out", tmp_path / "sft", *SFT, *few) == 0
     entry = json.loads((out / "checkpoints/iteration-000001/state.json").read_text())["sft"]
-    assert entry["path"].endswith("snapshots/0123abc")
+    assert entry["path"].endswith("snapshots/0123abc") and entry["hub"] == hub
+    last = out / "checkpoints/iteration-000001"
+    for exported, flags in ((tmp_path / "a", []), (tmp_path / "b", ["--sft", hub])):
+        assert command("export", last, *flags, "--out", exported) == 0
+        config = json.loads((exported / "adapter_config.json").read_text())
+        assert (config["base_model_name_or_path"], config["revision"]) == (hub, "0123abc")
+        assert f"base_model: {hub}\n" in (exported / "README.md").read_text()
+    assert command("export", hub, "--out", tmp_path / "c") == 0
+    assert f'from_pretrained("{hub}")' in (last / "README.md").read_text()
     for missing in ("someone/else", "nobody"):
         said = refused(capsys, "ppo", "--sft", missing, "--out", tmp_path / "o", *PPO)
         assert f"--sft {missing}: no such model folder, and none of this name from the hub" in said
         assert f"{missing}: no such checkpoint, and none" in refused(capsys, "evaluate", missing)
+
+
+def test_a_model_that_left_the_cache_is_asked_for_by_its_name(capsys, hub, tmp_path):
+    out = tmp_path / "run"
+    assert command("ppo", "--sft", hub, "--out", out, *PPO, "--iterations", 1) == 0
+    shutil.rmtree(tmp_path / "hub")
+    said = refused(capsys, "evaluate", out)
+    assert f"its SFT model is missing: {hub} of the hub" in said and f"name it with --sft {hub}" in said
 
 
 def test_a_mistyped_path_is_not_looked_up(capsys, hub, tmp_path, monkeypatch):
