@@ -60,7 +60,9 @@ def verify(network: Any, head: Head, precision: Precision) -> None:
         )
         ids = torch.cat([prompt_ids, sampled.response_ids], dim=1)  # (B, L)
         mask = torch.cat([prompt_mask, sampled.response_mask], dim=1)
-        theirs = torch.stack([_own_logprobs(network, row[real]) for row, real in zip(ids, mask, strict=True)])
+        theirs = torch.stack(
+            [own_logprobs(network, row[real], _NEW_TOKENS) for row, real in zip(ids, mask, strict=True)]
+        )
         network.train()  # as in an update
         ours = _batch_logprobs(network, head, ids, mask)
     for found, what in ((ours, "log-probabilities of a padded batch"), (sampled.logprobs, "decoding")):
@@ -115,10 +117,10 @@ def _prompts(network: Any) -> tuple[Tensor, Tensor]:
     return ids.where(mask, 0), mask
 
 
-def _own_logprobs(network: Any, ids: Tensor) -> Tensor:
-    """Of the last tokens of one text without padding, by the model's own logits: (T,)."""
-    logprobs = torch.log_softmax(network(input_ids=ids[None]).logits[0, :-1].float(), dim=-1)
-    return logprobs.gather(-1, ids[1:, None]).squeeze(-1)[-_NEW_TOKENS:]
+def own_logprobs(network: Any, ids: Tensor, last: int) -> Tensor:
+    """Of the `last` tokens of one text without padding, by the model's own logits: (last,)."""
+    logits = network(input_ids=ids[None]).logits[0, -last - 1 : -1]
+    return torch.log_softmax(logits.float(), dim=-1).gather(-1, ids[-last:, None]).squeeze(-1)
 
 
 def _batch_logprobs(network: Any, head: Head, ids: Tensor, mask: Tensor) -> Tensor:
