@@ -31,6 +31,9 @@ an atexit function), and the innermost one."""
 
 Span = tuple[int, int]
 
+_WINDOW = 16  # tokens decoded one by one before it is looked at less often
+_REPLACEMENT = "\ufffd"  # what bytes that are no character decode to, or not yet one
+
 
 def credit_weights(
     config: PPOConfig,
@@ -76,7 +79,7 @@ def line_weights(
         for line in unexecuted_lines(program, runs):
             weights[line - 1] = 0.0
     for run in runs:
-        if run is not None and run[1] <= len(weights):
+        if run is not None and 1 <= run[1] <= len(weights):  # a program may have written the traceback
             weights[run[1] - 1] = error_weight
     return weights
 
@@ -108,11 +111,24 @@ def token_spans(ids: Sequence[int], text: str, decode: Callable[[list[int]], str
 
     A token may hold a part of a character only (byte-level BPE): it belongs to the character it helps to
     write. Behind the end of the text (a stop token) the span is empty.
+
+    Decoding starts behind the last token that ended a character, so the work is linear in the response. Where
+    no character ends for more than _WINDOW tokens (bytes that are no text), it is looked at less and less
+    often, and the characters of such a stretch belong to the last of the tokens between two looks.
     """
     known = [0]
+    first, place = 0, 0  # ids[:first] write text[:place]
     for end in range(1, len(ids) + 1):
+        width = end - first
+        if width % (width // _WINDOW + 1) and end < len(ids):
+            known.append(known[-1])
+            continue
+        piece = decode(list(ids[first:end]))
+        there = text[place : place + len(piece)]
         # An unfinished character decodes to a replacement mark, which the text does not have there.
-        known.append(max(known[-1], _common_prefix(decode(list(ids[:end])), text)))
+        known.append(max(known[-1], place + _common_prefix(piece, there)))
+        if piece == there and not piece.endswith(_REPLACEMENT):
+            first, place = end, place + len(piece)
     starts, ends = known[:-1], known[1:]
     return [(start, min(max(end, start + 1), len(text))) for start, end in zip(starts, ends, strict=True)]
 

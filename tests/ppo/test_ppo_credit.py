@@ -3,6 +3,7 @@
 import sys
 from itertools import pairwise
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -10,8 +11,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from loop_helpers import ToyScorer, metrics_of, run, toy_config
 from ppo_helpers import buffer_of, normal, prompts_of, rollout, small_config
+from tokenizer_zoo import KINDS, make
 
 from models.batch import TokenBatch
+from models.tokens import TextCodec
 from ppo.credit import credit_weights, line_starts, line_weights, token_spans, token_weights, unexecuted_lines
 from ppo.losses import policy_loss
 from ppo.rollout import PlainScore, Responses
@@ -85,6 +88,55 @@ def test_spans_cover_the_text_in_order(tokenizer, text):
     assert not spans or (spans[0][0] == 0 and spans[-1][1] == len(text))
 
 
+def ends_by_prefix(ids: list[int], text: str, decode: Any) -> list[int]:
+    """Where each id ends in the text, by decoding all up to it: what `token_spans` is to find, at n² work."""
+    ends: list[int] = []
+    for end in range(1, len(ids) + 1):
+        written = decode(ids[:end])
+        alike = [written[:size] == text[:size] for size in range(min(len(written), len(text)) + 1)]
+        ends.append(max([size for size, same in enumerate(alike) if same] + ends[-1:]))
+    return ends
+
+
+@given(st.data())
+@pytest.mark.parametrize("kind", KINDS)
+def test_spans_are_those_of_every_prefix_decoded(kind, data):
+    """Of texts, and of any ids (bytes in every order among them), under tokenizers of all kinds."""
+    codec = TextCodec(make(kind))
+    words = st.text(max_size=30).map(lambda text: codec.encode(codec.plain(text)).ids)
+    some = st.lists(st.integers(0, len(codec.tokenizer) - 1), max_size=12)
+    ids = data.draw(st.one_of(words, some))
+    text = codec.decode(ids)
+    ends = ends_by_prefix(ids, text, codec.decode)
+    starts = [0, *ends][: len(ids)]
+    expected = [(a, min(max(b, a + 1), len(text))) for a, b in zip(starts, ends, strict=True)]
+    assert token_spans(ids, text, codec.decode) == expected
+
+
+STRETCHES = {
+    "code": b"for i in range(10):\n    print(i)\n",
+    "signs of four bytes": "😀🎈🐍".encode(),
+    "bytes that are no text": b"\xff",
+    "characters that never end": b"\xf0\x9f",
+}
+
+
+@pytest.mark.parametrize("name", STRETCHES)
+@pytest.mark.parametrize("last", [b"", b"\xff"], ids=["", "then one that spoils all"])
+def test_spans_cost_no_more_than_the_response_is_long(name, last):
+    """Ids that are decoded, at n and 2n: about twice as many. A token a byte; where a run of such bytes is
+    not valid as a whole, this kind of tokenizer makes none of them a character."""
+    codec, work = TextCodec(make("gemma")), []
+    for copies in (400, 800):
+        tokens = [f"<0x{byte:02X}>" for byte in STRETCHES[name] * copies + last]
+        ids = codec.tokenizer.convert_tokens_to_ids(tokens)
+        text, decode = codec.decode(ids), Mock(side_effect=codec.decode)
+        spans = token_spans(ids, text, decode)
+        assert spans[0][0] == 0 and spans[-1][1] == len(text)
+        work.append(sum(len(call.args[0]) for call in decode.call_args_list))
+    assert work[1] < 2.2 * work[0] and work[1] < 20 * len(ids)
+
+
 def test_a_token_over_two_lines_weighs_in_between(tokenizer):
     """The mean over its characters: ";\\nb" between lines of weight 4 and 1 weighs (4 + 4 + 1) / 3."""
     weights = token_weights([(0, 1), (1, 4), (4, 5)], "a;\nbc", 0, [4.0, 1.0])
@@ -151,7 +203,8 @@ def test_a_program_that_does_not_parse_has_no_unexecuted_lines():
 
 def test_lines_of_a_traceback_beyond_the_program_are_ignored():
     """A program can write what looks like a traceback."""
-    assert line_weights("a\n", [(None, 77)], 3.0, mask_unexecuted=False) == [1.0, 1.0]
+    for line in (77, 0):
+        assert line_weights("a\n", [(None, line)], 3.0, mask_unexecuted=False) == [1.0, 1.0]
 
 
 class Crashed(PlainScore):
