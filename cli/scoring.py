@@ -16,6 +16,7 @@ from typing import Any
 from cli.errors import UsageError
 from cli.time_limit import time_limit
 from data import Problem
+from ppo.credit import Traceback
 from ppo.rollout import PlainScore, Score
 from reward import HackAlarm, RewardSchedule, Scorer, objective
 from reward.budget import program_times
@@ -75,7 +76,7 @@ class _FunctionScore(PlainScore):
 
     parts: Mapping[str, float] = field(default_factory=dict)
     record: Mapping[str, Any] = field(default_factory=dict)
-    tracebacks: Sequence[Any] = ()
+    tracebacks: Sequence[Traceback | None] = ()
 
 
 class FunctionScorer:
@@ -136,7 +137,16 @@ class FunctionScorer:
             self._numbers(score.metrics, problem),
             self._numbers(getattr(score, "parts", {}), problem),
             json.loads(json.dumps(dict(getattr(score, "record", {})))),  # as samples.jsonl will keep it
-            getattr(score, "tracebacks", ()),
+            self._tracebacks(getattr(score, "tracebacks", ()), problem),
+        )
+
+    def _tracebacks(self, given: Any, problem: Problem) -> Sequence[Traceback | None]:
+        """What token credit reads of a Score: see `ppo.credit`."""
+        if isinstance(given, Sequence) and all(run is None or _is_traceback(run) for run in given):
+            return [None if run is None else (run[0], run[1]) for run in given]
+        raise self._error(
+            f"tracebacks {_shown(given)} for problem {problem.id!r} are not one entry per run: None, or "
+            "(line of the module's own code or None, innermost line), counted from 1"
         )
 
     def _numbers(self, values: Mapping[Any, Any], problem: Problem) -> dict[str, float]:
@@ -184,6 +194,13 @@ class FunctionScorer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Nothing to restore."""
+
+
+def _is_traceback(run: Any) -> bool:
+    """Two numbers of lines; the first may be None."""
+    if not isinstance(run, Sequence) or len(run) != 2:
+        return False
+    return all(type(line) is int and line > 0 for line in run if line is not None) and run[1] is not None
 
 
 def _named(error: BaseException) -> str:

@@ -53,6 +53,26 @@ def test_scores_with_numbers_of_any_library_are_plain_ones(tmp_path, total):
     assert (score.kind, score.record, score.tracebacks) == ("good", {"why": "x"}, [None])
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("None", "3", "'ab'", "['ab']", "[None, 5]", "{(1, 2)}", "[(1, 2, 3)]"),
+        *("[(None, None)]", "[(1, None)]", "[(1, 0)]", "[(0, 1)]", "[(1, 1.0)]", "[(1, True)]"),
+    ],
+)
+def test_tracebacks_are_lines_of_each_run(tmp_path, given):
+    """Where token credit is on it would read anything else as other lines, or end in a traceback of ours."""
+    source = f"{OWN}    tracebacks = {given}\ndef score(pairs): return [S()]"
+    with pytest.raises(UsageError, match="for problem 'a' are not one entry per run: None, or"):
+        scorer(tmp_path, source)(PAIRS, 0)
+
+
+def test_tracebacks_may_be_of_any_sequences(tmp_path):
+    source = f"{OWN}    tracebacks = ([1, 2], None, (None, 3))\ndef score(pairs): return [S()]"
+    (score,) = scorer(tmp_path, source)(PAIRS, 0)
+    assert score is not None and score.tracebacks == [(1, 2), None, (None, 3)]
+
+
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf"), 1e12])
 def test_a_time_limit_is_one_that_a_timer_takes(tmp_path, seconds):
     with pytest.raises(UsageError, match="--reward-seconds must be in"):
