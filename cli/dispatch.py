@@ -34,7 +34,7 @@ _COMMANDS = {
 def _judged_as_trained(
     parsed: EvaluateCommand | SampleCommand, name: str, argv: list[str], prog: str
 ) -> EvaluateCommand | SampleCommand:
-    """The same settings, with objective and limits of the run that is looked at beneath what was given."""
+    """The same settings, with what decided R in the run that is looked at beneath what was given."""
     paths = parsed.checkpoints if isinstance(parsed, EvaluateCommand) else (parsed.checkpoint,)
     beneath, told = of_runs(paths)
     judged = settings.parse(name, type(parsed), argv, prog=prog, beneath=beneath) if beneath else parsed

@@ -1,4 +1,5 @@
-"""Under which objective and limits checkpoints are judged: their run's, unless a flag or preset says."""
+"""Under which objective and limits, and how run, checkpoints are judged: as in their run, unless a flag or
+preset says otherwise."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,7 +9,8 @@ from typing import Any
 from models.errors import ModelError
 from ppo.run.folder import resolve_checkpoint
 
-SECTIONS = ("objective", "limits")
+SECTIONS = ("objective", "limits", "scoring")
+_COST = "scoring.share_children"  # what programs earn is the same either way
 
 
 def of_runs(paths: Sequence[Path]) -> tuple[dict[str, Any], str]:
@@ -22,17 +24,18 @@ def of_runs(paths: Sequence[Path]) -> tuple[dict[str, Any], str]:
     if any(other != first for other in others):
         return {}, (
             f"{' and '.join(found)} were trained under different objectives or limits: R is that of the "
-            "flags (default: the project's); set --objective and --limits to choose"
+            "flags (default: the project's); set --objective, --limits and --scoring to choose"
         )
-    return first, f"R is judged as in training: objective and limits of {next(iter(found))}" if first else ""
+    told = f"R is judged as in training: objective, limits and scoring of {next(iter(found), '')}"
+    return first, told if first else ""
 
 
 def _of_run(path: Path) -> dict[str, Any]:
-    """Objective and limits that a checkpoint, or the run, was trained under; none for anything else."""
+    """The sections that a checkpoint, or the run, was trained under; none for anything else."""
     try:
         state = json.loads((resolve_checkpoint(path) / "state.json").read_text(encoding="utf-8"))
-        setup = state["setup"]
-    except (ModelError, OSError, ValueError, TypeError, KeyError):
+        setup = {key: value for key, value in state["setup"].items() if key != _COST}
+    except (ModelError, OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}  # no checkpoint, or a damaged one: whoever opens it will say so
     return {section: values for section in SECTIONS if (values := _section(setup, section))}
 

@@ -120,7 +120,7 @@ def test_checkpoints_are_judged_as_they_were_trained(capsys, sft_run, ppo_run, b
     ]
     assert command("sample", "--checkpoint", binary_run, *typed) == 0
     said = capsys.readouterr().out
-    assert f"R is judged as in training: objective and limits of {binary_run}" in said
+    assert f"R is judged as in training: objective, limits and scoring of {binary_run}" in said
     assert "R = 0.000" in said
     flags = ["--objective.mode", "partial", "--objective.stage-credits", *"11111"]
     assert command("sample", "--checkpoint", binary_run, *typed, *flags) == 0
@@ -131,6 +131,23 @@ def test_checkpoints_are_judged_as_they_were_trained(capsys, sft_run, ppo_run, b
     assert str(binary_run) in told
     beneath, told = of_runs([ppo_run, binary_run])
     assert beneath == {} and "different objectives or limits" in told
+
+
+def test_how_programs_are_run_is_part_of_the_yardstick(ppo_run, tmp_path):
+    """What they may import and how long they may take decides what passes; sharing children does not."""
+    changes = {"packages": {"scoring.packages": ["numpy"]}, "shared": {"scoring.share_children": True}}
+    for name, setup in changes.items():
+        folder = tmp_path / name / "checkpoints" / "iteration-000001"
+        shutil.copytree(ppo_run / "checkpoints" / "iteration-000001", folder)
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        state["setup"] |= setup
+        (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
+        seal(folder)
+    beneath, told = of_runs([tmp_path / "packages"])
+    settings = parse("evaluate", EvaluateCommand, ["x"], prog="evaluate.py", beneath=beneath)
+    assert settings.scoring.packages == ("numpy",) and "scoring of" in told
+    assert "different objectives or limits" in of_runs([ppo_run, tmp_path / "packages"])[1]
+    assert of_runs([ppo_run, tmp_path / "shared"])[0] == of_runs([ppo_run])[0] != {}
 
 
 def test_a_preset_is_above_the_run_and_a_flag_above_both(tmp_path):
