@@ -2,7 +2,7 @@
 
 import sys
 
-from cli.entry import prepare, quit_when_told
+from entry import prepare, quit_when_told
 
 
 def main(argv: list[str]) -> int:

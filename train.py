@@ -2,7 +2,7 @@
 
 import sys
 
-from cli.entry import prepare, quit_when_told
+from entry import prepare, quit_when_told
 
 COMMANDS = {
     "sft": "train a model on demonstrations (the warm start)",

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-from cli.entry import INTERRUPTED, quit_when_told
 from data import DataError
+from entry import INTERRUPTED, quit_when_told
 from models.errors import ModelError
 from ppo.errors import TrainingError
 from report import ReportError

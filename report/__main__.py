@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from entry import prepare
 from report import ReportError, write_report
 
 
@@ -35,4 +36,5 @@ def _fail(message: str) -> int:
 
 
 if __name__ == "__main__":
+    prepare()
     sys.exit(main())

@@ -32,6 +32,7 @@ from fractions import Fraction
 from itertools import product
 from typing import NamedTuple, get_args
 
+from entry import prepare
 from reward.compare import RewardError
 from reward.functional import MODES
 from reward.objective import Gate, RewardConfig, mix, true_objective
@@ -293,4 +294,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare()
     sys.exit(main())

@@ -70,6 +70,10 @@ def floor(room: str, path: str) -> int | None:
     return FLOORS[room].index(max(fits, key=len)) if fits else None
 
 
+def test_what_every_entry_point_does_imports_nothing_of_ours():
+    assert imported_names(ROOT / "entry.py") <= sys.stdlib_module_names
+
+
 def test_floors_are_told_apart():
     assert floor("sandbox", "sandbox/kernel/wire.py") == 0 and floor("sandbox", "sandbox/pool.py") == 3
     assert floor("ppo", "ppo/losses.py") == 0 and floor("ppo", "ppo/loop.py") == 2

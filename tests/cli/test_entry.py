@@ -2,6 +2,7 @@
 
 import io
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -10,10 +11,11 @@ from pathlib import Path
 import pytest
 from small_runs import command
 
+import entry
 from cli.console import Console
-from cli.entry import prepare
 from cli.errors import run_command
 from cli.evaluate import print_table
+from entry import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,8 +24,9 @@ SLOW_TORCH = 'import os, time\nos.write(1, b"importing\\n")\ntime.sleep(60)\n'
 SCRIPTS = {"train.py": ["ppo", "--sft", "x"], "evaluate.py": ["x"]}
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("script", "number"), [("train.py", signal.SIGINT), ("evaluate.py", signal.SIGTERM)], ids=str
+)
 def test_an_interrupt_during_the_imports_leaves_no_traceback(tmp_path, script, number):
     (tmp_path / "torch.py").write_text(SLOW_TORCH)
     process = subprocess.Popen(
@@ -39,6 +42,38 @@ def test_an_interrupt_during_the_imports_leaves_no_traceback(tmp_path, script, n
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (130, "interrupted\n")
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+@pytest.mark.parametrize("module", ["report", "reward.rescore", "reward.shaping"])
+def test_what_python_m_runs_is_prepared_too(monkeypatch, module):
+    """Before it looks at its arguments."""
+
+    def seen() -> None:
+        raise SystemExit(77)
+
+    monkeypatch.setattr(entry, "prepare", seen)
+    monkeypatch.setattr(sys, "argv", [module, "--no-such-flag"])
+    with pytest.raises(SystemExit, match="77"):
+        runpy.run_module(module, run_name="__main__")
+
+
+def test_ctrl_c_in_a_module_at_work(tmp_path):
+    """Whose standard output is ASCII, and whose input is a pipe in which nothing comes."""
+    os.mkfifo(tmp_path / "samples.jsonl")
+    (tmp_path / "config.yaml").write_text("ppo: {}\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reward.rescore", str(tmp_path / "samples.jsonl")],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with (tmp_path / "samples.jsonl").open("w"):  # it has opened its end, and so is at work
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, ("", "interrupted\n"))
 
 
 def interrupted() -> None:
