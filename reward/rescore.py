@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from entry import prepare
 from reward.compare import RewardError
 from reward.functional import Stage
 from reward.objective import Reward
@@ -49,6 +50,7 @@ class Comparison:
 
     changes: list[Change]  # also of rewards that stayed the same
     faults: int
+    unknown_idle: int = 0  # silent programs of old records, which do not say whether they read their input
 
     def summary(self) -> dict[str, Any]:
         """Means, how many rewards differ, and how often two programs of an iteration change their order."""
@@ -57,6 +59,7 @@ class Comparison:
         return {
             "programs": len(self.changes),
             "faults": self.faults,
+            "unknown_idle": self.unknown_idle,
             "changed": sum(change.before != change.after for change in self.changes),
             "mean": _means(self.changes),
             "stages": {
@@ -91,16 +94,17 @@ def verify(path: Path, original: StoredObjective) -> None:
 
 def compare(path: Path, original: StoredObjective, asked: StoredObjective) -> Comparison:
     """Both objectives on the same facts."""
-    changes, faults = [], 0
+    changes, faults, unknown_idle = [], 0, 0
     both = zip(rejudge(path, original), rejudge(path, asked), strict=True)
     for (iteration, sample, before), (_, _, after) in both:
         if before is None or after is None:
             faults += 1
             continue
+        unknown_idle += sample.outcome is not None and sample.outcome.idle is None
         changes.append(
             Change(sample.where, iteration + 1, sample.problem, before.stage.label, before.total, after.total)
         )
-    return Comparison(changes, faults)
+    return Comparison(changes, faults, unknown_idle)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -134,6 +138,11 @@ def _run(given: argparse.Namespace) -> None:
     comparison = compare(given.samples, original, asked)
     summary = comparison.summary()
     print(f"{summary['programs']} programs, {summary['faults']} faults; every logged reward reproduced")
+    if comparison.unknown_idle:
+        print(
+            f"{comparison.unknown_idle} silent programs have a record that does not say whether they read "
+            "their input: they are judged as if they had"
+        )
     if given.config:
         print(_table(summary))
         ranked = sorted(comparison.changes, key=lambda change: -abs(change.after - change.before))
@@ -202,4 +211,5 @@ def _fail(message: str) -> int:
 
 
 if __name__ == "__main__":
+    prepare()
     sys.exit(main())

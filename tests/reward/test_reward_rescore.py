@@ -189,6 +189,18 @@ def test_questions_that_cannot_be_answered(tmp_path: Path, capsys, section: dict
     assert told in error and "other.yaml" in error and error.count("\n") == 1
 
 
+def test_old_records_that_do_not_tell_idle_programs_are_counted(tmp_path: Path, capsys) -> None:
+    """Of version 2, and silent: what prints, or does not compile, was not idle in any case."""
+    silent = replace(PRINTS, verdicts=(replace(WRONG, stdout_size=0, stdout=""),) * 2)
+    samples = write_run(tmp_path, [[SOLVES, silent, PRINTS], [silent, BROKEN, None]])
+    assert rescored(samples, tmp_path)["unknown_idle"] == 2
+    told = "2 silent programs have a record that does not say whether they read their input"
+    assert told in capsys.readouterr().out
+    idle = replace(silent, verdicts=tuple(replace(v, idle=True) for v in silent.verdicts))
+    assert rescored(write_run(tmp_path, [[SOLVES, idle]]), tmp_path)["unknown_idle"] == 0
+    assert "silent programs" not in capsys.readouterr().out
+
+
 def test_the_same_limits_are_no_change(tmp_path: Path) -> None:
     samples = write_run(tmp_path, ITERATIONS, limits={"cpu_seconds": 2.0, "memory_mb": 512})
     assert rescored(samples, tmp_path, limits={"cpu_seconds": 2.0})["changed"] == 0
