@@ -129,7 +129,7 @@ def _run(settings: PPOCommand) -> None:
         console = stack.enter_context(Console("PPO", config.iterations))
         scorer = _loop_scorer(settings, judge, console, prompts[0].problem)
         if resumed is not None:
-            check_changes(resumed.state["setup"], setup, settings.allow_changes)
+            check_changes(resumed.state["setup"], setup, settings.allow_changes, plain(PPOCommand()))
             restore(resumed, policy, state, any_base="sft" in settings.allow_changes)
             scorer.load_state_dict(state.scorer)
         if settings.resume is None:

@@ -34,8 +34,7 @@ def describe_run(
 
     `settings`: those of the command, as plain values; `reward`: file.py:function in place of the project's.
     """
-    described = {key: value for key, value in _flat(settings).items() if key not in _CALL}
-    return described | {
+    return _decisive(settings) | {
         "sft": policy.sft.sha256 if policy.sft else None,
         "tokenizer": _tokenizer_hash(policy.tokenizer),
         "template": _form_hash(policy.prompt),
@@ -45,21 +44,28 @@ def describe_run(
     }
 
 
-def check_changes(then: Mapping[str, Any], now: Mapping[str, Any], allowed: Sequence[str]) -> None:
-    """Raise UsageError where a resumed run is not the one it was, but for the keys in `allowed`."""
+def check_changes(
+    then: Mapping[str, Any], now: Mapping[str, Any], allowed: Sequence[str], defaults: Mapping[str, Any]
+) -> None:
+    """Raise UsageError where a resumed run is not the one it was, but for the keys in `allowed`.
+
+    `then`, `now`: of `describe_run`. A setting that `then` does not know came with a later version: the run
+    went on under its default. `defaults`: settings of the command by default, as plain values.
+    """
     if unknown := [key for key in allowed if key not in now]:
         raise UsageError(
             f"--allow-changes {unknown[0]}: no such key; keys are settings (learning_rate, "
             f"objective.alpha, …) and {', '.join(CONTENT)}"
         )
-    # A key that the checkpoint does not know is a setting that came later: it has its default there.
-    changed = [key for key in now if key in then and now[key] != then[key] and key not in allowed]
+    had = {**_decisive(defaults), **then}
+    # What the run reads has no default: where an old checkpoint has no hash of it, nothing is compared.
+    changed = [key for key in now if key in had and now[key] != had[key] and key not in allowed]
     if changed:
         key = changed[0]
         what = (
             f"{key}: not what it was when the run was saved"
             if key in CONTENT
-            else f"{key} is {json.dumps(now[key])}, the run has {json.dumps(then[key])}"
+            else f"{key} is {json.dumps(now[key])}, the run has {json.dumps(had[key])}"
         )
         more = f" (and {', '.join(changed[1:])})" if changed[1:] else ""
         raise UsageError(f"{what}{more}; insist with --allow-changes {' '.join(changed)}")
@@ -70,6 +76,11 @@ def version_note(then: Mapping[str, str]) -> str:
     now = library_versions()
     changed = [f"{name} {then.get(name)} -> {now[name]}" for name in now if now[name] != then.get(name)]
     return f"libraries changed, last digits may differ: {', '.join(changed)}" if changed else ""
+
+
+def _decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that decide the course of a run, flat."""
+    return {key: value for key, value in _flat(settings).items() if key not in _CALL}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
