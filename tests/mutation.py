@@ -5,18 +5,35 @@ fail on it. That it still applies is checked in every run of the suite; that it 
 """
 
 import ast
+import multiprocessing
+import os
 import shutil
-import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+import pytest
 from sources import ROOT
 
 ROOMS = ("ppo", "models", "data", "reward", "sandbox", "cli", "report")
 READ_BY_TESTS = ("tests", "docs", "configs", "examples", "README.md", "pyproject.toml")
-COPIED = (*ROOMS, *READ_BY_TESTS)
+COPIED = (*ROOMS, "entry.py", *READ_BY_TESTS)
+
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    [
+        "pytest",
+        "hypothesis",
+        "yaml",
+        "bandit.core.manager",
+        "peft",
+        "transformers.models.llama.modeling_llama",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -50,10 +67,45 @@ def copy_tree(folder: Path) -> Path:
     return folder
 
 
-def run_tests(tree: Path, tests: Iterable[str]) -> subprocess.CompletedProcess[str]:
-    """Run pytest in a copy, up to the first failure. Status 0: all pass; 1: one failed."""
-    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *tests]
-    return subprocess.run(command, cwd=tree, capture_output=True, text=True)
+class Done(NamedTuple):
+    """How a run of pytest ended, and what it wrote."""
+
+    returncode: int
+    stdout: str
+
+
+def run_tests(tree: Path, tests: Iterable[str]) -> Done:
+    """Run pytest in a copy, up to the first failure. Status 0: all pass; 1: one failed.
+
+    In a process forked from one that has imported the libraries: that takes longer than most of the tests.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        process = FORKS.Process(target=_pytest, args=(tree, list(tests), log))
+        process.start()
+        process.join()
+        assert process.exitcode is not None
+        return Done(process.exitcode, log.read_text(encoding="utf-8", errors="replace"))
+
+
+def _pytest(tree: Path, tests: list[str], log: Path) -> None:
+    """In the forked process: with the modules of the tree, and none of this one."""
+    sys.dont_write_bytecode = True  # it is told apart by seconds and size, and mutants may differ in neither
+    with log.open("wb") as file:
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
+    os.chdir(tree)
+    sys.path[:] = [str(tree), *(entry for entry in sys.path if not _is_ours(entry))]
+    for name, module in list(sys.modules.items()):
+        if _is_ours(getattr(module, "__file__", None) or ""):
+            del sys.modules[name]
+    sys.exit(pytest.main(["-x", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]))
+
+
+def _is_ours(path: str) -> bool:
+    """Of this tree, and not of the libraries that are installed in it."""
+    here = Path(path or "/").resolve()
+    return here.is_relative_to(ROOT) and not here.is_relative_to(sys.prefix)
 
 
 def check_caught(tree: Path, mutant: Mutant) -> None:

@@ -83,13 +83,14 @@ def test_a_run_is_the_same_in_another_unit(tmp_path, letters_sft, scale):
 def test_large_errors_of_the_critic_leave_the_policys_step_alone(make_policy, critic):
     """Returns a hundred times as far off: the gradient that reaches the adapters is what it was.
 
-    Under `head` the trunk has the critic's gradient too, in the critic's own unit.
+    Whatever the critic counts in, its gradient has a norm of its own; but under `head` the trunk has the
+    critic's gradient too, and that is the same in the critic's own unit only.
     """
     steps = []
     for scale in (1.0, 100.0):
         policy = make_policy(trained=True, critic=CriticConfig(critic))
         buffer = buffer_of(policy, rollout(policy), [7, 1, 4, 2, 6, 3, 7, 5])
-        policy.value_head.start_at(0.0, scale)
+        policy.value_head.start_at(0.0, scale if critic == "head" else 1.0)
         buffer.returns.mul_(scale)
         buffer.old_values.mul_(scale)
         steps.append(clipped_gradient(policy, buffer))

@@ -287,6 +287,18 @@ def test_kl_stop_ends_all_epochs(case):
     assert stats["ppo/approx_kl"] > 0
 
 
+def test_kl_stop_ends_the_update_though_what_follows_is_near(case):
+    """Trap A12: one minibatch beyond the limit is enough, and later ones within it are not gone on with."""
+    policy, buffer = case
+    order = torch.randperm(8, generator=torch.Generator().manual_seed(1))  # as the update will draw it
+    buffer.old_logprobs[order[3]] -= 1.0
+    config = small_config(
+        epochs=2, minibatch_size=1, micro_batch_size=1, learning_rate=1e-6, target_kl=0.01, max_ratio=None
+    )
+    stats = run_update(policy, buffer, config)
+    assert stats["ppo/stopped_early"] == 1 and stats["ppo/optimizer_steps"] == 3
+
+
 @pytest.mark.parametrize(("margin", "stops"), [(0.99, 1), (1.01, 0)])
 def test_kl_stop_is_at_the_limit_itself(make_policy, margin, stops):
     """Trap A12: not at a multiple of it: a little below what the second minibatch has, or a little above."""
