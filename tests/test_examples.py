@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from mutation import copy_tree, run_tests
@@ -11,6 +12,8 @@ from sources import ROOT
 from data import Problem, TestCase
 
 PATCHES = sorted((ROOT / "examples").glob("*.patch"))
+NAMES = ["jeffreys"]
+"""What the patches bring, as their tests call it"""
 
 
 def test_there_are_one():
@@ -40,12 +43,18 @@ def test_the_reward_is_the_projects_minus_a_price():
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git applies the patches")
 def test_patches_apply_and_pass_their_tests(tmp_path):
-    """All in one copy of the sources, with the tests of the settings: every field is read and explained."""
+    """All in one copy of the sources, with the tests of the settings: every field is read and explained.
+
+    Of the table of options the rows that a patch brings: the others are run on the sources as they are.
+    """
     tree, brought = copy_tree(tmp_path), []
     for patch in PATCHES:
         done = subprocess.run(["git", "apply", str(patch)], cwd=tree, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         brought += re.findall(r"^\+\+\+ b/(tests/\S+)", patch.read_text(encoding="utf-8"), flags=re.M)
     assert len(brought) == 2 * len(PATCHES)
-    done = run_tests(tree, sorted({*brought, "tests/ppo/test_ppo_config.py"}))
+    chosen = ["-v", "-k", f"{' or '.join(NAMES)} or test_ppo_config or every_field"]
+    done = run_tests(tree, [*sorted({*brought, "tests/ppo/test_ppo_config.py"}), *chosen])
     assert done.returncode == 0, done.stdout[-2000:]
+    for path in brought:
+        assert Path(path).name in done.stdout, "none of its tests was run"

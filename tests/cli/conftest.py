@@ -1,9 +1,27 @@
 """A real, very small SFT run and PPO run that the command tests share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from small_runs import PPO, SFT, command
+
+
+@pytest.fixture(autouse=True)
+def no_report(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Without the report, whose curves take longer to draw than a small run to train; `ppo_run` has one.
+
+    A test that looks at the report of its own run asks for `drawn`.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if "drawn" not in request.fixturenames:
+            patch.setattr("cli.ppo.write_report", lambda path, runs: path.write_text("not drawn\n"))
+        yield
+
+
+@pytest.fixture
+def drawn() -> None:
+    """This test's runs have their report."""
 
 
 @pytest.fixture(scope="session")
@@ -15,7 +33,7 @@ def sft_run(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def ppo_run(sft_run) -> Path:
+def ppo_run(sft_run: Path) -> Path:
     """A PPO run on `sft_run`; never written to."""
     out = sft_run.parent / "ppo"
     assert command("ppo", "--sft", sft_run, "--out", out, *PPO) == 0

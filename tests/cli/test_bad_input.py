@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -275,8 +276,19 @@ def children(pid: int) -> set[int]:
     return found
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_leaves_a_usable_checkpoint_and_no_process(sft_run, tmp_path, sent):
+def check_interrupted(out: Path, below: set[int], status: int, said: str) -> None:
+    """Status 130 and the way on, the iteration under way finished and saved, nobody left behind."""
+    assert status == 130
+    assert "Traceback" not in said and f"go on with: train.py ppo --resume {out}" in said
+    logged = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["iteration"]
+    assert logged >= 2 and (out / "checkpoints" / f"iteration-{logged:06d}").is_dir()
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in below) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [pid for pid in below if Path(f"/proc/{pid}").exists()]
+
+
+def test_ctrl_c_leaves_a_usable_checkpoint_and_no_process(sft_run, tmp_path):
     out = tmp_path / "run"
     arguments = ["--sft", sft_run, "--out", out, *PPO, "--iterations", 1000]
     process = subprocess.Popen(
@@ -292,15 +304,33 @@ def test_an_interrupt_leaves_a_usable_checkpoint_and_no_process(sft_run, tmp_pat
             break
     below = children(process.pid)
     assert below, "the sandbox should be running"
-    process.send_signal(sent)
+    process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in said and f"go on with: train.py ppo --resume {out}" in said
-    logged = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["iteration"]
-    assert (out / "checkpoints" / f"iteration-{logged:06d}").is_dir()  # the iteration under way was finished
-    deadline = time.monotonic() + 10
-    while any(Path(f"/proc/{pid}").exists() for pid in below) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not [pid for pid in below if Path(f"/proc/{pid}").exists()]
+    check_interrupted(out, below, process.returncode, said)
     assert command("ppo", "--resume", out, *LONGER) == 0
     assert command("evaluate", out, "--num-problems", 2, "--max-new-tokens", 4, "--threads", 1) == 0
+
+
+def test_sigterm_leaves_a_usable_checkpoint_and_no_process(capsys, sft_run, tmp_path):
+    """The same in this process: what a batch system sends is what Ctrl-C sends, under another number."""
+    out, below, before = tmp_path / "run", set(), children(os.getpid())
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def send() -> None:
+        log, deadline = out / "metrics.jsonl", time.monotonic() + 300
+        while time.monotonic() < deadline and not (log.exists() and log.read_text().count("\n") >= 3):
+            time.sleep(0.01)
+        below.update(children(os.getpid()) - before)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        status = command("ppo", "--sft", sft_run, "--out", out, *PPO, "--iterations", 1000)
+    finally:
+        sender.join()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert below, "the sandbox should have been running"
+    check_interrupted(out, below, status, capsys.readouterr().err)
+    assert command("ppo", "--resume", out, *LONGER) == 0

@@ -97,8 +97,9 @@ def test_one_seed_gives_one_metrics_file(sft_run, ppo_run, tmp_path):
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(sft_run, ppo_run, tmp_path):
-    out = tmp_path / "run"
-    assert command("ppo", "--sft", sft_run, "--out", out, *PPO) == 0
+    out = tmp_path / "ppo"
+    shutil.copytree(ppo_run, out, symlinks=True)
+    shutil.copytree(sft_run, tmp_path / "sft")
     shutil.rmtree(out / "checkpoints" / "iteration-000002")  # as if it had been killed while saving
     assert command("ppo", "--resume", out) == 0
     for name in ("metrics.jsonl", "samples.jsonl"):
@@ -108,17 +109,24 @@ def test_a_resumed_run_is_the_uninterrupted_one(sft_run, ppo_run, tmp_path):
         assert (out / last / name).read_bytes() == (ppo_run / last / name).read_bytes()
 
 
-def test_a_run_started_from_weights_resumes_as_itself(sft_run, ppo_run, tmp_path):
+@pytest.fixture(scope="module")
+def continued(sft_run, ppo_run) -> Path:
+    """A run that began with the weights of `ppo_run`; never written to."""
+    trained, out = ppo_run / "checkpoints" / "iteration-000002", sft_run.parent / "continued"
+    assert command("ppo", "--sft", sft_run, "--init", trained, "--out", out, *PPO) == 0
+    return out
+
+
+def test_a_run_started_from_weights_resumes_as_itself(sft_run, continued, tmp_path):
     """The critic that came with the weights must not be started anew by the resumed run."""
-    trained = ppo_run / "checkpoints" / "iteration-000002"
-    for name in ("straight", "stopped"):
-        out = tmp_path / name
-        assert command("ppo", "--sft", sft_run, "--init", trained, "--out", out, *PPO) == 0
+    shutil.copytree(sft_run, tmp_path / "sft")
+    stopped = tmp_path / "stopped"
+    shutil.copytree(continued, stopped, symlinks=True)
     for iteration in (1, 2):
-        shutil.rmtree(tmp_path / "stopped" / "checkpoints" / f"iteration-00000{iteration}")
-    assert command("ppo", "--resume", tmp_path / "stopped") == 0
+        shutil.rmtree(stopped / "checkpoints" / f"iteration-00000{iteration}")
+    assert command("ppo", "--resume", stopped) == 0
     for name in ("metrics.jsonl", "checkpoints/iteration-000002/value_head.safetensors"):
-        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
+        assert (stopped / name).read_bytes() == (continued / name).read_bytes()
 
 
 def test_resume_can_go_further(sft_run, ppo_run, tmp_path):
@@ -139,11 +147,8 @@ def test_the_adapter_loads_with_peft_on_its_sft_model(sft_run, ppo_run):
     assert Path(named) == (sft_run / "model").resolve()
 
 
-def test_init_starts_from_the_weights_alone(sft_run, ppo_run, tmp_path):
-    out = tmp_path / "continued"
-    trained = ppo_run / "checkpoints" / "iteration-000002"
-    assert command("ppo", "--sft", sft_run, "--init", trained, "--out", out, *PPO) == 0
-    first = rows(out / "metrics.jsonl")[1]
+def test_init_starts_from_the_weights_alone(continued):
+    first = rows(continued / "metrics.jsonl")[1]
     assert abs(first["ppo/ref_kl"]) > 1e-5  # the policy is no longer the reference
     assert first["iteration"] == 1 and first["ppo/kl_coef"] == 0.05
 
@@ -155,6 +160,7 @@ SCHEDULES = {
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.usefixtures("drawn")
 def test_a_schedule_in_a_preset_is_followed_logged_and_resumed(sft_run, tmp_path, capsys, name):
     schedule, weights = SCHEDULES[name]
     preset = tmp_path / "preset.yaml"

@@ -3,15 +3,21 @@
 import errno
 import fcntl
 import os
-import re
 import signal
 import subprocess
 import sys
+import time
+from multiprocessing.process import BaseProcess
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 
 import pytest
+from processes import FORKS, killed, start, start_call, stopped, wait_for
 from small_runs import PPO, SFT, command
 
+import cli.demo
+from cli.demo import DemoCommand
 from cli.errors import UsageError
 from cli.lock import LOCK, locked
 
@@ -25,28 +31,9 @@ def contents(folder: Path) -> dict[str, object]:
     return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
-def start(name: str, *arguments: object) -> subprocess.Popen:
-    """A command in a process of its own."""
-    flags = [sys.executable, "train.py", name, *map(str, arguments)]
-    return subprocess.Popen(flags, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def wait_for(process: subprocess.Popen, pattern: str) -> None:
-    """Read what a process says until a line matches."""
-    assert process.stdout is not None
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if re.match(pattern, line):
-            return
-    raise AssertionError("".join(said))
-
-
-def refused(capsys, process: subprocess.Popen, folder: Path, name: str, *arguments: object) -> None:
+def refused(capsys, process: BaseProcess, folder: Path, name: str, *arguments: object) -> None:
     """A second command on the folder of a living process ends in one line, and nothing in it has changed."""
-    process.send_signal(signal.SIGSTOP)  # it lives, and writes nothing of its own meanwhile
-    os.waitpid(process.pid, os.WUNTRACED)  # until all of its threads have stopped
-    try:
+    with stopped(process):  # it lives, and writes nothing of its own meanwhile
         before = contents(folder)
         capsys.readouterr()
         assert command(name, *arguments) == 2
@@ -54,15 +41,6 @@ def refused(capsys, process: subprocess.Popen, folder: Path, name: str, *argumen
         assert said.startswith("error: ") and said.count("\n") == 1, said
         assert f"process {process.pid} writes it since 20" in said and f"(train.py {name} " in said
         assert contents(folder) == before
-    finally:
-        process.send_signal(signal.SIGCONT)
-
-
-def killed(process: subprocess.Popen) -> None:
-    process.kill()
-    process.wait()
-    assert process.stdout is not None
-    process.stdout.close()
 
 
 def test_four_combinations_of_overwrite_and_resume(capsys, sft_run, tmp_path):
@@ -70,9 +48,9 @@ def test_four_combinations_of_overwrite_and_resume(capsys, sft_run, tmp_path):
     out = tmp_path / "run"
     begin = ["--sft", sft_run, "--out", out, *PPO]
     for way in ([*begin, "--iterations", 1000, "--overwrite"], ["--resume", out, *ENDLESS]):
-        process = start("ppo", *way)
+        process = start(tmp_path / "log", "ppo", *way)
         try:
-            wait_for(process, "iteration [1-9]")
+            wait_for(process, tmp_path / "log", "iteration [1-9]")
             refused(capsys, process, out, "ppo", *begin, "--overwrite")
             refused(capsys, process, out, "ppo", "--resume", out)
             refused(capsys, process, out, "ppo", *begin)
@@ -85,9 +63,9 @@ def test_four_combinations_of_overwrite_and_resume(capsys, sft_run, tmp_path):
 
 def test_sft_has_its_folder_for_itself(capsys, tmp_path):
     out = tmp_path / "sft"
-    process = start("sft", *SFT, "--out", out, "--epochs", 100000)
+    process = start(tmp_path / "log", "sft", *SFT, "--out", out, "--epochs", 100000)
     try:
-        wait_for(process, "SFT: ")
+        wait_for(process, tmp_path / "log", "SFT: ")
         refused(capsys, process, out, "sft", *SFT, "--out", out, "--overwrite")
         refused(capsys, process, out, "sft", *SFT, "--out", out)
     finally:
@@ -95,18 +73,24 @@ def test_sft_has_its_folder_for_itself(capsys, tmp_path):
     assert command("sft", *SFT, "--out", out, "--epochs", 1) == 0  # it left nothing worth a question
 
 
+def hold_demo(out: Path, holds: Event) -> None:
+    """A demo that waits where it would train."""
+
+    def wait(settings: DemoCommand) -> None:
+        holds.set()
+        time.sleep(600)
+
+    sys.argv = ["train.py", "demo"]
+    cli.demo._run = wait
+    cli.demo.run_demo(DemoCommand(out=out))
+
+
 def test_the_demo_holds_its_runs_too(capsys, sft_run, tmp_path):
     """Also between them: while PPO runs on the SFT model, nobody may replace that."""
-    holder = f"""
-import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv = ["train.py", "demo"]
-import cli.demo, pathlib, time
-def wait(settings): print("holds", flush=True); time.sleep(600)
-cli.demo._run = wait
-cli.demo.run_demo(cli.demo.DemoCommand(out=pathlib.Path({str(tmp_path / "demo")!r})))
-"""
-    process = subprocess.Popen([sys.executable, "-c", holder], stdout=subprocess.PIPE, text=True)
+    holds = FORKS.Event()
+    process = start_call(hold_demo, tmp_path / "demo", holds)
     try:
-        wait_for(process, "holds")
+        assert holds.wait(60)
         for name, arguments in {
             "sft": [*SFT, "--out", tmp_path / "demo" / "sft", "--overwrite"],
             "ppo": ["--sft", sft_run, "--out", tmp_path / "demo" / "ppo", *PPO],
@@ -119,35 +103,26 @@ cli.demo.run_demo(cli.demo.DemoCommand(out=pathlib.Path({str(tmp_path / "demo")!
         killed(process)
 
 
-CONTEST = f"""
-import sys, time; sys.path.insert(0, {str(ROOT)!r})
-from pathlib import Path
-from cli.errors import UsageError
-from cli.lock import locked
-print("ready", flush=True); sys.stdin.readline()
-try:
-    with locked(Path(sys.argv[1])):
-        print("won", flush=True); sys.stdin.readline()
-except UsageError:
-    print("lost", flush=True)
-"""
+def contest(folder: Path, ready: Barrier, answers: SimpleQueue, over: Barrier) -> None:
+    """Try for the lock when all do, and keep it until all have tried."""
+    ready.wait(60)
+    try:
+        with locked(folder):
+            answers.put("won")
+            over.wait(60)
+    except UsageError:
+        answers.put("lost")
+        over.wait(60)
 
 
 def test_of_many_at_once_one_wins_each_time(tmp_path):
     folder = tmp_path / "deep" / "run"
-    line = [sys.executable, "-c", CONTEST, str(folder)]
-    processes = [
-        subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(5)
-    ]
+    ready, answers, over = FORKS.Barrier(5), FORKS.SimpleQueue(), FORKS.Barrier(5)
+    processes = [start_call(contest, folder, ready, answers, over) for _ in range(5)]
     for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    answers = [process.stdout.readline() for process in processes]
-    assert sorted(answers) == ["lost\n"] * 4 + ["won\n"]
-    for process in processes:
-        process.communicate("go\n")
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 5
+    assert sorted(answers.get() for _ in processes) == ["lost"] * 4 + ["won"]
     assert not folder.parent.exists()  # made for the lock alone
 
 

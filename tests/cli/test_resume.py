@@ -5,20 +5,19 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from processes import killed, start, wait_for
 from small_runs import PPO, command
 
 from cli.errors import UsageError
 from cli.resume import check_changes
 from cli.signals import StopRequest
 from data import load_problems, write_problems
+from models.checkpoints import seal
 
-ROOT = Path(__file__).resolve().parents[2]
 LAST = "checkpoints/iteration-000002"
 WEIGHTS = ("adapter_model.safetensors", "value_head.safetensors", "state.safetensors")
 
@@ -123,12 +122,32 @@ def test_an_allowed_change_holds_from_then_on(capsys, copied):
     assert "the run has 0.01" in refused(capsys, copied, "--learning-rate", 0.001)
 
 
-def test_only_what_both_know_is_compared():
-    """A setting that came with a later version is no change; each changed key needs its own permission."""
-    check_changes({"a": 1}, {"a": 1, "new": 5}, [])
-    check_changes({"a": 1, "b": 2}, {"a": 3, "b": 4}, ["a", "b"])
+def test_each_changed_key_needs_its_own_permission():
+    check_changes({"a": 1, "b": 2}, {"a": 3, "b": 4}, ["a", "b"], {})
     with pytest.raises(UsageError, match=r"^b is 4, the run has 2; insist with --allow-changes b$"):
-        check_changes({"a": 1, "b": 2}, {"a": 3, "b": 4}, ["a"])
+        check_changes({"a": 1, "b": 2}, {"a": 3, "b": 4}, ["a"], {})
+
+
+def test_a_setting_that_the_checkpoint_does_not_know_had_its_default():
+    """It came with a later version; its default is no change, and anything else is one, by its own name."""
+    defaults = {"a": 1, "new": 5, "section": {"new": None}, "problems": "tiny/rl", "reward": None}
+    check_changes({"a": 1}, {"a": 1, "new": 5, "section.new": None}, [], defaults)
+    check_changes({"a": 1}, {"a": 1, "new": 6, "section.new": 2}, ["new", "section.new"], defaults)
+    with pytest.raises(UsageError, match=r"^new is 6, the run has 5 \(and section\.new\); insist"):
+        check_changes({"a": 1}, {"a": 1, "new": 6, "section.new": 2}, [], defaults)
+    content = {"template": "its hash", "problems": "another", "reward": "a third"}
+    check_changes({"a": 1}, {"a": 1, **content}, [], defaults)  # what a run reads has no default
+
+
+def test_a_checkpoint_without_a_setting_is_resumed_under_its_default(capsys, copied):
+    """As one that was saved before `lr_warmup` was a setting."""
+    for state in (copied / "checkpoints").glob("iteration-*/state.json"):
+        text = json.loads(state.read_text(encoding="utf-8"))
+        del text["setup"]["lr_warmup"]
+        state.write_text(json.dumps(text), encoding="utf-8")
+        seal(state.parent)
+    assert "lr_warmup is 1, the run has 0" in refused(capsys, copied, "--lr-warmup", 1)
+    assert command("ppo", "--resume", copied) == 0
 
 
 def test_a_damaged_newest_checkpoint_costs_one_iteration(capsys, copied, ppo_run):
@@ -168,18 +187,13 @@ def test_the_first_signal_asks_and_the_second_interrupts(capfd, number):
 
 def killed_while_running(arguments: list[object], log: Path, delay: float, saving: Path | None) -> None:
     """Start `train.py ppo`, and kill it `delay` seconds into its iterations, or then while it saves."""
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, "train.py", "ppo", *map(str, arguments)], cwd=ROOT, stdout=out, stderr=out
-        )
-    while process.poll() is None and "\nPPO: " not in f"\n{log.read_text()}":
-        time.sleep(0.01)
+    process = start(log, "ppo", *arguments)
+    wait_for(process, log, "PPO: ")
     time.sleep(delay)
-    while process.poll() is None and saving is not None and not list(saving.glob("*.partial")):
+    while process.is_alive() and saving is not None and not list(saving.glob("*.partial")):
         time.sleep(0.0002)
-    assert process.poll() is None, f"it ended before it was killed:\n{log.read_text()}"
-    process.kill()
-    process.wait()
+    assert process.is_alive(), f"it ended before it was killed:\n{log.read_text()}"
+    killed(process)
 
 
 @pytest.mark.slow

@@ -280,8 +280,15 @@ def test_kl_penalty_holds_the_policy(tmp_path, letters_sft: Path, place):
     assert divergence[2.0] < 0.5 * divergence[0.0]
 
 
-@pytest.mark.parametrize("tune", ["lora", "full"])
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("dtype", "tune"),
+    [
+        (torch.float16, "lora"),
+        (torch.bfloat16, "full"),
+        pytest.param(torch.float16, "full", marks=pytest.mark.slow),
+        pytest.param(torch.bfloat16, "lora", marks=pytest.mark.slow),
+    ],
+)
 def test_half_precision(tmp_path, letters_sft, monkeypatch, tune, dtype):
     """Checks 1 and 24: old log-probabilities are the update's own, what is trained stays float32, it learns.
 
