@@ -129,7 +129,7 @@ def test_a_prompt_longer_than_the_limit_is_one_prompt_everywhere(make_policy, to
 @pytest.mark.parametrize("size", [1, 3])
 def test_the_size_of_the_rollout_batch_changes_no_response(make_policy, size):
     """Check 4: rows decoded 1, 3 or 8 at a time are the same rows; progress counts them all."""
-    policy, seen = make_policy(), []
+    policy, seen = make_policy(trained=True), []
     together = rollout(policy)
     pieces = sample_responses(
         policy,
@@ -144,6 +144,7 @@ def test_the_size_of_the_rollout_batch_changes_no_response(make_policy, size):
     for a, b in zip(pieces.tokens, together.tokens, strict=True):
         assert torch.equal(a, b)
     torch.testing.assert_close(pieces.logprobs, together.logprobs, rtol=0, atol=1e-5)
+    assert not together.tokens.response_mask.all()  # so pieces were of different widths, and filled up
 
 
 def test_samples_of_one_prompt_differ(make_policy, tokenizer):

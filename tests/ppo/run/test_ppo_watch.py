@@ -94,6 +94,15 @@ def test_a_group_that_was_not_there_at_first_can_pile_up():
     assert found[-2] == ({}, []) and list(found[-1][0]) == ["warning/pile_up"]
 
 
+def test_an_outcome_that_was_away_for_one_iteration_has_not_piled_up():
+    """Its row does not name it: a share of 0, not of all."""
+    rows = [GOOD | PILE] * RECENT
+    rows[1] = {name: value for name, value in GOOD.items() if "prints" not in name}
+    watch = Watch(toy_config())
+    found = [watch.observe(n, row) for n, row in enumerate([GOOD] * EARLY + rows, 1)]
+    assert not any(new for _, new in found)
+
+
 def test_a_frozen_policy_and_an_absent_critic_are_meant_to_be_so():
     """During critic warm-up the weights stand still; without a critic there is none to blow up."""
     still = {"ppo/update_norm": 0.0}
