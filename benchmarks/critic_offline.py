@@ -228,7 +228,7 @@ def learner(
                 values = torch.cat([critic(record.readings[row]) for row in rows.tolist()])
                 loss = (((values - targets(record, rows)) / critic.unit) ** 2).mean()
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 nn.utils.clip_grad_norm_(critic.parameters(), 0.5)
                 optimizer.step()
         with torch.no_grad():

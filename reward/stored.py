@@ -26,7 +26,8 @@ from reward.schedule import ScheduleConfig
 T = TypeVar("T")
 
 # Settings of a run, outside the objective, that decided what its programs did.
-_FACTS = ("limits", "reward")
+_FACTS = ("limits", "scoring", "reward")
+_COST = ("share_children",)  # what programs do is the same either way
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,9 @@ def check_answerable(stored: StoredObjective, asked: StoredObjective, where: Pat
         ours = stored.facts.get(key)
         if isinstance(value, dict):
             changed = [
-                f"{key}.{name}" for name in value if isinstance(ours, dict) and value[name] != ours.get(name)
+                f"{key}.{name}"
+                for name in value
+                if isinstance(ours, dict) and value[name] != ours.get(name) and name not in _COST
             ]
         else:
             changed = [key] if value != ours else []

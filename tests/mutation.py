@@ -97,7 +97,7 @@ def _pytest(tree: Path, tests: list[str], log: Path) -> None:
     os.chdir(tree)
     sys.path[:] = [str(tree), *(entry for entry in sys.path if not _is_ours(entry))]
     for name, module in list(sys.modules.items()):
-        if _is_ours(getattr(module, "__file__", None) or ""):
+        if name != "__main__" and _is_ours(getattr(module, "__file__", None) or ""):
             del sys.modules[name]
     sys.exit(pytest.main(["-x", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]))
 
@@ -105,7 +105,7 @@ def _pytest(tree: Path, tests: list[str], log: Path) -> None:
 def _is_ours(path: str) -> bool:
     """Of this tree, and not of the libraries that are installed in it."""
     here = Path(path or "/").resolve()
-    return here.is_relative_to(ROOT) and not here.is_relative_to(sys.prefix)
+    return here.is_relative_to(ROOT) and not here.is_relative_to(Path(sys.prefix).resolve())
 
 
 def check_caught(tree: Path, mutant: Mutant) -> None:

@@ -170,6 +170,7 @@ def test_samples_that_cannot_be_read(tmp_path: Path, capsys, change: str, told: 
     ("section", "told"),
     [
         ({"limits": {"cpu_seconds": 9.0}}, "ppo.limits.cpu_seconds differs from the run's"),
+        ({"scoring": {"packages": ["numpy"]}}, "ppo.scoring.packages differs from the run's"),
         ({"reward": "mine.py:score"}, "ppo.reward differs from the run's"),
         ({"objective": {"withold": []}}, "ppo.objective: unknown key 'withold'; did you mean withhold?"),
         ({"objective": {"alpha": 0.9}}, "ppo.objective: alpha + beta must be 1"),
@@ -182,7 +183,8 @@ def test_samples_that_cannot_be_read(tmp_path: Path, capsys, change: str, told: 
     ],
 )
 def test_questions_that_cannot_be_answered(tmp_path: Path, capsys, section: dict, told: str) -> None:
-    samples = write_run(tmp_path, ITERATIONS, limits={"cpu_seconds": 2.0, "memory_mb": 512})
+    facts = {"limits": {"cpu_seconds": 2.0, "memory_mb": 512}, "scoring": {"packages": []}}
+    samples = write_run(tmp_path, ITERATIONS, **facts)
     other = preset(tmp_path, **section)
     assert main([str(samples), "--config", str(other)]) == 2
     error = capsys.readouterr().err
@@ -202,8 +204,10 @@ def test_old_records_that_do_not_tell_idle_programs_are_counted(tmp_path: Path, 
 
 
 def test_the_same_limits_are_no_change(tmp_path: Path) -> None:
-    samples = write_run(tmp_path, ITERATIONS, limits={"cpu_seconds": 2.0, "memory_mb": 512})
-    assert rescored(samples, tmp_path, limits={"cpu_seconds": 2.0})["changed"] == 0
+    facts = {"limits": {"cpu_seconds": 2.0, "memory_mb": 512}, "scoring": {"share_children": False}}
+    samples = write_run(tmp_path, ITERATIONS, **facts)
+    same = {"limits": {"cpu_seconds": 2.0}, "scoring": {"share_children": True}}  # which changes no fact
+    assert rescored(samples, tmp_path, **same)["changed"] == 0
 
 
 def test_facts_that_nobody_gathered_are_an_error(tmp_path: Path, capsys) -> None:
