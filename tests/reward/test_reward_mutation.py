@@ -42,8 +42,8 @@ MUTANTS = [
     Mutant(
         "outputs are decoded and what is unreadable replaced",
         COMPARE,
-        "return actual == expected",
-        'return actual.decode(errors="replace") == expected.decode(errors="replace")',
+        "return actual == expected\n",
+        'return actual.decode(errors="replace") == expected.decode(errors="replace")\n',
         in_file("compare", "table"),
     ),
     Mutant(
@@ -324,8 +324,8 @@ MUTANTS = [
     Mutant(
         "the cache forgets how outputs are compared",
         SCORER,
-        "problem.tests, problem.compare, problem.prompt)",
-        'problem.tests, "", problem.prompt)',
+        "problem.tests, problem.compare, problem.prompt, ",
+        'problem.tests, "", problem.prompt, ',
         in_file("scorer", "another_comparison_is_another_question"),
     ),
     # --- schedules
