@@ -147,7 +147,10 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    readers = partial.stat().st_mode & 0o666
     for path in [*partial.rglob("*"), partial]:
+        if path.is_file():
+            path.chmod(readers)  # as readable as its folder: safetensors writes for its owner alone
         _fsync(path)
     if target.exists():
         _replace(partial, target)

@@ -1,6 +1,7 @@
 """Model folders: what loads, what is refused in one line, and what a crash leaves."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,19 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path, error):
     with atomic_folder(target) as partial:
         (partial / "g").write_text("new")
     assert [p.name for p in target.iterdir()] == ["g"] and not partial.exists()
+
+
+@pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_others_may_read_what_the_umask_lets_them(tmp_path, umask, mode):
+    """safetensors would keep every file it writes for its owner."""
+    before = os.umask(umask)
+    try:
+        with atomic_folder(tmp_path / "folder") as partial:
+            save_tensors(partial / "x.safetensors", {"x": torch.ones(2)})
+            (partial / "y.json").write_text("{}")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "folder").iterdir()} == {mode}
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
