@@ -108,7 +108,7 @@ def evaluate(settings: EvaluateCommand) -> dict[str, Any]:
         out.parent.mkdir(parents=True, exist_ok=True)  # before the work that it is to hold
     models = []
     with ExitStack() as stack:
-        keep = stack.enter_context(sample_files(out, names, for_others=ask_others))
+        keep = stack.enter_context(sample_files(out, names, problems, for_others=ask_others))
         scorer = stack.enter_context(_scorer(settings))
         console = stack.enter_context(Console("evaluate", len(names)))
         if left_out:

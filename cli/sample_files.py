@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from data import Problem
+from data import Problem, with_stub
 
 Row = Mapping[str, Any]
 Keep = Callable[[str, Sequence[Row]], None]
@@ -36,7 +36,9 @@ def beside(out: Path, name: str) -> Path:
 
 
 @contextmanager
-def sample_files(out: Path | None, models: Sequence[str], *, for_others: bool) -> Iterator[Keep]:
+def sample_files(
+    out: Path | None, models: Sequence[str], problems: Sequence[Problem], *, for_others: bool
+) -> Iterator[Keep]:
     """Write the files beside `out`, model by model in their order; without `out` nothing is kept.
 
     evaluation_samples.jsonl has its name once the block ends well. `for_others`: write the other files too.
@@ -51,19 +53,24 @@ def sample_files(out: Path | None, models: Sequence[str], *, for_others: bool) -
             for row in rows:
                 file.write(json.dumps({"model": model, **row}, ensure_ascii=False).encode() + b"\n")
             if for_others:
-                _write_for_others(out, next(marks), rows)
+                _write_for_others(out, next(marks), problems, rows)
 
         yield keep
 
 
-def _write_for_others(out: Path, mark: str, rows: Sequence[Row]) -> None:
-    with _written(beside(out, f"evalplus_samples{mark}.jsonl")) as file:
-        for row in rows:
-            solution = {"task_id": row["problem"], "solution": row["program"]}
-            file.write(json.dumps(solution).encode() + b"\n")
-    programs: dict[str, list[str]] = {}  # in the order of the problems, by which alone they are told apart
+def _write_for_others(out: Path, mark: str, problems: Sequence[Problem], rows: Sequence[Row]) -> None:
+    # In the order of the problems, by which alone bigcode's harness tells them apart.
+    programs: dict[str, list[str]] = {problem.id: [] for problem in problems}
+    stubs = {problem.id: problem.stub for problem in problems}
     for row in rows:
-        programs.setdefault(row["problem"], []).append(row["program"])
+        program, stub = row["program"], stubs[row["problem"]]
+        # An answer may be the body alone; others run what they read without the stub.
+        whole = program if program.startswith(stub) else with_stub(program, stub)[0]
+        programs[row["problem"]].append(whole)
+    with _written(beside(out, f"evalplus_samples{mark}.jsonl")) as file:
+        for task, solutions in programs.items():
+            for solution in solutions:
+                file.write(json.dumps({"task_id": task, "solution": solution}).encode() + b"\n")
     with _written(beside(out, f"generations{mark}.json")) as file:
         file.write(json.dumps(list(programs.values())).encode() + b"\n")
 

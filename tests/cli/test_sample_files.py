@@ -16,6 +16,10 @@ def row(problem: str, program: str) -> dict:
     return {"problem": problem, "program": program, "score": 0.5}
 
 
+def problems(*ids: str) -> list[Problem]:
+    return [Problem(each, "p", TESTS) for each in ids]
+
+
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
@@ -28,7 +32,9 @@ def test_evalplus_and_bigcode_read_their_own_forms(tmp_path):
         row("HumanEval/0", "b"),
         row("HumanEval/0", "c"),
     ]
-    with sample_files(tmp_path / "evaluation.json", ["runs/x"], for_others=True) as keep:
+    with sample_files(
+        tmp_path / "evaluation.json", ["runs/x"], problems("HumanEval/1", "HumanEval/0"), for_others=True
+    ) as keep:
         keep("runs/x", samples)
     assert names(tmp_path) == ["evalplus_samples.jsonl", "evaluation_samples.jsonl", "generations.json"]
     lines = (tmp_path / "evalplus_samples.jsonl").read_text().splitlines()
@@ -36,6 +42,28 @@ def test_evalplus_and_bigcode_read_their_own_forms(tmp_path):
         {"task_id": sample["problem"], "solution": sample["program"]} for sample in samples
     ]
     assert json.loads((tmp_path / "generations.json").read_text()) == [["a = 'é'\n", ""], ["b", "c"]]
+
+
+@pytest.mark.parametrize(
+    "program, solution",
+    [
+        ("    return a\n", "def f(a):\n    return a\n"),  # the body alone
+        ("def f(a):\n    return a\n", "def f(a):\n    return a\n"),  # with the stub already
+        ("def f(a):\n  return 1\n", "def f(a):\n  return 1\n"),
+        ("def f(a: int): return 2\n", "def f(a: int): return 2\n"),
+        ("f = (", "f = ("),
+    ],
+)
+def test_others_get_whole_programs(tmp_path, program, solution):
+    """They run what they read, without the stub that a completion goes on from."""
+    problem = Problem(
+        "HumanEval/7", "p", (TestCase("[1]", "1"),), compare="json", entry_point="f", stub="def f(a):\n"
+    )
+    with sample_files(tmp_path / "evaluation.json", ["x"], [problem], for_others=True) as keep:
+        keep("x", [row("HumanEval/7", program)])
+    assert json.loads((tmp_path / "generations.json").read_text()) == [[solution]]
+    line = json.loads((tmp_path / "evalplus_samples.jsonl").read_text())
+    assert line == {"task_id": "HumanEval/7", "solution": solution}
 
 
 @pytest.mark.parametrize(
@@ -48,7 +76,7 @@ def test_evalplus_and_bigcode_read_their_own_forms(tmp_path):
     ],
 )
 def test_files_of_several_models_are_told_apart(tmp_path, models, marks):
-    with sample_files(tmp_path / "t0.json", models, for_others=True) as keep:
+    with sample_files(tmp_path / "t0.json", models, problems("Mbpp/2"), for_others=True) as keep:
         for number, model in enumerate(models):
             keep(model, [row("Mbpp/2", str(number))])
     for number, mark in enumerate(marks):
@@ -58,7 +86,10 @@ def test_files_of_several_models_are_told_apart(tmp_path, models, marks):
 
 
 def test_what_is_cut_short_leaves_nothing_half(tmp_path):
-    with pytest.raises(KeyboardInterrupt), sample_files(tmp_path / "x.json", ["a"], for_others=False) as keep:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        sample_files(tmp_path / "x.json", ["a"], problems("p"), for_others=False) as keep,
+    ):
         keep("a", [row("p", "q")])
         raise KeyboardInterrupt
     assert names(tmp_path) == []
@@ -75,7 +106,7 @@ def test_what_is_cut_short_leaves_nothing_half(tmp_path):
     ],
 )
 def test_the_problems_of_public_sets_are_known_by_their_ids(ids, known):
-    assert of_public_sets([Problem(each, "p", TESTS) for each in ids]) is known
+    assert of_public_sets(problems(*ids)) is known
 
 
 def test_evaluate_writes_them_for_public_sets_and_on_request(sft_run, tmp_path):
