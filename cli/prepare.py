@@ -48,6 +48,7 @@ COPY, OVERLAP, CONTRADICTORY, MALFORMED, ID_TWICE, TOO_LARGE = (
     "id used twice",
     "tests over the limits",
 )
+_TEXT = 60  # characters of a prompt in a message
 UNVERIFIED = "unverified"  # the split of problems that are kept though their reference fails
 
 
@@ -101,9 +102,9 @@ def run_prepare(settings: PrepareCommand) -> None:
         read = _read(source, settings, console)
         console.step(1)
         problems, copies, overlap = without_copies(_with_splits(read.problems, settings), known)
-        for cause, count in ((COPY, copies), (OVERLAP, overlap)):
-            if count:
-                read.left_out[cause] += count
+        for cause, found in ((COPY, copies), (OVERLAP, overlap)):
+            for problem in found:
+                read.leave_out(cause, f"problem {problem.id!r}", f"{problem.prompt.strip()[:_TEXT]!r}")
         console.step(2)
         problems, unrecorded = _with_recorded_tests(problems, settings, read, console)
         console.step(3)

@@ -84,8 +84,10 @@ def with_split(problem: Problem, heldout: float, seed: int) -> Problem:
     return replace(problem, split="heldout" if drawn < heldout else "train")
 
 
-def without_copies(problems: Iterable[Problem], known: Iterable[str] = ()) -> tuple[list[Problem], int, int]:
-    """(problems, copies, overlap): one of each text. A text that is held out, or known, is not in training,
+def without_copies(
+    problems: Iterable[Problem], known: Iterable[str] = ()
+) -> tuple[list[Problem], list[Problem], list[Problem]]:
+    """(kept, copies, overlap): of each text one is kept. What is held out, or known, is not in training,
     and not among those for validation; one of these is not in training.
 
     `known`: hashes of texts that are held out elsewhere.
@@ -95,12 +97,15 @@ def without_copies(problems: Iterable[Problem], known: Iterable[str] = ()) -> tu
     for _, key, rank in ordered:
         best[key] = min(rank, best.get(key, rank))
     elsewhere = set(known)
-    kept, seen, copies, overlap = [], set(), 0, 0
+    kept: list[Problem] = []
+    copies: list[Problem] = []
+    overlap: list[Problem] = []
+    seen = set()
     for problem, key, rank in ordered:
         if key in elsewhere or rank > best[key]:
-            overlap += 1
+            overlap.append(problem)
         elif key in seen:
-            copies += 1
+            copies.append(problem)
         else:
             seen.add(key)
             kept.append(problem)

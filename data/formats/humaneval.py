@@ -51,7 +51,7 @@ def read_leetcode(row: dict[str, Any], number: str) -> Unrecorded:
 
 HUMANEVAL = Format(
     "HumanEval",
-    "MIT",
+    "MIT; HumanEval+ Apache-2.0",
     frozenset({"task_id", "prompt", "entry_point", "canonical_solution", "test"}),
     frozenset(),
     read,
