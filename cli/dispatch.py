@@ -13,14 +13,16 @@ from cli.errors import UsageError, run_command
 from cli.evaluate import EvaluateCommand, run_evaluate
 from cli.export import ExportCommand, run_export
 from cli.plan import PlanCommand, run_plan
-from cli.ppo import PPOCommand, resume_defaults, run_ppo
+from cli.ppo import PPOCommand, run_ppo
 from cli.prepare import PrepareCommand, run_prepare
+from cli.resume import resume_defaults
 from cli.sample import SampleCommand, run_sample
 from cli.sft import SFTCommand, run_sft
 from cli.yardstick import of_runs
 from reward import RewardConfig
 
 _COMMANDS = {
+    "ppo": (PPOCommand, run_ppo),
     "sft": (SFTCommand, run_sft),
     "demo": (DemoCommand, run_demo),
     "sample": (SampleCommand, run_sample),
@@ -29,6 +31,20 @@ _COMMANDS = {
     "evaluate": (EvaluateCommand, run_evaluate),
     "export": (ExportCommand, run_export),
 }
+
+# Commands that go on with a run, and their flags that say how to begin one.
+_BEGINNING = {"ppo": ("config", "out", "init", "overwrite"), "sft": ("config", "out", "overwrite")}
+
+
+def _settings_of_run(name: str, kind: type, argv: list[str]) -> Any:
+    """The settings of the run that --resume names, under which it goes on; None where nothing is resumed."""
+    run = settings.flag(argv, "resume") if name in _BEGINNING else None
+    if run is None:
+        return None
+    for other in _BEGINNING[name]:
+        if any(a == f"--{other}" or a.startswith(f"--{other}=") for a in argv):
+            raise UsageError(f"--resume {run} goes on under its own settings; leave --{other} out")
+    return resume_defaults(Path(run), name, kind)
 
 
 def _judged_as_trained(
@@ -53,19 +69,12 @@ def dispatch(name: str, argv: list[str]) -> int:
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
     def command() -> None:
-        if name == "ppo":
-            run = settings.flag(argv, "resume")
-            for other in ("config", "out", "init", "overwrite"):
-                if run and any(a == f"--{other}" or a.startswith(f"--{other}=") for a in argv):
-                    raise UsageError(f"--resume {run} goes on under its own settings; leave --{other} out")
-            start = resume_defaults(Path(run)) if run else None
-            run_ppo(settings.parse("ppo", PPOCommand, argv, prog=prog, start=start))
-        else:
-            function: Callable[[Any], None]
-            kind, function = _COMMANDS[name]  # type: ignore[assignment]
-            parsed: Any = settings.parse(name, kind, argv, prog=prog)
-            if isinstance(parsed, EvaluateCommand | SampleCommand):
-                parsed = _judged_as_trained(parsed, name, argv, prog)
-            function(parsed)
+        function: Callable[[Any], None]
+        kind, function = _COMMANDS[name]  # type: ignore[assignment]
+        start = _settings_of_run(name, kind, argv)
+        parsed: Any = settings.parse(name, kind, argv, prog=prog, start=start)
+        if isinstance(parsed, EvaluateCommand | SampleCommand):
+            parsed = _judged_as_trained(parsed, name, argv, prog)
+        function(parsed)
 
     return run_command(command)

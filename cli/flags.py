@@ -33,7 +33,7 @@ class Flag:
 # What one needs first, by command: group -> flags. The others are in --help-all.
 SHORT: Mapping[str, Mapping[str, str]] = {
     "sft": {
-        "in and out": "model problems validation out overwrite config",
+        "in and out": "model problems from-samples validation out overwrite resume config",
         "training": "epochs learning-rate batch-size max-tokens tune lora-rank",
         "prompt": "prompt system instruction",
         "machine": "device dtype micro-batch-size threads seed",

@@ -10,13 +10,20 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from cli.errors import UsageError
+from models.sft_run import KIND
 from models.storage import load_config
 from ppo.run.folder import numbered
 
-Kind = Literal["sft run", "ppo run", "demo", "checkpoint", "model", "other", "missing"]
+Kind = Literal["sft run", "ppo run", "demo", "checkpoint", "sft checkpoint", "model", "other", "missing"]
 
 # Files of a hub repository that make a model folder; weights in other formats stay there.
 _MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+
+
+_NO_MODEL = "this SFT run has no model yet; let it end, or go on with train.py sft --resume {}"
+_TO_GO_ON = (
+    "a checkpoint of SFT, from which only its run goes on: train.py sft --resume {0}; its model is {0}"
+)
 
 
 def kind_of(path: Path) -> Kind:
@@ -24,7 +31,7 @@ def kind_of(path: Path) -> Kind:
     if not path.is_dir():
         return "missing"
     if (path / "state.json").is_file():  # before a model: a fully tuned checkpoint holds one
-        return "checkpoint"
+        return "sft checkpoint" if _is_of_sft(path / "state.json") else "checkpoint"
     section = _section(path / "config.yaml")
     if section == "sft" or (path / "model" / "config.json").is_file():
         return "sft run"
@@ -52,11 +59,11 @@ def model_folder(name: str | Path, flag: str) -> Path:
             )
         case "demo":
             raise UsageError(f"{flag} {path}: a demo, which holds two runs; its model is {path / 'sft'}")
+        case "sft checkpoint":
+            raise UsageError(f"{flag} {path}: {_TO_GO_ON.format(path.absolute().parents[1])}")
         case "sft run":
             if not (path / "model").is_dir():
-                raise UsageError(
-                    f"{flag} {path}: this SFT run has no model yet; let it end, or start it again"
-                )
+                raise UsageError(f"{flag} {path}: {_NO_MODEL.format(path)}")
             return path / "model"
         case "model" | "other":
             return path
@@ -86,7 +93,9 @@ def trained_folder(path: Path) -> Path:
         case "demo":
             raise UsageError(f"{path}: a demo, which holds two runs; name {path / 'sft'} or {path / 'ppo'}")
         case "sft run" if not (path / "model").is_dir():
-            raise UsageError(f"{path}: this SFT run has no model yet; let it end, or start it again")
+            raise UsageError(f"{path}: {_NO_MODEL.format(path)}")
+        case "sft checkpoint":
+            raise UsageError(f"{path}: {_TO_GO_ON.format(path.absolute().parents[1])}")
         case "missing":
             return _from_hub(str(path), f"{path}: no such checkpoint")
         case _:
@@ -106,23 +115,29 @@ def check_init(path: Path) -> None:
             pass  # opening it tells the rest
 
 
-def check_resume(path: Path) -> None:
-    """Refuse what is no PPO run."""
-    told = f"--resume {path}"
-    match kind_of(path):
+def check_resume(path: Path, command: str) -> None:
+    """Refuse what is no run of the command, "sft" or "ppo"."""
+    kind = kind_of(path)
+    if kind == f"{command} run":
+        return
+    match kind:
         case "ppo run":
-            return
+            advice = f"a PPO run; go on with train.py ppo --resume {path}"
         case "sft run":
-            advice = f"an SFT run, which does not resume; train its model with train.py ppo --sft {path}"
+            advice = (
+                f"an SFT run; go on with train.py sft --resume {path}, or train its model with train.py ppo "
+                f"--sft {path}"
+            )
         case "model":
-            advice = f"a model, not a run; train it with train.py ppo --sft {path}"
+            how = "sft --model" if command == "sft" else "ppo --sft"
+            advice = f"a model, not a run; train it with train.py {how} {path}"
         case "demo":
-            advice = f"a demo, which holds two runs; the one to go on with is {path / 'ppo'}"
-        case "checkpoint":
+            advice = f"a demo, which holds two runs; the one to go on with is {path / command}"
+        case "checkpoint" | "sft checkpoint":
             advice = f"a checkpoint; name the run that it is in: {path.absolute().parents[1]}"
         case _:
             advice = "no run there (config.yaml is missing)"
-    raise UsageError(f"{told}: {advice}")
+    raise UsageError(f"--resume {path}: {advice}")
 
 
 def _from_hub(name: str, missing: str, files: Sequence[str] = _MODEL_FILES) -> Path:
@@ -149,6 +164,14 @@ def _told_base(path: Path) -> str:
         return f": {(folders[0].resolve() / relative).resolve()}"
     except (IndexError, OSError, ValueError, TypeError, KeyError):
         return ""
+
+
+def _is_of_sft(state: Path) -> bool:
+    """Whether a checkpoint is one of SFT, which holds no policy."""
+    try:
+        return bool(json.loads(state.read_text(encoding="utf-8")).get("kind") == KIND)
+    except (OSError, ValueError, AttributeError):
+        return False  # damaged: reading it will say so
 
 
 def _section(config: Path) -> str:

@@ -13,7 +13,7 @@ from cli.console import Console, end_line
 from cli.errors import UsageError
 from cli.lock import locked
 from cli.measure import measure
-from cli.places import check_init, check_resume, model_folder
+from cli.places import check_init, model_folder
 from cli.problems import (
     check_sampling,
     encode_problems,
@@ -22,10 +22,10 @@ from cli.problems import (
     read_problems,
     within_limits,
 )
-from cli.resume import check_changes, describe_run, version_note
+from cli.resume import check_changes, describe_run, resume_defaults, version_note
 from cli.runs import PPO_FILES, check_free, create_run, write_settings
 from cli.scoring import REWARD_SECONDS, FunctionScorer, ScheduledScorer
-from cli.settings import load_preset, plain
+from cli.settings import plain
 from cli.signals import StopRequest
 from cli.time_limit import MAX_SECONDS
 from data import Problem
@@ -250,7 +250,7 @@ def _sft_folder(settings: PPOCommand, resumed: Checkpoint | None) -> Path:
     assert settings.sft is not None  # see _check
     if resumed is None:
         return model_folder(settings.sft, "--sft")
-    given = settings.sft != resume_defaults(resumed.path.parents[1]).sft
+    given = settings.sft != resume_defaults(resumed.path.parents[1], "ppo", PPOCommand).sft
     if "sft" in settings.allow_changes:
         return model_folder(settings.sft, "--sft") if given else resumed.sft_path
     named = [model_folder(settings.sft, "--sft")] if given or settings.sft.is_dir() else []
@@ -264,14 +264,6 @@ def _check_free(settings: PPOCommand) -> None:
     problems = (settings.problems, settings.validation)
     reads = (settings.sft, settings.init, settings.config, *problems, code, settings.prompting.file)
     check_free(settings.out, files=PPO_FILES, overwrite=settings.overwrite, inputs=reads)
-
-
-def resume_defaults(folder: Path) -> PPOCommand:
-    """The settings a run was started with. Raises UsageError where there is no such run."""
-    check_resume(folder)
-    if not (folder / "config.yaml").is_file():
-        raise UsageError(f"--resume {folder}: no run there (config.yaml is missing)")
-    return load_preset(folder / "config.yaml", "ppo", PPOCommand)
 
 
 def _template(settings: PPOCommand, policy: Policy, resumed: Checkpoint | None) -> PromptTemplate:

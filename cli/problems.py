@@ -1,6 +1,6 @@
 """Where problems come from: a file, or the embedded corpus by name."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,14 +29,19 @@ def read_problems(source: str, corpus: TinyCorpusConfig) -> list[Problem]:
     """
     if not source.startswith(EMBEDDED) or Path(source).exists():
         problems = load_problems(Path(source))
-        for problem in problems:
-            if reason := contradiction(problem):
-                raise DataError(f"{source}: problem {problem.id!r}: {reason}; correct or remove one of them")
+        refuse_contradictions(problems, source)
         return problems
     try:
         return tiny_split(source.removeprefix(EMBEDDED), corpus)
     except (KeyError, ValueError) as error:
         raise UsageError(f"{source}: no such split of the embedded corpus: {error}") from error
+
+
+def refuse_contradictions(problems: Iterable[Problem], source: str) -> None:
+    """Raise DataError where no program could pass all tests of one of the problems."""
+    for problem in problems:
+        if reason := contradiction(problem):
+            raise DataError(f"{source}: problem {problem.id!r}: {reason}; correct or remove one of them")
 
 
 def within_limits(problems: Sequence[Problem], limits: Limits, source: str) -> tuple[list[Problem], str]:

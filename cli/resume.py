@@ -5,22 +5,37 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from transformers import PreTrainedTokenizerBase
 
 from cli.errors import UsageError
+from cli.places import check_resume
+from cli.settings import load_preset
 from models.checkpoints import library_versions
 from models.policy import Policy
+from models.sft_data import Demonstration, fingerprint
 from models.template import PromptForm
 from ppo.prompts import EncodedPrompt
 
 # Where things are, and how the command was called, say nothing of what the run is.
 _CALL = {"config", "sft", "init", "problems", "validation", "reward", "out", "overwrite", "resume"}
-_CALL |= {"allow_changes", "reward_seconds"}
+_CALL |= {"allow_changes", "reward_seconds", "model", "from_samples"}
 
 # Keys of what the run reads, besides its settings.
 CONTENT = ("sft", "tokenizer", "template", "problems", "validation", "reward")
+SFT_CONTENT = ("model", "tokenizer", "template", "problems", "validation")
+
+
+T = TypeVar("T")
+
+
+def resume_defaults(folder: Path, command: str, kind: type[T]) -> T:
+    """The settings a run was started with. Raises UsageError where there is no such run."""
+    check_resume(folder, command)
+    if not (folder / "config.yaml").is_file():
+        raise UsageError(f"--resume {folder}: no run there (config.yaml is missing)")
+    return load_preset(folder / "config.yaml", command, kind)
 
 
 def describe_run(
@@ -44,18 +59,41 @@ def describe_run(
     }
 
 
+def describe_sft(
+    settings: Mapping[str, Any],
+    base: str | None,
+    tokenizer: PreTrainedTokenizerBase,
+    form: PromptForm,
+    train: Sequence[Demonstration],
+    validation: Sequence[Demonstration],
+) -> dict[str, Any]:
+    """The same of an SFT run. `base`: hash of the model it started from."""
+    return _decisive(settings) | {
+        "model": base,
+        "tokenizer": _tokenizer_hash(tokenizer),
+        "template": _form_hash(form),
+        "problems": fingerprint(train),
+        "validation": fingerprint(validation),
+    }
+
+
 def check_changes(
-    then: Mapping[str, Any], now: Mapping[str, Any], allowed: Sequence[str], defaults: Mapping[str, Any]
+    then: Mapping[str, Any],
+    now: Mapping[str, Any],
+    allowed: Sequence[str],
+    defaults: Mapping[str, Any],
+    content: Sequence[str] = CONTENT,
 ) -> None:
     """Raise UsageError where a resumed run is not the one it was, but for the keys in `allowed`.
 
     `then`, `now`: of `describe_run`. A setting that `then` does not know came with a later version: the run
-    went on under its default. `defaults`: settings of the command by default, as plain values.
+    went on under its default. `defaults`: settings of the command by default, as plain values. `content`:
+    which keys are what the run reads, besides its settings.
     """
     if unknown := [key for key in allowed if key not in now]:
         raise UsageError(
             f"--allow-changes {unknown[0]}: no such key; keys are settings (learning_rate, "
-            f"objective.alpha, …) and {', '.join(CONTENT)}"
+            f"objective.alpha, …) and {', '.join(content)}"
         )
     had = {**_decisive(defaults), **then}
     # What the run reads has no default: where an old checkpoint has no hash of it, nothing is compared.
@@ -64,7 +102,7 @@ def check_changes(
         key = changed[0]
         what = (
             f"{key}: not what it was when the run was saved"
-            if key in CONTENT
+            if key in content
             else f"{key} is {json.dumps(now[key])}, the run has {json.dumps(had[key])}"
         )
         more = f" (and {', '.join(changed[1:])})" if changed[1:] else ""

@@ -12,7 +12,7 @@ from cli.lock import LOCK
 from cli.settings import dump
 
 # What each command leaves behind; a folder that holds anything else is not its to clear.
-SFT_FILES = {"config.yaml", "model", "sft.json", "metrics.jsonl"}
+SFT_FILES = {"config.yaml", "model", "sft.json", "metrics.jsonl", "timing.jsonl", "checkpoints"}
 PPO_FILES = {
     "config.yaml",
     "metrics.jsonl",
@@ -80,12 +80,13 @@ def clear_run(folder: Path) -> None:
 def worth_keeping(run: Path) -> bool:
     """Whether a run made anything: a model, an export, or an iteration after the one that only validates.
 
-    A run that failed before that would block the next try for nothing.
+    SFT: a checkpoint or a model. A run that failed before that would block the next try for nothing.
     """
     if any((run / name).exists() for name in ("model", "evaluation.json", EXPORT)):
         return True
     numbers = (
-        re.fullmatch(r"iteration-(\d+)(\.old|\.damaged)?", p.name) for p in (run / "checkpoints").glob("*")
+        re.fullmatch(r"(?:iteration|step)-(\d+)(\.old|\.damaged)?", p.name)
+        for p in (run / "checkpoints").glob("*")
     )
     return any(int(match[1]) > 0 for match in numbers if match) or _logged(run / "metrics.jsonl") > 0
 

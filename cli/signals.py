@@ -4,17 +4,19 @@ import os
 import signal
 from types import FrameType, TracebackType
 
-STOPPING = b"stopping after this iteration, with a checkpoint; once more: at once\n"
+STOPPING = "stopping after this {}, with a checkpoint; once more: at once\n"
 
 
 class StopRequest:
     """Inside the block the first SIGINT or SIGTERM makes calls return True; the second interrupts at once.
 
     A batch system that preempts a job sends SIGTERM and, some time later, SIGKILL: time enough for the
-    iteration under way to be finished and saved.
+    iteration or step under way to be finished and saved.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str = "iteration") -> None:
+        """`unit`: what is finished first, for the message."""
+        self._said = STOPPING.format(unit).encode()
         self.requested = False
         self._before: dict[int, object] = {}
 
@@ -36,4 +38,4 @@ class StopRequest:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-        os.write(2, STOPPING)  # print may be what the signal came into
+        os.write(2, self._said)  # print may be what the signal came into

@@ -17,6 +17,7 @@ __all__ = [
     "extract",
     "render",
     "render_parts",
+    "study_problem",
     "study_template",
 ]
 
@@ -40,6 +41,19 @@ def study_template(instruction: str = INSTRUCTION) -> tuple[str, str]:
     """What stands before and behind a problem's text; `instruction` has {problem} in that text's place."""
     before, _, behind = instruction.partition("{problem}")
     return HEAD + before, behind + TAIL
+
+
+def study_problem(prompt: str) -> str | None:
+    """The problem of a prompt that stands in the study's words already; None where it does not.
+
+    The study's own instruction in front of it goes too, with or without it the problem is the same.
+    """
+    text = prompt.strip()
+    head, tail = HEAD.strip(), TAIL.strip()
+    if not (text.startswith(head) and text.endswith(tail)) or len(text) < len(head) + len(tail):
+        return None
+    body = text[len(head) : -len(tail)].strip()
+    return body.removeprefix(INSTRUCTION.partition("{problem}")[0]).strip() or None
 
 
 def render_parts(problem: Problem) -> PromptParts:

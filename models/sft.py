@@ -1,4 +1,11 @@
-"""Supervised warm start: cross-entropy on demonstrations, prompt and padding masked, EOS supervised."""
+"""Supervised fine-tuning: cross-entropy on demonstrations, prompt and padding masked, EOS supervised.
+
+for each step:
+    a batch of demonstrations of about equal length             # 1
+    the gradient of the mean loss per completion token          # 2
+    one step of AdamW                                           # 3
+    validate, log, save                                         # 4
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,8 +22,10 @@ from models.adapter import TuneConfig, add_lora, checkpoint_layers, disable_drop
 from models.errors import ModelError
 from models.head import Head, find_head
 from models.logprobs import final_states, token_logprobs
-from models.precision import Precision
+from models.precision import Precision, too_many_skipped
 from models.ranges import Count, NotNegative, NotNegativeInt, Positive, Share, check_ranges
+from models.sft_data import Batches, Demonstration, by_length, chunks, collate, supervised_tokens
+from models.sft_run import SERIES, SFTLog, SFTState, load_weights, save_checkpoint, trainable
 from models.storage import atomic_folder, disk_errors
 from models.template import PromptForm, write_form
 from models.verify import own_logprobs, verify, verify_adapters
@@ -48,6 +57,15 @@ class SFTConfig:
     """Decoupled weight decay of AdamW."""
     validate_every: Count = 100
     """Optimizer steps between validation losses; the last step always has one."""
+    keep: Literal["best", "last"] = "best"
+    """Which weights the model is written from: those with the lowest validation loss, or the last. Without
+    validation: the last."""
+    patience: NotNegativeInt = 0
+    """Stop after so many validations in a row without a lower loss; 0: never."""
+    save_every: Count = 200
+    """Optimizer steps between checkpoints; an interrupted run goes on from the newest."""
+    keep_checkpoints: Count = 2
+    """Newest checkpoints to keep, each with weights and optimizer in float32; the best is kept besides."""
     seed: NotNegativeInt = 1
     """Of the order of the demonstrations, and of fresh weights."""
 
@@ -55,18 +73,6 @@ class SFTConfig:
         check_ranges(self)
         if self.warmup == 1:
             raise ValueError("warmup must be below 1: the learning rate has to arrive before the end")
-
-
-@dataclass(frozen=True)
-class Demonstration:
-    """A prompt and the program to answer it with, as ids. The EOS token is not in `completion_ids` yet."""
-
-    prompt_ids: tuple[int, ...]
-    completion_ids: tuple[int, ...]
-
-
-Report = Callable[[int, int, dict[str, float]], None]
-"""(step, steps, metrics) after every optimizer step; `validation_loss` where it was measured."""
 
 
 def prepare_sft(
@@ -84,72 +90,135 @@ def prepare_sft(
     model.to(precision.device)
     verify(model, find_head(model), precision)
     if tune.tune == "full":
-        return model
+        return model.float()  # what is trained is float32: in half precision most of a small step is lost
     network = add_lora(model, tune, config.seed).to(precision.device)
     verify_adapters(network, find_head(model), precision)
     return network
 
 
+def fresh_state(
+    network: torch.nn.Module, config: SFTConfig, precision: Precision, setup: dict[str, Any] | None = None
+) -> SFTState:
+    """The state before the first step of a network of `prepare_sft`. `setup`: what a resume compares with."""
+    optimizer = torch.optim.AdamW(
+        trainable(network).values(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    return SFTState(optimizer, precision.grad_scaler(), setup=setup or {})
+
+
 def train_sft(
-    network: Any,
-    eos_id: int,
+    config: SFTConfig,
+    network: torch.nn.Module,
+    state: SFTState,
+    *,
     train: Sequence[Demonstration],
     validation: Sequence[Demonstration],
-    config: SFTConfig,
+    eos_id: int,
     precision: Precision,
-    report: Report,
-) -> PreTrainedModel:
-    """Fit the demonstrations and return the model as it is to be written: adapters merged, in its own format.
+    log: SFTLog,
+    checkpoints: Path,
+    stop: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Take steps from `state.step` on, and say whether the training is over: False where `stop` ended it.
 
-    The loss of a step is the sum over its completion tokens (EOS included) divided by their number, so
-    neither padding nor the cut into micro-batches changes it. The last validation loss is that of the model
-    returned, whose merged and rounded weights are not quite those that were trained; see `written_loss`.
-
-    Demonstrations are taken as they come; see `short_enough`. `network`: of `prepare_sft`.
+    Demonstrations are taken as they come; see `short_enough`. `network`: of `prepare_sft`; `finished` makes
+    a model of it. `stop` is asked after every step: True saves and returns early.
 
     Raises:
-        ModelError: the loss is not finite.
+        ModelError: the loss or a gradient is not finite, or too many steps in a row overflow.
+        KeyboardInterrupt: at any time; the newest checkpoint stands.
     """
-    dtype = network.dtype
-    if not isinstance(network, PeftModel):
-        _cast(network, torch.float32)  # in half precision most of a small step would be lost
-    network.train()
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-    scaler = precision.grad_scaler()
-    head = find_head(_base(network))
     # A pass whose last batch is small has that step too, or the last pass would leave demonstrations out.
     steps = optimizer_steps(config, len(train))
-    batches = _Batches(train, config.batch_size, config.seed)
-    for step in range(1, steps + 1):
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * learning_rate_factor(config, step - 1, steps)
-        batch = batches.next()
-        tokens = sum(len(d.completion_ids) + 1 for d in batch)
-        loss = 0.0
-        for micro in _chunks(batch, config.micro_batch_size):
-            with precision.autocast():
-                part = completion_loss(network, head, micro, eos_id, precision.device) / tokens
-            if not torch.isfinite(part):
-                raise ModelError(f"the loss is {part.item()} at step {step}: lower --learning-rate")
-            scaler.scale(part).backward()
-            loss += part.item()
-        scaler.unscale_(optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad(set_to_none=True)
-        metrics = {"loss": loss, "grad_norm": norm.item(), "learning_rate": optimizer.param_groups[0]["lr"]}
-        if step == steps:
-            network = fold_in(network) if isinstance(network, PeftModel) else _cast(network, dtype)
-        if validation and (step % config.validate_every == 0 or step == steps):
-            metrics["validation_loss"] = (
-                written_loss(network, validation, eos_id, precision.device)
-                if step == steps and network.dtype != torch.float32
-                else mean_loss(network, validation, eos_id, config, precision)
-            )
-        report(step, steps, metrics)
-    return network
+    batches = Batches(train, config.batch_size, config.seed)
+    head = find_head(_base(network))
+    network.train()
+
+    stopping = stop()
+    while not state.over(steps, config.patience) and not stopping:
+        with log.phase("train"):
+            # 1. Demonstrations; which ones, the number of the step says.
+            batch = batches.at(state.step)
+
+            # 2. Gradients of the loss: a sum over the completion tokens of the batch, divided by their
+            # number, so that neither padding nor the cut into micro-batches changes it.
+            loss = accumulate_gradient(network, head, state.scaler, batch, eos_id, config, precision)
+            if not math.isfinite(loss):
+                raise ModelError(f"the loss is {loss} at step {state.step + 1}: lower --learning-rate")
+
+            # 3. AdamW. An overflow of float16 skips the step, and is counted.
+            learning_rate = config.learning_rate * learning_rate_factor(config, state.step, steps)
+            norm, skipped = optimizer_step(state, config, learning_rate)
+            state.stepped(skipped=skipped)
+
+        # 4. Validate, log, save.
+        metrics = {"loss": loss, "grad_norm": norm, "learning_rate": learning_rate}
+        if skipped:
+            del metrics["grad_norm"]  # infinite, which JSON has no number for
+        if state.scaler.is_enabled():
+            metrics |= {"loss_scale": state.scaler.get_scale(), "skipped_steps": state.skipped_steps}
+        if validation and (state.step % config.validate_every == 0 or state.step == steps):
+            with log.phase("validate"):
+                metrics["validation_loss"] = mean_loss(network, validation, eos_id, config, precision)
+            state.validated(metrics["validation_loss"])
+        log.write(state.step, metrics, tokens=sum(d.tokens for d in batch))
+        if message := too_many_skipped(state.skipped_in_a_row):
+            raise ModelError(message)
+        stopping = stop()
+        best = state.best_step if config.keep == "best" else None
+        if (
+            state.over(steps, config.patience)
+            or stopping
+            or best == state.step
+            or state.step % config.save_every == 0
+        ):
+            keep = config.keep_checkpoints
+            save_checkpoint(checkpoints, network, state, logs=log.offsets(), best=best, keep=keep)
+    return state.over(steps, config.patience)
+
+
+def accumulate_gradient(
+    network: torch.nn.Module,
+    head: Head,
+    scaler: torch.amp.GradScaler,
+    batch: Sequence[Demonstration],
+    eos_id: int,
+    config: SFTConfig,
+    precision: Precision,
+) -> float:
+    """Add the (scaled) gradient of the batch's mean loss to the parameters; that loss, nats per token.
+
+    A loss that is not finite is returned at once, without a gradient.
+    """
+    tokens, loss = supervised_tokens(batch), 0.0
+    for micro in chunks(batch, config.micro_batch_size):
+        with precision.autocast():
+            part = completion_loss(network, head, micro, eos_id, precision.device) / tokens
+        loss += part.item()
+        if not math.isfinite(loss):
+            return loss
+        scaler.scale(part).backward()
+    return loss
+
+
+def optimizer_step(state: SFTState, config: SFTConfig, learning_rate: float) -> tuple[float, bool]:
+    """Unscale, clip, step. The gradient's norm before clipping, and whether an overflow skipped the step.
+
+    Raises:
+        ModelError: a gradient is not finite, and there is no loss scale to blame.
+    """
+    optimizer, scaler = state.optimizer, state.scaler
+    [group] = optimizer.param_groups
+    group["lr"] = learning_rate
+    scaler.unscale_(optimizer)
+    norm = torch.nn.utils.clip_grad_norm_(group["params"], config.max_grad_norm).item()
+    if not scaler.is_enabled() and not math.isfinite(norm):
+        raise ModelError(f"a gradient is not finite at step {state.step + 1}: lower --learning-rate")
+    scale = scaler.get_scale()
+    scaler.step(optimizer)
+    scaler.update()
+    optimizer.zero_grad(set_to_none=True)
+    return norm, scaler.get_scale() < scale
 
 
 def completion_loss(
@@ -175,25 +244,6 @@ def _cast(network: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:
     return network
 
 
-def _base(network: Any) -> Any:
-    """The model under the adapters, or the network itself where there are none."""
-    return network.get_base_model() if isinstance(network, PeftModel) else network
-
-
-def collate(batch: Sequence[Demonstration], eos_id: int) -> tuple[Tensor, Tensor, Tensor]:
-    """ids (B, L), mask of real tokens (B, L), mask of supervised tokens (B, L); padded on the right."""
-    length = max(len(d.prompt_ids) + len(d.completion_ids) + 1 for d in batch)
-    ids = torch.full((len(batch), length), eos_id, dtype=torch.long)
-    mask = torch.zeros((len(batch), length), dtype=torch.bool)
-    supervised = torch.zeros_like(mask)
-    for row, d in enumerate(batch):
-        tokens = (*d.prompt_ids, *d.completion_ids, eos_id)
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-        mask[row, : len(tokens)] = True
-        supervised[row, len(d.prompt_ids) : len(tokens)] = True
-    return ids, mask, supervised
-
-
 @torch.no_grad()
 def mean_loss(
     network: torch.nn.Module,
@@ -205,13 +255,34 @@ def mean_loss(
     """Mean cross-entropy per completion token, in nats."""
     was_training, head = network.training, find_head(_base(network))
     network.eval()
-    total, tokens = 0.0, 0
-    for batch in _chunks(sorted(demonstrations, key=_length), config.micro_batch_size):
+    total = 0.0
+    for batch in chunks(by_length(demonstrations), config.micro_batch_size):
         with precision.autocast():
             total += completion_loss(network, head, batch, eos_id, precision.device).item()
-        tokens += sum(len(d.completion_ids) + 1 for d in batch)
     network.train(was_training)
-    return total / tokens
+    return total / supervised_tokens(demonstrations)
+
+
+def finished(
+    config: SFTConfig, network: Any, state: SFTState, checkpoints: Path, dtype: torch.dtype
+) -> tuple[PreTrainedModel, int]:
+    """The model as it is to be written, in the format it came in, adapters merged; and the step it is of.
+
+    `dtype`: the model's, before it was trained.
+
+    Raises:
+        ModelError: the best checkpoint is damaged.
+    """
+    step = state.step
+    if config.keep == "best" and state.best_step not in (None, step):
+        step = state.best_step
+        load_weights(SERIES.read(checkpoints / SERIES.name(step)), network)
+    return (fold_in(network) if isinstance(network, PeftModel) else network.to(dtype)), step
+
+
+def _base(network: Any) -> Any:
+    """The model under the adapters, or the network itself where there are none."""
+    return network.get_base_model() if isinstance(network, PeftModel) else network
 
 
 @torch.no_grad()
@@ -265,52 +336,3 @@ def save_model(
         tokenizer.save_pretrained(partial)
         if prompt is not None:
             write_form(partial, prompt)
-
-
-class _Batches:
-    """Endless batches of demonstrations of about equal length, in random order."""
-
-    def __init__(self, demonstrations: Sequence[Demonstration], size: int, seed: int) -> None:
-        self._demonstrations = demonstrations
-        self._size = size
-        self._generator = torch.Generator().manual_seed(seed)
-        self._queue: list[list[Demonstration]] = []
-
-    def next(self) -> list[Demonstration]:
-        """The next batch; a pass over all demonstrations ends with a smaller one if it must."""
-        if not self._queue:
-            self._queue = self._one_pass()
-        return self._queue.pop()
-
-    def _one_pass(self) -> list[list[Demonstration]]:
-        order = torch.randperm(len(self._demonstrations), generator=self._generator).tolist()
-        shuffled = [self._demonstrations[i] for i in order]
-        # Sorted inside windows of 32 batches: little padding, and still other neighbours in every pass.
-        window = 32 * self._size
-        batches = [
-            batch
-            for start in range(0, len(shuffled), window)
-            for batch in _chunks(sorted(shuffled[start : start + window], key=_length), self._size)
-        ]
-        return [batches[i] for i in torch.randperm(len(batches), generator=self._generator).tolist()]
-
-
-def longest(demonstrations: Sequence[Demonstration]) -> int:
-    """Tokens of the longest, its EOS included; 0 where there is none."""
-    return max((_length(d) + 1 for d in demonstrations), default=0)
-
-
-def short_enough(demonstrations: Sequence[Demonstration], limit: int) -> list[Demonstration]:
-    """Those that fit into `limit` tokens with their EOS. Raises ModelError when none does."""
-    short = [d for d in demonstrations if _length(d) + 1 <= limit]
-    if not short:
-        raise ModelError(f"none of the {len(demonstrations)} demonstrations fits into {limit} tokens")
-    return short
-
-
-def _length(demonstration: Demonstration) -> int:
-    return len(demonstration.prompt_ids) + len(demonstration.completion_ids)
-
-
-def _chunks(items: Sequence[Demonstration], size: int) -> list[Sequence[Demonstration]]:
-    return [items[i : i + size] for i in range(0, len(items), size)]

@@ -8,7 +8,7 @@ import transformers as t
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from models.sft import Demonstration
+from models.sft_data import Demonstration
 
 POSITIONS = 512
 WINDOW = 8

@@ -26,8 +26,7 @@ def test_commands_parse(line, monkeypatch):
     from cli import dispatch
 
     ran = []
-    monkeypatch.setattr(dispatch, "run_ppo", ran.append)
-    monkeypatch.setattr(dispatch, "resume_defaults", lambda path: dispatch.PPOCommand(resume=path))
+    monkeypatch.setattr(dispatch, "resume_defaults", lambda path, name, kind: kind(resume=path))
     for name, (kind, _) in list(dispatch._COMMANDS.items()):
         monkeypatch.setitem(dispatch._COMMANDS, name, (kind, ran.append))
     _, script, *rest = arguments(line)

@@ -23,6 +23,7 @@ from cli.lock import LOCK, locked
 
 ROOT = Path(__file__).resolve().parents[2]
 ENDLESS = ["--iterations", 1000, "--allow-changes", "iterations"]
+ENDLESS_SFT = ["--epochs", 100000, "--save-every", 100000, "--keep", "last"]  # and no checkpoint
 
 
 def contents(folder: Path) -> dict[str, object]:
@@ -63,7 +64,7 @@ def test_four_combinations_of_overwrite_and_resume(capsys, sft_run, tmp_path):
 
 def test_sft_has_its_folder_for_itself(capsys, tmp_path):
     out = tmp_path / "sft"
-    process = start(tmp_path / "log", "sft", *SFT, "--out", out, "--epochs", 100000)
+    process = start(tmp_path / "log", "sft", *SFT, "--out", out, *ENDLESS_SFT)
     try:
         wait_for(process, tmp_path / "log", "SFT: ")
         refused(capsys, process, out, "sft", *SFT, "--out", out, "--overwrite")

@@ -56,8 +56,8 @@ WRONG = {
     (
         "resume",
         "sft run",
-    ): "an SFT run, which does not resume; train its model with train.py ppo --sft {sft run}",
-    ("resume", "begun"): "an SFT run, which does not resume",
+    ): "an SFT run; go on with train.py sft --resume {sft run}, or train its model with train.py ppo --sft",
+    ("resume", "begun"): "an SFT run; go on with",
     ("resume", "model"): "a model, not a run; train it with train.py ppo --sft {model}",
     ("resume", "demo"): "a demo, which holds two runs; the one to go on with is {ppo run}",
     ("resume", "checkpoint"): "a checkpoint; name the run that it is in: {ppo run}",

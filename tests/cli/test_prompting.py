@@ -111,9 +111,9 @@ def test_a_demonstration_ends_as_a_turn_does(tmp_path, monkeypatch, chat_sft):
     """With the token that the chat template writes behind an answer, where EOS is another."""
     ends = []
 
-    def record(model, eos_id, *rest):
+    def record(config, network, state, *, eos_id, **rest):
         ends.append(eos_id)
-        return model
+        return True
 
     monkeypatch.setattr(cli.sft, "train_sft", record)
     tokenizer = with_chat(make("qwen"))

@@ -30,12 +30,12 @@ def problem(name: str, program: str, text: str = "Read n. Print n + 1.") -> Prob
 
 @pytest.fixture
 def taught(monkeypatch) -> list[Any]:
-    """The demonstrations that SFT would train on; it returns the model as it is."""
+    """The demonstrations that SFT would train on; the model stays as it is."""
     seen: list[Any] = []
 
-    def record(model, eos_id, train, *rest):
+    def record(config, network, state, *, train, **rest):
         seen.extend(train)
-        return model
+        return True
 
     monkeypatch.setattr(cli.sft, "train_sft", record)
     return seen

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from architectures import REFUSED, WORKING, linear_layers, small_model, transformers_loss
+from sft_helpers import rows, run_sft
 from transformers import AutoModelForCausalLM
 
 from models.adapter import TuneConfig
@@ -14,7 +15,8 @@ from models.batch import TokenBatch
 from models.errors import ModelError
 from models.policy import Policy, build_policy, frozen_policy
 from models.precision import Precision
-from models.sft import Demonstration, SFTConfig, prepare_sft, save_model, train_sft
+from models.sft import SFTConfig, prepare_sft, save_model
+from models.sft_data import Demonstration
 from models.storage import load_model
 
 EOS = 1
@@ -60,24 +62,15 @@ def test_what_is_trained_sampled_and_written_is_the_model(
     """SFT's validation loss is that of transformers on the saved folder (1e-3; its weights moved); a policy
     on it decodes, scores and refers by transformers' own log-probabilities, and its first ratio is 1."""
     config = SFTConfig(epochs=3.0, learning_rate=0.003, warmup=0.0)
-    losses: list[float] = []
-    network = prepare_sft(small_model(name), config, FULL, cpu)
-    model = train_sft(
-        network,
-        EOS,
-        DEMOS,
-        DEMOS,
-        config,
-        cpu,
-        lambda step, steps, m: losses.append(m.get("validation_loss")),
-    )
-    save_model(tmp_path, model, tokenizer)
-    saved = AutoModelForCausalLM.from_pretrained(tmp_path)
-    assert losses[-1] == pytest.approx(transformers_loss(saved, DEMOS, EOS), abs=1e-3)
-    assert losses[-1] < transformers_loss(small_model(name), DEMOS, EOS) - 0.02
+    model = run_sft(tmp_path, small_model(name), config, FULL, cpu, DEMOS, DEMOS, EOS)
+    save_model(tmp_path / "model", model, tokenizer)
+    saved = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    loss = rows(tmp_path)[-1]["validation_loss"]
+    assert loss == pytest.approx(transformers_loss(saved, DEMOS, EOS), abs=1e-3)
+    assert loss < transformers_loss(small_model(name), DEMOS, EOS) - 0.02
 
     tune = TuneConfig(lora_rank=2, lora_targets=linear_layers(saved))
-    policy = build_policy(tmp_path, tune, cpu, seed=1).train()
+    policy = build_policy(tmp_path / "model", tune, cpu, seed=1).train()
     batch, decoded = sampled(policy)
     expected = own_logprobs(saved, batch, 0.7)
     with torch.no_grad():

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from sft_helpers import rows, run_sft
 from torch import Tensor
 
 from models.adapter import TuneConfig
@@ -13,17 +15,15 @@ from models.errors import ModelError
 from models.head import find_head
 from models.precision import Precision
 from models.sft import (
-    Demonstration,
     SFTConfig,
-    collate,
+    accumulate_gradient,
     completion_loss,
     learning_rate_factor,
     mean_loss,
     prepare_sft,
     save_model,
-    short_enough,
-    train_sft,
 )
+from models.sft_data import Batches, Demonstration, collate, short_enough
 from models.storage import load_model
 
 EOS = 1
@@ -50,15 +50,18 @@ def loss_by_rows(model: Any, demonstrations: list[Demonstration]) -> float:
     return total
 
 
-def train(
-    model: Any, config: SFTConfig, tune: TuneConfig, precision: Any, demos: Any = DEMOS
-) -> tuple[Any, list]:
-    rows: list[dict[str, float]] = []
-    network = prepare_sft(model, config, tune, precision)
-    trained = train_sft(
-        network, EOS, demos, DEMOS[:2], config, precision, lambda step, steps, m: rows.append(dict(m))
-    )
-    return trained, rows
+@pytest.fixture
+def train(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Any, list]]:
+    """Train a model in a folder of its own: the finished model, and the rows of metrics.jsonl."""
+
+    def go(
+        model: Any, config: SFTConfig, tune: TuneConfig, precision: Any, demos: Any = DEMOS
+    ) -> tuple[Any, list]:
+        folder: Path = tmp_path_factory.mktemp("sft")
+        trained = run_sft(folder, model, config, tune, precision, demos, DEMOS[:2], EOS)
+        return trained, rows(folder)
+
+    return go
 
 
 def test_completion_and_eos_are_supervised():
@@ -93,20 +96,20 @@ def test_loss_is_per_completion_token(make_model, cpu):
 
 
 @pytest.mark.parametrize("changes", [{"micro_batch_size": 1}, {"micro_batch_size": 2}, {"max_tokens": 64}])
-def test_micro_batch_and_limit_change_nothing(make_model, cpu, changes):
+def test_micro_batch_and_limit_change_nothing(train, make_model, cpu, changes):
     """Check 11, trap A22: after four steps the losses and weights agree with the plain run's (1e-5)."""
     config = SFTConfig(epochs=4.0, batch_size=5, micro_batch_size=5, learning_rate=1e-4, warmup=0.0)
-    plain, rows = train(make_model(), config, FULL, cpu)
+    plain, logged = train(make_model(), config, FULL, cpu)
     other, others = train(make_model(), SFTConfig(**{**vars(config), **changes}), FULL, cpu)
-    assert len(rows) == len(others) == 4
-    for a, b in zip(rows, others, strict=True):
+    assert len(logged) == len(others) == 4
+    for a, b in zip(logged, others, strict=True):
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-5)
         assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-4)
     for (name, a), b in zip(plain.named_parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_the_last_batch_is_a_step_of_its_own(make_model, cpu, monkeypatch):
+def test_the_last_batch_is_a_step_of_its_own(train, make_model, cpu, monkeypatch):
     """Trap A23: 5 demonstrations in batches of 2: three steps, and no gradient is left over or leaks.
 
     At learning rate 0 the gradients of the steps, each times its tokens, add up to that of all at once.
@@ -118,7 +121,8 @@ def test_the_last_batch_is_a_step_of_its_own(make_model, cpu, monkeypatch):
     clip = torch.nn.utils.clip_grad_norm_
 
     def count(network: Any, head: Any, micro: Any, *rest: Any) -> Tensor:
-        tokens[0] += sum(len(d.completion_ids) + 1 for d in micro)
+        if torch.is_grad_enabled():
+            tokens[0] += sum(len(d.completion_ids) + 1 for d in micro)
         return completion_loss(network, head, micro, *rest)
 
     def record(parameters: Any, max_norm: float) -> Tensor:
@@ -130,8 +134,7 @@ def test_the_last_batch_is_a_step_of_its_own(make_model, cpu, monkeypatch):
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", record)
     config = SFTConfig(epochs=1.0, batch_size=2, micro_batch_size=1, learning_rate=0.0, warmup=0.0)
     model = make_model()
-    network = prepare_sft(model, config, FULL, cpu)
-    train_sft(network, EOS, DEMOS, [], config, cpu, lambda *args: None)
+    train(model, config, FULL, cpu)
     assert len(steps) == 3
     for p in model.parameters():
         p.grad = None
@@ -140,8 +143,52 @@ def test_the_last_batch_is_a_step_of_its_own(make_model, cpu, monkeypatch):
     torch.testing.assert_close(sum(n * gradient for n, gradient in steps), whole, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("size", [1, 3, 5, 16])
+@pytest.mark.parametrize("tune", [LORA, FULL], ids=["lora", "full"])
+def test_accumulation_is_exact(make_model, cpu, tune, size):
+    """The gradient of sixteen demonstrations is that of their mean loss per token at once, in whatever
+    pieces (1e-5 of its norm): by tokens, never by pieces, whose lengths differ."""
+    draw = torch.Generator().manual_seed(2)
+
+    def words(longest: int) -> tuple[int, ...]:
+        count = int(torch.randint(1, longest, (1,), generator=draw))
+        return tuple(torch.randint(3, 200, (count,), generator=draw).tolist())
+
+    batch = [Demonstration(words(9), words(30)) for _ in range(16)]
+    gradients = []
+    for micro in (16, size):
+        config = SFTConfig(micro_batch_size=micro)
+        network = prepare_sft(make_model(), config, tune, cpu)
+        scaler = torch.amp.GradScaler("cpu", enabled=False)
+        head = find_head(network.get_base_model() if tune is LORA else network)
+        loss = accumulate_gradient(network, head, scaler, batch, EOS, config, cpu)
+        expected = loss_by_rows(network, batch) / sum(len(d.completion_ids) + 1 for d in batch)
+        assert loss == pytest.approx(expected, rel=1e-5)
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.requires_grad]))
+    assert (gradients[0] - gradients[1]).norm() <= 1e-5 * gradients[0].norm() > 0
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 64, 70])
+def test_the_place_in_the_data_is_one_number(count):
+    """A batch by its number is that of whoever read all before it; each pass has every demonstration once,
+    the passes in orders of their own."""
+    demos = [Demonstration((1,) * (i % 7 + 1), (i,)) for i in range(count)]
+    batches = Batches(demos, 4, seed=3)
+    passes = 3
+    read = [batches.at(number) for number in range(passes * batches.per_pass)]
+    assert [Batches(demos, 4, seed=3).at(number) for number in range(len(read))] == read
+    orders = []
+    for number in range(passes):
+        part = read[number * batches.per_pass : (number + 1) * batches.per_pass]
+        orders.append([d.completion_ids[0] for batch in part for d in batch])
+        assert sorted(orders[-1]) == list(range(count))
+    assert count < 64 or len(set(map(tuple, orders))) == passes
+    other = Batches(demos, 4, seed=4)
+    assert count < 64 or [other.at(number) for number in range(len(read))] != read
+
+
 @pytest.mark.parametrize(("epochs", "batch"), [(1.0, 5), (2.0, 5), (1.0, 1), (3.0, 2), (0.5, 1)])
-def test_passes_over_the_demonstrations(make_model, cpu, monkeypatch, epochs, batch):
+def test_passes_over_the_demonstrations(train, make_model, cpu, monkeypatch, epochs, batch):
     """Each whole pass reads every demonstration once, also where the last batch is smaller."""
     import models.sft
 
@@ -160,19 +207,19 @@ def test_passes_over_the_demonstrations(make_model, cpu, monkeypatch, epochs, ba
         assert len(read) == math.ceil(epochs * len(DEMOS)) == len(set(map(repr, read)))
 
 
-def test_it_learns_the_demonstrations(make_model, cpu):
+def test_it_learns_the_demonstrations(train, make_model, cpu):
     """Cross-entropy falls to almost nothing; LoRA comes back merged, as a plain network."""
     config = SFTConfig(epochs=40.0, batch_size=5, learning_rate=0.01, schedule="constant", warmup=0.0)
-    _, rows = train(make_model(), config, FULL, cpu)
-    assert rows[0]["loss"] > 3 and rows[-1]["loss"] < 0.1 and rows[-1]["validation_loss"] < 0.1
-    merged, rows = train(make_model(), config, TuneConfig(lora_rank=8), cpu)
-    assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
+    _, logged = train(make_model(), config, FULL, cpu)
+    assert logged[0]["loss"] > 3 and logged[-1]["loss"] < 0.1 and logged[-1]["validation_loss"] < 0.1
+    merged, logged = train(make_model(), config, TuneConfig(lora_rank=8), cpu)
+    assert logged[-1]["loss"] < 0.5 * logged[0]["loss"]
     assert not any("lora" in name for name, _ in merged.named_parameters())
     expected = loss_by_rows(merged, DEMOS) / sum(len(d.completion_ids) + 1 for d in DEMOS)
     assert mean_loss(merged, DEMOS, EOS, config, cpu) == pytest.approx(expected, rel=1e-4)
 
 
-def test_one_seed_gives_one_model(make_model, cpu):
+def test_one_seed_gives_one_model(train, make_model, cpu):
     """Weights are the same bits with one seed; the order of demonstrations is another with another."""
     config = SFTConfig(epochs=2.0, batch_size=2, learning_rate=0.01)
     (a, _), (b, _) = (train(make_model(), config, LORA, cpu) for _ in range(2))
@@ -182,7 +229,7 @@ def test_one_seed_gives_one_model(make_model, cpu):
 
 
 @pytest.mark.parametrize("tune", [LORA, FULL], ids=["lora", "full"])
-def test_what_is_trained_is_float32(make_model, tune):
+def test_what_is_trained_is_float32(train, make_model, tune):
     """Check 24: in half precision small steps would be lost; the model returns in its own format."""
     dtypes = set()
     original = torch.optim.AdamW.step
@@ -194,9 +241,9 @@ def test_what_is_trained_is_float32(make_model, tune):
     precision = Precision(CPU, torch.bfloat16)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.optim.AdamW, "step", record)
-        model, rows = train(make_model().bfloat16(), SFTConfig(epochs=2.0, batch_size=5), tune, precision)
+        model, logged = train(make_model().bfloat16(), SFTConfig(epochs=2.0, batch_size=5), tune, precision)
     assert dtypes == {torch.float32} and model.dtype == torch.bfloat16
-    assert all(math.isfinite(row["loss"]) for row in rows)
+    assert all(math.isfinite(row["loss"]) for row in logged)
 
 
 def test_too_long_demonstrations_are_left_out():
@@ -207,7 +254,7 @@ def test_too_long_demonstrations_are_left_out():
         short_enough(DEMOS, 3)
 
 
-def test_a_loss_that_is_not_finite_stops_the_training(make_model, cpu):
+def test_a_loss_that_is_not_finite_stops_the_training(train, make_model, cpu):
     with pytest.raises(ModelError, match="lower --learning-rate"):
         train(make_model(), SFTConfig(epochs=4.0, learning_rate=1e30, warmup=0.0), FULL, cpu)
 
@@ -251,17 +298,25 @@ def test_saved_model(tmp_path, make_model: Callable[..., Any], tokenizer: Any, m
 
 
 @pytest.mark.parametrize("tune", ["lora", "full"])
-def test_gradient_checkpointing_trains_the_same_model(make_model, cpu, tune):
+def test_gradient_checkpointing_trains_the_same_model(train, make_model, cpu, tune, monkeypatch):
     """Every block runs twice for each backward pass, and the weights come out the same."""
+    import models.sft
+
     demonstrations = [Demonstration((9, 40), (50, 51, 52)), Demonstration((7,), (60,))]
     results, runs = [], []
     for checkpointing in (False, True):
         config = SFTConfig(epochs=3.0, batch_size=2, learning_rate=0.01, gradient_checkpointing=checkpointing)
-        network, count = prepare_sft(make_model(), config, TuneConfig(tune=tune), cpu), []
-        attention = next(m for name, m in network.named_modules() if name.endswith("layers.0.self_attn"))
-        settings = (1, demonstrations, [], config, cpu, lambda *args: None)
-        attention.register_forward_hook(lambda *args, count=count: count.append(torch.is_grad_enabled()))
-        results.append(train_sft(network, *settings).state_dict())
+        model, count = make_model(), []
+        attention = next(m for name, m in model.named_modules() if name.endswith("layers.0.self_attn"))
+
+        def note(*args: object, count: list[bool] = count) -> None:
+            count.append(torch.is_grad_enabled())
+
+        monkeypatch.setattr(models.sft, "verify", lambda *args: None)  # it runs the network too
+        monkeypatch.setattr(models.sft, "verify_adapters", lambda *args: None)
+        attention.register_forward_hook(note)
+        trained, _ = train(model, config, TuneConfig(tune=tune), cpu, demonstrations)
+        results.append(trained.state_dict())
         runs.append(sum(count))
     assert runs == [3, 6]
     for name, weight in results[0].items():

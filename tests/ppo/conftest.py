@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from sft_helpers import rows, run_sft
 
 from models.adapter import TuneConfig
-from models.sft import Demonstration, SFTConfig, prepare_sft, save_model, train_sft
+from models.sft import SFTConfig, save_model
+from models.sft_data import Demonstration
 
 # One thread: the same sums in the same order on every machine, and two cores for two test runs.
 torch.set_num_threads(1)
@@ -26,17 +28,10 @@ def letters_sft(
         ids = tuple(t for letter in word for t in tokenizer(letter).input_ids)
         demonstrations.append(Demonstration(tuple(tokenizer(f"{i % 10}:").input_ids), ids))
     config = SFTConfig(epochs=12.0, learning_rate=0.02, batch_size=16, validate_every=1000)
-    losses: list[float] = []
-    model = train_sft(
-        prepare_sft(make_model(), config, TuneConfig(tune="full"), cpu),
-        tokenizer.eos_token_id,
-        demonstrations,
-        [],
-        config,
-        cpu,
-        lambda step, steps, metrics: losses.append(metrics["loss"]),
-    )
-    assert losses[0] > 3 * losses[-1] and losses[-1] < 2.2  # from log 262 towards 3/4 log 8
     folder = tmp_path_factory.mktemp("letters")
+    eos_id = tokenizer.eos_token_id
+    model = run_sft(folder, make_model(), config, TuneConfig(tune="full"), cpu, demonstrations, [], eos_id)
+    losses = [row["loss"] for row in rows(folder)]
+    assert losses[0] > 3 * losses[-1] and losses[-1] < 2.2  # from log 262 towards 3/4 log 8
     save_model(folder / "model", model, tokenizer)
     return folder
