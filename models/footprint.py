@@ -20,7 +20,8 @@ from models.head import find_head
 from models.logprobs import positions
 from models.precision import Precision
 from models.rehearsal import Ledger, fill_gradients, imagine, rehearsal
-from models.sft import Demonstration, SFTConfig, completion_loss
+from models.sft import SFTConfig, completion_loss
+from models.sft_data import Demonstration
 
 Parts = dict[str, int]
 """Bytes by what they are for."""

@@ -19,7 +19,8 @@ from models.footprint import Shape, sft_parts
 from models.head import find_head
 from models.policy import Policy, build_policy
 from models.precision import Precision
-from models.sft import Demonstration, SFTConfig, completion_loss, save_model
+from models.sft import SFTConfig, completion_loss, save_model
+from models.sft_data import Demonstration
 from ppo.config import PPOConfig
 from ppo.footprint import Sampling, evaluation_parts, ppo_parts
 from ppo.optimizer import build_optimizer
