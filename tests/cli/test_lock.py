@@ -69,6 +69,7 @@ def test_sft_has_its_folder_for_itself(capsys, tmp_path):
         wait_for(process, tmp_path / "log", "SFT: ")
         refused(capsys, process, out, "sft", *SFT, "--out", out, "--overwrite")
         refused(capsys, process, out, "sft", *SFT, "--out", out)
+        refused(capsys, process, out, "sft", "--resume", out)
     finally:
         killed(process)
     assert command("sft", *SFT, "--out", out, "--epochs", 1) == 0  # it left nothing worth a question
