@@ -134,8 +134,8 @@ def train_sft(
     head = find_head(_base(network))
     network.train()
 
-    stopping = stop()
-    while not state.over(steps, config.patience) and not stopping:
+    over, stopping = state.over(steps, config.patience), stop()
+    while not (over or stopping):
         with log.phase("train"):
             # 1. Demonstrations; which ones, the number of the step says.
             batch = batches.at(state.step)
@@ -143,8 +143,7 @@ def train_sft(
             # 2. Gradients of the loss: a sum over the completion tokens of the batch, divided by their
             # number, so that neither padding nor the cut into micro-batches changes it.
             loss = accumulate_gradient(network, head, state.scaler, batch, eos_id, config, precision)
-            if not math.isfinite(loss):
-                raise ModelError(f"the loss is {loss} at step {state.step + 1}: lower --learning-rate")
+            _check_finite("loss", loss, state.step + 1)
 
             # 3. AdamW. An overflow of float16 skips the step, and is counted.
             learning_rate = config.learning_rate * learning_rate_factor(config, state.step, steps)
@@ -160,21 +159,17 @@ def train_sft(
         if validation and (state.step % config.validate_every == 0 or state.step == steps):
             with log.phase("validate"):
                 metrics["validation_loss"] = mean_loss(network, validation, eos_id, config, precision)
+            _check_finite("validation loss", metrics["validation_loss"], state.step)
             state.validated(metrics["validation_loss"])
         log.write(state.step, metrics, tokens=sum(d.tokens for d in batch))
         if message := too_many_skipped(state.skipped_in_a_row):
             raise ModelError(message)
-        stopping = stop()
+        over, stopping = state.over(steps, config.patience), stop()
         best = state.best_step if config.keep == "best" else None
-        if (
-            state.over(steps, config.patience)
-            or stopping
-            or best == state.step
-            or state.step % config.save_every == 0
-        ):
+        if over or stopping or best == state.step or state.step % config.save_every == 0:
             keep = config.keep_checkpoints
             save_checkpoint(checkpoints, network, state, logs=log.offsets(), best=best, keep=keep)
-    return state.over(steps, config.patience)
+    return over
 
 
 def accumulate_gradient(
@@ -212,13 +207,18 @@ def optimizer_step(state: SFTState, config: SFTConfig, learning_rate: float) -> 
     group["lr"] = learning_rate
     scaler.unscale_(optimizer)
     norm = torch.nn.utils.clip_grad_norm_(group["params"], config.max_grad_norm).item()
-    if not scaler.is_enabled() and not math.isfinite(norm):
-        raise ModelError(f"a gradient is not finite at step {state.step + 1}: lower --learning-rate")
+    if not scaler.is_enabled():
+        _check_finite("gradient's norm", norm, state.step + 1)
     scale = scaler.get_scale()
     scaler.step(optimizer)
     scaler.update()
     optimizer.zero_grad(set_to_none=True)
     return norm, scaler.get_scale() < scale
+
+
+def _check_finite(name: str, value: float, step: int) -> None:
+    if not math.isfinite(value):
+        raise ModelError(f"the {name} is {value} at step {step}: lower --learning-rate")
 
 
 def completion_loss(

@@ -127,7 +127,7 @@ def test_an_existing_run_is_not_overwritten(capsys, sft_run, ppo_run, tmp_path):
     assert "--resume" in said and "--overwrite" in said
     assert (ppo_run / "metrics.jsonl").read_bytes() == before
     said = refused(capsys, "sft", *SFT, "--out", sft_run)
-    assert "--overwrite" in said and "--resume" not in said  # SFT has no such flag
+    assert "--resume" in said and "--overwrite" in said
 
 
 def test_overwrite_does_not_delete_what_no_run_writes(capsys, sft_run, tmp_path):
