@@ -32,11 +32,11 @@ from models.sft import (
     SFTConfig,
     finished,
     fresh_state,
-    mean_loss,
     optimizer_steps,
     prepare_sft,
     save_model,
     train_sft,
+    written_loss,
 )
 from models.sft_data import Demonstration, longest
 from models.sft_run import FILES, SERIES, SFTLog, SFTState, restore, save_checkpoint
@@ -132,7 +132,7 @@ def _run(settings: SFTCommand) -> None:
         material.validation,
     )
     if resumed is not None:
-        check_changes(resumed.state["setup"], setup, settings.allow_changes, SFT_CONTENT)
+        check_changes(resumed.state["setup"], setup, settings.allow_changes, plain(SFTCommand()), SFT_CONTENT)
     dtype, steps = material.model.dtype, optimizer_steps(config, len(material.train))
     network = prepare_sft(material.model, config, settings.tune, precision)
     state = fresh_state(network, config, precision, setup)
@@ -192,7 +192,7 @@ def _write_model(
     save_model(out / "model", model, material.tokenizer, material.template.form)
     about: dict[str, Any] = {"step": step, "weights_sha256": weight_hash(out / "model")}
     if material.validation:
-        about["validation_loss"] = mean_loss(
+        about["validation_loss"] = written_loss(
             model, material.validation, material.template.end, config, precision
         )
     write_json(out / "sft.json", about)
