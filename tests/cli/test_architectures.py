@@ -53,13 +53,18 @@ def test_it_is_trained_resumed_measured_and_exported_as_what_it_is(
     monkeypatch.setattr(cli.sft, "train_sft", train)
     how = ["--tune", tune, "--lora-rank", 2, "--lora-targets", *linear_layers(model)]
     sft, ppo = tmp_path / "sft", tmp_path / "ppo"
+    # What such a model writes hardly ever parses: by the project's reward, all of it is often worth the same.
+    (tmp_path / "mine.py").write_text(
+        "def score(pairs):\n    return [sum(map(ord, p)) % 101 / 101 for _, p in pairs]\n"
+    )
+    reward = ["--reward", f"{tmp_path / 'mine.py'}:score"]
     assert command("sft", "--model", tmp_path / "base", *SFT, *how, "--out", sft) == 0
     written = AutoModelForCausalLM.from_pretrained(sft / "model")
     expected = transformers_loss(written, given[0], tokenizer.eos_token_id)
     written_loss = json.loads((sft / "sft.json").read_text())["validation_loss"]
     assert written_loss == pytest.approx(expected, abs=1e-3)
 
-    assert command("ppo", "--sft", sft, *PPO, *how, "--iterations", 1, "--out", ppo) == 0
+    assert command("ppo", "--sft", sft, *PPO, *how, *reward, "--iterations", 1, "--out", ppo) == 0
     assert command("ppo", "--resume", ppo, "--iterations", 2, "--allow-changes", "iterations") == 0
     for row in rows(ppo)[1:]:
         assert row["ppo/first_logratio"] <= 1e-4 and row["ppo/rollout_gap"] <= 1e-4

@@ -20,6 +20,7 @@ ODD = {
     f"{OWN}    metrics = None\ndef score(pairs): return [S()]": "metrics None for problem 'a' are no mapping",
     f"{OWN}    metrics = {{'reward/x': 'b'}}\ndef score(pairs): return [S()]": "'b' for problem 'a'",
     f"{OWN}    metrics = {{'reward/x': float('nan')}}\ndef score(pairs): return [S()]": "finite number",
+    f"{OWN}    parts = {{'mine': 'b'}}\ndef score(pairs): return [S()]": "'b' for problem 'a'",
     f"{OWN}    record = {{'x': {{1}}}}\ndef score(pairs): return [S()]": "set is not JSON serializable",
     "class S:\n    def __getattr__(self, name): return 1 / 0\ndef score(pairs): return [S()]": "by zero (",
     "class L(list):\n    def __len__(self): return 1\ndef score(pairs): return L([1, 2])": "2 scores for 1",
@@ -45,11 +46,11 @@ def test_scores_with_numbers_of_any_library_are_plain_ones(tmp_path, total):
     """What the logs write are floats, whatever the function counts in; the rest of a Score stays."""
     source = (
         f"import numpy, torch\n{OWN}    record, tracebacks = {{'why': 'x'}}, [None]\n    total = {total}\n"
-        f"    metrics = {{'reward/x': {total}}}\ndef score(pairs): return [S()]"
+        f"    metrics = parts = {{'reward/x': {total}}}\ndef score(pairs): return [S()]"
     )
     (score,) = scorer(tmp_path, source)(PAIRS, 0)
     assert score is not None
-    assert type(score.total) is float and type(score.metrics["reward/x"]) is float
+    assert type(score.total) is type(score.metrics["reward/x"]) is type(score.parts["reward/x"]) is float
     assert (score.kind, score.record, score.tracebacks) == ("good", {"why": "x"}, [None])
 
 
