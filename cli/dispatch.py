@@ -9,7 +9,7 @@ from transformers.utils import logging as transformers_logging
 
 from cli import settings
 from cli.demo import DemoCommand, run_demo
-from cli.errors import UsageError, run_command
+from cli.errors import LOWER, UsageError, run_command
 from cli.evaluate import EvaluateCommand, run_evaluate
 from cli.export import ExportCommand, run_export
 from cli.plan import PlanCommand, run_plan
@@ -30,6 +30,13 @@ _COMMANDS = {
     "plan": (PlanCommand, run_plan),
     "evaluate": (EvaluateCommand, run_evaluate),
     "export": (ExportCommand, run_export),
+}
+
+_LOWER = {
+    "sft": LOWER["sft"],
+    "ppo": f"{LOWER['rollout']} if it was sampling, {LOWER['update']} if it was updating",
+    "evaluate": LOWER["evaluation"],
+    "sample": "max_new_tokens",
 }
 
 # Commands that go on with a run, and their flags that say how to begin one.
@@ -77,4 +84,4 @@ def dispatch(name: str, argv: list[str]) -> int:
             parsed = _judged_as_trained(parsed, name, argv, prog)
         function(parsed)
 
-    return run_command(command)
+    return run_command(command, _LOWER.get(name, ""))

@@ -7,7 +7,7 @@ from types import FrameType
 
 from data import DataError
 from entry import INTERRUPTED, quit_when_told
-from models.errors import ModelError
+from models.errors import ModelError, out_of_memory
 from ppo.errors import TrainingError
 from report import ReportError
 from reward import RewardError
@@ -31,11 +31,23 @@ USER_ERRORS = (
 )
 
 
-def run_command(command: Callable[[], None]) -> int:
+LOWER = {
+    "sft": "micro_batch_size or max_tokens, or set gradient_checkpointing",
+    "rollout": "rollout_batch or max_new_tokens",
+    "scoring": "micro_batch_size",
+    "update": "micro_batch_size or max_new_tokens, or set gradient_checkpointing",
+    "evaluation": "batch_size or max_new_tokens",
+}
+"""What takes less memory in a phase: settings to lower."""
+
+
+def run_command(command: Callable[[], None], lower: str = "") -> int:
     """Run a command to its exit status: 0; 2 after an error, told in one line; 130 if interrupted.
 
     SIGTERM is taken as Ctrl-C is, so that a batch system's stop leaves a usable checkpoint too. Anything
     that is not the user's to mend keeps its traceback.
+
+    `lower`: the settings with which the command takes less memory, for when there is too little.
     """
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -43,6 +55,12 @@ def run_command(command: Callable[[], None]) -> int:
         command()
     except USER_ERRORS as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        advice = f": lower {lower}; train.py plan says what takes how much" if lower else ""
+        print(f"error: out of memory{advice}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
         quit_when_told()  # once more: at once

@@ -7,7 +7,14 @@ from typing import Any, Literal
 
 import yaml
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    XetDownloadError,
+)
 
 from cli.errors import UsageError
 from models.sft_run import KIND
@@ -17,6 +24,9 @@ from ppo.run.folder import numbered
 Kind = Literal["sft run", "ppo run", "demo", "checkpoint", "sft checkpoint", "model", "other", "missing"]
 
 # Files of a hub repository that make a model folder; weights in other formats stay there.
+_HUB_ERRORS = (HFValidationError, EntryNotFoundError, HfHubHTTPError, HTTPError, XetDownloadError, OSError)
+"""What goes wrong with a name, an answer, a connection, a download, a disk."""
+
 _MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 
 
@@ -151,9 +161,18 @@ def _from_hub(name: str, missing: str, files: Sequence[str] = _MODEL_FILES) -> P
         raise UsageError(missing)
     try:
         return Path(snapshot_download(name, allow_patterns=list(files)))
-    except (HFValidationError, LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        told = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UsageError(f"{missing}, and none of this name from the hub: {told}") from error
+    except GatedRepoError as error:
+        raise UsageError(
+            f"{missing}, and on the hub one has to be let in: {_words(error)}; ask there, then log in with "
+            "`hf auth login`"
+        ) from error
+    except _HUB_ERRORS as error:
+        raise UsageError(f"{missing}, and none of this name from the hub: {_words(error)}") from error
+
+
+def _words(error: BaseException) -> str:
+    """What the hub says, in one line; its first line alone is often but a status."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _told_base(path: Path) -> str:

@@ -9,12 +9,13 @@ import torch
 from rich.console import Console
 from rich.table import Column, Table
 
-from cli.errors import UsageError
+from cli.errors import LOWER, UsageError
 from cli.evaluate import EvaluateCommand
 from cli.machine import GIB, gpu, memory
 from cli.pace import Pace, by_products, by_rates
 from cli.places import model_config
 from cli.ppo import PPOCommand
+from cli.problems import check_positions
 from cli.settings import load_preset, sections
 from cli.sft import SFTCommand
 from models.footprint import Parts, Shape, sft_parts
@@ -26,15 +27,6 @@ from ppo.footprint import Sampling, evaluation_parts, ppo_parts
 # Allowances, not measurements. GPU: CUDA's context and kernels, workspaces of matrix products, and what the
 # allocator cannot use again because it lies in pieces. CPU: Python with its libraries, and the same pieces.
 _RESERVE = {"cuda": ("CUDA, fragmentation", GIB), "cpu": ("Python, libraries", GIB)}
-
-LOWER = {
-    "sft": "micro_batch_size or max_tokens, or set gradient_checkpointing",
-    "rollout": "rollout_batch or max_new_tokens",
-    "scoring": "micro_batch_size",
-    "update": "micro_batch_size or max_new_tokens, or set gradient_checkpointing",
-    "evaluation": "batch_size or max_new_tokens",
-}
-"""What takes less memory in a phase, by the settings of its command."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +57,9 @@ def run_plan(settings: PlanCommand) -> None:
     evaluate = load_preset(settings.config, "evaluate", EvaluateCommand)
     config, name = _model_config(settings, sft, ppo)
     devices = {"sft": sft.compute, "ppo": ppo.compute, "evaluate": evaluate.compute}
+    for section, settings_of in (("ppo", ppo.ppo), ("evaluate", evaluate)):
+        if section in known:
+            check_positions(config, settings_of.max_prompt_tokens, settings_of.max_new_tokens)
     precisions = {section: target(devices[section]) for section in devices if section in known}
     if not precisions:
         raise UsageError(f"{settings.config}: has no section sft, ppo or evaluate to plan")

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import tyro
 
 from cli.console import Console, end_line
@@ -32,7 +31,7 @@ from data import Problem
 from data.tiny.corpus import TinyCorpusConfig
 from models.adapter import TuneConfig
 from models.critic import CriticConfig
-from models.errors import ModelError
+from models.errors import ModelError, out_of_memory
 from models.policy import Policy, build_policy
 from models.precision import DeviceConfig, resolve_precision
 from ppo.config import PPOConfig
@@ -196,15 +195,17 @@ def _told_where_to_go_on(out: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"go on with: train.py ppo --resume {out}") from None
-    except torch.OutOfMemoryError as error:
-        raise TrainingError(
-            "out of GPU memory: lower rollout_batch if it was sampling, micro_batch_size if it was updating, "
-            f"with train.py ppo --resume {out} --allow-changes rollout_batch micro_batch_size"
-        ) from error
     except (TrainingError, ModelError) as error:
         saved = numbered(out / "checkpoints")
         last = saved[-1] if saved else "none yet"
         raise TrainingError(f"{error}; last good checkpoint: {last}") from error
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise TrainingError(
+            "out of memory: lower rollout_batch if it was sampling, micro_batch_size if it was updating, "
+            f"with train.py ppo --resume {out} --allow-changes rollout_batch micro_batch_size"
+        ) from error
 
 
 def _check(settings: PPOCommand) -> None:

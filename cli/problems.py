@@ -2,9 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
-
-from transformers import PreTrainedModel
+from typing import Any, NamedTuple
 
 from cli.errors import UsageError
 from data import DataError, Problem, load_problems
@@ -130,19 +128,27 @@ def encode_all(problems: Sequence[Problem], template: PromptTemplate, max_tokens
     return encoded.prompts
 
 
-def check_length(model: PreTrainedModel, tokens: int, told: str) -> None:
-    """Raise UsageError unless the model has positions for `tokens`; `told` says where they come from."""
-    limit = position_limit(model)
+def check_length(config: Any, tokens: int, told: str) -> None:
+    """Raise UsageError unless a model of this configuration has positions for `tokens`.
+
+    `told` says where they come from.
+    """
+    limit = position_limit(config)
     if limit is not None and tokens > limit:
         raise UsageError(f"the model has {limit} positions, fewer than {told}")
 
 
 def check_sampling(policy: Policy, prompt_tokens: int, new_tokens: int) -> None:
-    """Raise UsageError unless the model has positions for the longest prompt and response together."""
+    """Raise UsageError unless the policy has positions for the longest prompt and response together."""
+    check_positions(policy.network.config, prompt_tokens, new_tokens)
+
+
+def check_positions(config: Any, prompt_tokens: int, new_tokens: int) -> None:
+    """The same of a configuration."""
     told = (
         f"--max-prompt-tokens {prompt_tokens} and --max-new-tokens {new_tokens} together; lower one of them"
     )
-    check_length(policy.network, prompt_tokens + new_tokens, told)
+    check_length(config, prompt_tokens + new_tokens, told)
 
 
 _KEPT = {"end": "the end", "front": "the front", "both": "both ends"}

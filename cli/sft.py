@@ -277,7 +277,7 @@ def _prepare(settings: SFTCommand, precision: Precision) -> _Material:
         note += "; no validation, so the last weights are kept"
     tokens = longest([*train, *validation])
     told = f"the {tokens} tokens of the longest demonstration; leave it out with a lower --max-tokens"
-    check_length(model, tokens, told)
+    check_length(model.config, tokens, told)
     return _Material(model, tokenizer, template, base, train, validation, note)
 
 

@@ -1,5 +1,7 @@
 """What goes wrong with models and their files, in one line that says what to do."""
 
+import torch
+
 
 class ModelError(ValueError):
     """A model, tokenizer or checkpoint cannot be used as it is."""
@@ -12,6 +14,13 @@ class LogitsNotFinite(ModelError):
         """`rows`: of the batch that was decoded."""
         super().__init__("the model's logits are not numbers: its weights are damaged, or overflow")
         self.rows = rows
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether this is how Python, torch on a GPU, or torch on the CPU (which has no class for it) say so."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 class UnwritableText(ModelError):

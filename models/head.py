@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.errors import ModelError
+from models.errors import ModelError, out_of_memory
 
 # Powers of two pass through every number format unchanged. The smallest is in the straight part of any soft
 # cap, the largest beyond it.
@@ -140,9 +140,11 @@ def unknown_ways(model: object) -> Iterator[None]:
     """
     try:
         yield
-    except (ModelError, torch.OutOfMemoryError):
+    except ModelError:
         raise
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if out_of_memory(error):
+            raise
         raise ModelError(
             f"{type(model).__name__}: cannot be run as PPO needs it: {type(error).__name__}: {error}"
         ) from error

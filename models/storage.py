@@ -14,6 +14,7 @@ from typing import Any
 
 import safetensors
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
@@ -24,7 +25,17 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from models.errors import ModelError
+from models.errors import ModelError, out_of_memory
+from models.weight_files import weight_files
+
+_TOKENIZER_FILES = "tokenizer.json and tokenizer_config.json of the model belong there"
+
+# What transformers says of some mistakes, in words that tell what is wrong.
+_IN_OTHER_WORDS = {
+    "ignore_mismatched_sizes": "its weights have other shapes than its config.json says",
+    "Couldn't instantiate the backend tokenizer": "there is none",
+    "Unrecognized configuration class": "its architecture is none of a causal language model",
+}
 
 
 def load_model(path: str | Path, dtype: torch.dtype) -> PreTrainedModel:
@@ -34,15 +45,17 @@ def load_model(path: str | Path, dtype: torch.dtype) -> PreTrainedModel:
         ModelError: missing, damaged or quantised, not a causal language model, or no safetensors.
     """
     config = load_config(path)
+    if Path(path).is_dir():
+        weight_files(Path(path))
     try:
         # An explicit dtype: "auto" would load what the checkpoint was saved in, bfloat16 on a V100.
         model, found = AutoModelForCausalLM.from_pretrained(
             path, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
         )
-    except (OSError, ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as error:
-        raise ModelError(
-            f"{path}: cannot be loaded as a causal language model: {_first_line(error)}"
-        ) from error
+    except (OSError, ValueError, KeyError, RuntimeError, StrictDataclassError) as error:
+        if out_of_memory(error):
+            raise
+        raise ModelError(f"{path}: cannot be loaded as a causal language model: {_reason(error)}") from error
     if missing := sorted(found["missing_keys"]):
         raise ModelError(f"{path}: {len(missing)} weights are missing ({missing[0]}, …); get the whole model")
     return model
@@ -57,15 +70,15 @@ def load_config(path: str | Path) -> Any:
     _refuse_missing_folder(path)
     try:
         config = AutoConfig.from_pretrained(path)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path}: no usable config.json: {_first_line(error)}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StrictDataclassError) as error:
+        raise ModelError(f"{path}: no usable config.json: {_reason(error)}") from error
     _refuse_quantised(path, config)
     return config
 
 
-def position_limit(model: PreTrainedModel) -> int | None:
-    """The most tokens that the model has positions for; None where there is no limit."""
-    config = model.config.get_text_config()
+def position_limit(config: Any) -> int | None:
+    """The most tokens that a model of this configuration has positions for; None where there is no limit."""
+    config = config.get_text_config()
     names = ("max_position_embeddings", "n_positions", "max_seq_len")
     return next((limit for name in names if (limit := getattr(config, name, None)) is not None), None)
 
@@ -91,8 +104,8 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     _refuse_missing_folder(path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: no usable tokenizer: {_first_line(error)}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StrictDataclassError) as error:
+        raise ModelError(f"{path}: no usable tokenizer: {_reason(error)}; {_TOKENIZER_FILES}") from error
     if tokenizer.eos_token_id is None:
         raise ModelError(f"{path}: the tokenizer has no EOS token; set eos_token in tokenizer_config.json")
     return tokenizer
@@ -116,13 +129,10 @@ def weight_hash(folder: Path) -> str:
     """sha256 over the safetensors files of a model folder, names included.
 
     Raises:
-        ModelError: there are none.
+        ModelError: there are none, or one is missing or damaged.
     """
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise ModelError(f"{folder}: no safetensors weights there; run `train.py sft` first")
     digest = hashlib.sha256()
-    for file in files:
+    for file in weight_files(folder):
         digest.update(file.name.encode())
         digest.update(file_hash(file).encode())
     return digest.hexdigest()
@@ -265,6 +275,14 @@ def _fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _reason(error: BaseException) -> str:
+    """Why a library refused, in one line."""
+    text = " ".join(str(error).split())
+    known = next((words for sign, words in _IN_OTHER_WORDS.items() if sign in text), None)
+    # A check of a configuration's values says which one only in its second line.
+    return known or (text if isinstance(error, StrictDataclassError) else _first_line(error))
 
 
 def _first_line(error: BaseException) -> str:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from models.batch import TokenBatch
+from models.errors import out_of_memory
 from models.policy import Policy
 from ppo.buffer import RolloutBuffer
 from ppo.config import PPOConfig
@@ -44,7 +45,7 @@ def _fits(policy: Policy, config: PPOConfig, size: int, prompt_tokens: int) -> b
         del reserve
         return True
     except RuntimeError as error:
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
         return False
     finally:
@@ -77,8 +78,3 @@ def full_length(policy: Policy, size: int, prompt_tokens: int, response_tokens: 
         problem_ids=["longest"] * size,
         outcomes=[""] * size,
     )
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    # The CPU's allocator has no exception of its own.
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

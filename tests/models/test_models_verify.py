@@ -160,4 +160,4 @@ def test_missing_weights_are_not_made_up(tmp_path: Path, tokenizer: Any):
 )
 def test_position_limits(name, limit):
     """Under whatever name the configuration has them; ALiBi without a table has none."""
-    assert position_limit(small_model(name)) == limit
+    assert position_limit(small_model(name).config) == limit
