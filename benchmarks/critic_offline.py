@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder: its reward.py would be imported
@@ -67,6 +68,13 @@ class Record:
         """(B,) of each response, counted from 0."""
         return torch.arange(len(self.scores)) // self.samples
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it, for a file."""
+        names = ("hidden", "inputs", "prompt", "logprobs", "entropy")
+        read = {name: torch.cat([getattr(reading, name) for reading in self.readings]) for name in names}
+        own = {"scores": self.scores, "lengths": self.lengths, "middle": self.middle}
+        return {**own, **read, "samples": torch.tensor(self.samples)}
+
     def at(self, place: str) -> Tensor:
         """(B,) the token index of every response's first or last token."""
         ends = self.lengths.cumsum(0)
@@ -84,10 +92,11 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=4, help="per problem")
     parser.add_argument("--max-new-tokens", type=int, default=48)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--record", type=Path, help="safetensors file for the rollouts; read if it is there")
     parser.add_argument("--json", type=Path, help="file to write the results to")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    record = collect(given)
+    record = recorded(given)
     found: dict[str, Any] = between(record)
     print(found, flush=True)
     for name, predict in critics(record).items():
@@ -99,6 +108,23 @@ def main() -> None:
 
 
 # --- the record ---
+
+
+def recorded(given: argparse.Namespace) -> Record:
+    """The record in a file that is there, else a new one, kept if a file is named."""
+    if given.record is None or not given.record.is_file():
+        record = collect(given)
+        if given.record is not None:
+            save_file(record.tensors(), given.record)
+        return record
+    parts = load_file(given.record)
+    names = ("hidden", "inputs", "logprobs", "entropy")
+    tokens = [parts[name].split(parts["lengths"].tolist()) for name in names]
+    rows = [
+        Reading(hidden, inputs, prompt[None], logprobs, entropy, torch.ones(1, len(hidden), dtype=torch.bool))
+        for hidden, inputs, logprobs, entropy, prompt in zip(*tokens, parts["prompt"], strict=True)
+    ]
+    return Record(int(parts["samples"]), parts["scores"], parts["lengths"], rows, parts["middle"])
 
 
 def collect(given: argparse.Namespace) -> Record:
@@ -138,7 +164,7 @@ def read(policy: Policy, responses: Responses) -> tuple[list[Reading], Tensor]:
     policy.value_head = Recorder()  # type: ignore[assignment]
     policy.pack_limit = 0  # states row by row
     blocks = policy.network.get_decoder().layers
-    blocks[2 * len(blocks) // 3].register_forward_hook(lambda block, given, states: layers.append(states))
+    blocks[2 * len(blocks) // 3 - 1].register_forward_hook(lambda block, given, states: layers.append(states))
     rows, middle = [], []
     for index in torch.arange(len(responses.texts)).split(BATCH):
         batch = trim(TokenBatch(*(x[index] for x in responses.tokens)))
@@ -160,6 +186,13 @@ def _rows(reading: Reading) -> list[Reading]:
             *parts, reading.prompt, lengths, strict=True
         )
     ]
+
+
+def together(readings: list[Reading]) -> Reading:
+    """Readings of one response each as that of a batch."""
+    lengths = torch.tensor([len(reading.hidden) for reading in readings])
+    mask = torch.arange(int(lengths.max())) < lengths[:, None]  # (B, T)
+    return Reading(*(torch.cat(parts) for parts in list(zip(*readings, strict=True))[:-1]), mask)
 
 
 # --- what there is to know ---
@@ -225,14 +258,14 @@ def learner(
         optimizer = torch.optim.AdamW(critic.parameters(), lr=rate, weight_decay=0.0)
         for _ in range(passes):
             for rows in learn[torch.randperm(len(learn))].split(8):
-                values = torch.cat([critic(record.readings[row]) for row in rows.tolist()])
+                values = critic(together([record.readings[row] for row in rows.tolist()]))
                 loss = (((values - targets(record, rows)) / critic.unit) ** 2).mean()
                 optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(critic.parameters(), 0.5)
                 optimizer.step()
         with torch.no_grad():
-            return torch.cat([critic(record.readings[row]) for row in judged.tolist()])
+            return critic(together([record.readings[row] for row in judged.tolist()]))
 
     return predict
 
