@@ -35,7 +35,7 @@ from benchmarks.runs import write  # noqa: E402
 from cli.problems import encode_all, prompt_template, read_problems  # noqa: E402
 from data.tiny.corpus import TinyCorpusConfig  # noqa: E402
 from models.batch import TokenBatch, trim  # noqa: E402
-from models.critic import Critic, Reading, SurpriseCritic, ValueHead  # noqa: E402
+from models.critic import Critic, Reading, SurpriseCritic, ValueHead, together  # noqa: E402
 from models.policy import Policy  # noqa: E402
 from models.precision import DeviceConfig, resolve_precision  # noqa: E402
 from ppo.prompts import PromptConfig  # noqa: E402
@@ -172,27 +172,8 @@ def read(policy: Policy, responses: Responses) -> tuple[list[Reading], Tensor]:
         start = batch.prompt_ids.shape[1] - 1
         states = layers.pop()[:, start : start + batch.response_ids.shape[1]]  # (B, T, H)
         middle.append(states[batch.response_mask])
-        rows += _rows(readings.pop())
+        rows += readings.pop().rows()
     return rows, torch.cat(middle)
-
-
-def _rows(reading: Reading) -> list[Reading]:
-    """A batch's reading as one per response."""
-    lengths = reading.mask.sum(dim=1).tolist()
-    parts = [getattr(reading, name).split(lengths) for name in ("hidden", "inputs", "logprobs", "entropy")]
-    return [
-        Reading(hidden, inputs, prompt[None], logprobs, entropy, torch.ones(1, length, dtype=torch.bool))
-        for hidden, inputs, logprobs, entropy, prompt, length in zip(
-            *parts, reading.prompt, lengths, strict=True
-        )
-    ]
-
-
-def together(readings: list[Reading]) -> Reading:
-    """Readings of one response each as that of a batch."""
-    lengths = torch.tensor([len(reading.hidden) for reading in readings])
-    mask = torch.arange(int(lengths.max())) < lengths[:, None]  # (B, T)
-    return Reading(*(torch.cat(parts) for parts in list(zip(*readings, strict=True))[:-1]), mask)
 
 
 # --- what there is to know ---

@@ -6,6 +6,7 @@ knew the action would take credit away from it.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -44,6 +45,31 @@ class Reading(NamedTuple):
     """(N,) of the distributions they were chosen from"""
     mask: Tensor
     """(B, T) bool, with N times True: where they stand"""
+
+    def rows(self) -> list["Reading"]:
+        """The same of each response by itself."""
+        lengths = self.mask.sum(dim=1).tolist()
+        tokens = (x.split(lengths) for x in (self.hidden, self.inputs, self.logprobs, self.entropy))
+        parts = zip(*tokens, self.prompt.split(1), self.mask, strict=True)
+        return [
+            Reading(hidden, inputs, prompt, logprobs, entropy, mask[mask][None])
+            for hidden, inputs, logprobs, entropy, prompt, mask in parts
+        ]
+
+
+def together(readings: Sequence[Reading]) -> Reading:
+    """Readings of one response each as that of a batch."""
+    lengths = torch.tensor([len(reading.hidden) for reading in readings])
+    mask = torch.arange(int(lengths.max())) < lengths[:, None]  # (B, T)
+    hidden, inputs, prompt, logprobs, entropy, masks = zip(*readings, strict=True)
+    return Reading(
+        torch.cat(hidden),
+        torch.cat(inputs),
+        torch.cat(prompt),
+        torch.cat(logprobs),
+        torch.cat(entropy),
+        mask.to(masks[0].device),
+    )
 
 
 class Critic(nn.Module, ABC):

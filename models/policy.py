@@ -120,11 +120,18 @@ class Policy(nn.Module):
 
     def forward(self, batch: TokenBatch, temperature: float, *, entropy_grad: bool = False) -> TokenStats:
         """Log-probabilities under the sampling distribution, values and entropies of the response tokens."""
+        return self.read(batch, temperature, entropy_grad=entropy_grad)[0]
+
+    def read(
+        self, batch: TokenBatch, temperature: float, *, entropy_grad: bool = False
+    ) -> tuple[TokenStats, Reading]:
+        """`forward`, and what the critic was handed."""
         with self.precision.autocast():
             hidden = self._response_states(self.network, batch)  # (N, H)
             logprobs, entropy = self._logprobs(self.head, hidden, batch, temperature, entropy_grad)
-        values = self.value_head(self._reading(hidden, batch, logprobs, entropy))  # (N,)
-        return TokenStats(*(_scatter(x, batch.response_mask) for x in (logprobs, values, entropy)))
+        reading = self._reading(hidden, batch, logprobs, entropy)
+        values = self.value_head(reading)  # (N,)
+        return TokenStats(*(_scatter(x, batch.response_mask) for x in (logprobs, values, entropy))), reading
 
     @torch.no_grad()
     def ref_logprobs(self, batch: TokenBatch, temperature: float) -> Tensor:

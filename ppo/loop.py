@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from models.critic import Reading
 from models.policy import Policy
 from ppo.advantages import adaptive_lam, gae, whiten
 from ppo.baselines import baseline_values
@@ -23,6 +24,7 @@ from ppo.buffer import RolloutBuffer
 from ppo.checks import check_finite, check_moved, check_rollout_gap
 from ppo.config import PPOConfig
 from ppo.credit import credit_weights
+from ppo.critic import train_critic
 from ppo.kl import kl_estimate
 from ppo.masked import keep
 from ppo.optimizer import set_learning_rates
@@ -113,9 +115,14 @@ def train(
         # 4. The same tokens under policy and reference, and the critic's values.
         if config.uses_critic and not policy.value_head.started:
             policy.value_head.start_at(*first_opinion(scores[scored], at_mean=config.init_value_bias))
+        readings: list[Reading] = []
         with log.phase("forward"):
             logprobs, ref_logprobs, values = forward_responses(
-                policy, responses, config.temperature, config.micro_batch
+                policy,
+                responses,
+                config.temperature,
+                config.micro_batch,
+                readings if config.critic_epochs else None,
             )
         ids = responses.problem_ids
         check_finite(ids, mask, logprobs=logprobs, ref_logprobs=ref_logprobs, values=values)
@@ -168,6 +175,7 @@ def train(
                 train_policy=train_policy,
                 skipped_in_a_row=state.skipped_in_a_row,
             )
+            train_critic(policy, state.optimizer, readings, buffer, config, generator("critic"))
         ref_kl = kl.sum(dim=1)[scored].mean().item()
         if train_policy:
             check_moved(trained, advantages, mask)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from data import Problem, extract
 from models.batch import TokenBatch, trim
+from models.critic import Reading
 from models.errors import LogitsNotFinite
 from models.policy import Policy
 from ppo.errors import TrainingError
@@ -146,16 +147,25 @@ def sample_responses(
 
 @torch.no_grad()
 def forward_responses(
-    policy: Policy, responses: Responses, temperature: float, micro_batch_size: int
+    policy: Policy,
+    responses: Responses,
+    temperature: float,
+    micro_batch_size: int,
+    readings: list[Reading] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """logprobs, ref_logprobs and values of the sampled tokens by full forward passes, each (B, T)."""
+    """logprobs, ref_logprobs and values of the sampled tokens by full forward passes, each (B, T).
+
+    `readings`: where to put what the critic reads of each response.
+    """
     tokens = responses.tokens
     logprobs = torch.zeros(tokens.response_mask.shape, device=policy.device)
     ref_logprobs, values = torch.zeros_like(logprobs), torch.zeros_like(logprobs)
     index = torch.arange(len(logprobs), device=policy.device)
     for rows in index.split(micro_batch_size):
         batch = trim(TokenBatch(*(x[rows] for x in tokens)))
-        stats = policy(batch, temperature)
+        stats, reading = policy.read(batch, temperature)
+        if readings is not None:
+            readings += reading.rows()
         width = batch.response_ids.shape[1]
         logprobs[rows, :width], values[rows, :width] = stats.logprobs, stats.values
         ref_logprobs[rows, :width] = policy.ref_logprobs(batch, temperature)

@@ -45,6 +45,7 @@ CHANGES: list[dict[str, Any]] = [
     {"lam_alpha": 2.0},
     {"lam_value": 0.5},
     {"critic_warmup": 1},
+    {"critic_epochs": 2},
     {"whiten_advantages": False},
     {"error_line_weight": 3.0},
     {"epochs": 3},
