@@ -22,6 +22,15 @@ from reward import Analyser, Scan, judge, parse_policy
 from reward.traceback import compiler_line, failed_lines
 from sandbox import Report, Run, Status
 
+_PRIME = 2**61 - 1  # multiples of it have one hash
+
+
+def numbered(size: int, frame: str, item: Callable[[int], str]) -> bytes:
+    """A value in JSON of about `size` bytes: numbered items in a frame."""
+    count = max(1, (size - len(frame)) // (len(item(size // 25)) + 2))
+    return frame.format(", ".join(map(item, range(count)))).encode()
+
+
 # By size in bytes: what a program may print.
 OUTPUTS: dict[str, Callable[[int], bytes]] = {
     "digits": lambda size: b"1" * size,
@@ -44,6 +53,12 @@ OUTPUTS: dict[str, Callable[[int], bytes]] = {
     "surrogates": lambda size: b"\xed\xa0\x80" * (size // 3),
     "digits of other scripts": lambda size: "١".encode() * (size // 2),
     "addresses": lambda size: b"0x" * (size // 2),
+    "integers of one hash": lambda size: numbered(size, '{{"$set": [{}]}}', lambda k: str(_PRIME * k)),
+    "keys of one hash": lambda size: numbered(size, '{{"$dict": [{}]}}', lambda k: f"[{_PRIME * k}, 0]"),
+    "sets in a set": lambda size: numbered(size, '{{"$set": [{}]}}', lambda k: f'{{"$frozenset": [{k}]}}'),
+    "keys": lambda size: numbered(size, "{{{}}}", lambda k: f'"{k}": 1.5'),
+    "nested numbers": lambda size: numbered(size, "[" * 90 + "{}" + "]" * 90, lambda k: "1e308"),
+    "one integer in base 16": lambda size: b'{"$int": "' + b"f" * (size - 12) + b'"}',
     "frames": lambda size: b'  File "program.py", line 1, in f\n' * (size // 34),
 }
 
@@ -157,7 +172,7 @@ def main() -> None:
     sources = [(name, make(64 << 10)) for name, make in SOURCES.items()] + random_
     outputs = [(name, make(256 << 10).decode("latin-1")) for name, make in OUTPUTS.items()] + random_
     errors = [(name, text[:8192]) for name, text in outputs]
-    matches = {name: parse_policy(name).matches for name in ("lines", "tokens", "float")}
+    matches = {name: parse_policy(name).matches for name in ("lines", "tokens", "float", "json")}
 
     def compare(text: str) -> None:
         data = text.encode("utf-8", "surrogatepass")

@@ -10,6 +10,7 @@ numbers, which can be chosen to collide. NaN equals NaN, for an output must equa
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -18,6 +19,7 @@ from typing import Any
 from data.values import MAX_DEPTH, parse, tag_of
 
 Close = Callable[[float, float], bool]
+_LONG = 1000  # characters of a form
 _KEY_DIGITS = 1000  # of a number that is a key; a longer one is not spelled in decimal
 
 
@@ -77,13 +79,21 @@ def _form(tree: Any, as_json: bool, depth: int) -> str:
     kind, content = _opened(tree)
     if kind in ("$list", "$tuple"):
         items = ",".join(_form(item, as_json, depth - 1) for item in _list(content))
-        return f"[{items}]" if as_json or kind == "$list" else f"({items})"
+        return _short(f"[{items}]" if as_json or kind == "$list" else f"({items})")
     if kind in ("$set", "$frozenset"):
-        return "<" + ",".join(sorted({_form(item, as_json, depth - 1) for item in _list(content)})) + ">"
+        items = ",".join(sorted({_form(item, as_json, depth - 1) for item in _list(content)}))
+        return _short(f"<{items}>")
     if kind == "$dict":
         known = {_key(k, as_json, depth - 1): _form(v, as_json, depth - 1) for k, v in _pairs(content)}
-        return "{" + ",".join(f"{key}={known[key]}" for key in sorted(known)) + "}"
+        return _short("{" + ",".join(f"{key}={known[key]}" for key in sorted(known)) + "}")
     return _special(kind, content)
+
+
+def _short(form: str) -> str:
+    """A long form by its hash, or what stands deep inside would be copied at each level around it."""
+    if len(form) < _LONG:
+        return form
+    return f"#{hashlib.sha256(form.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def _opened(tree: Any) -> tuple[str, Any]:

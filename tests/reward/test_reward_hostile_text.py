@@ -25,7 +25,7 @@ from reward.scan import worker
 from reward.traceback import compiler_line, failed_lines
 from sandbox import Report, Run, Status
 
-POLICIES = ("lines", "exact", "tokens", "float", "float(0.5,0)")
+POLICIES = ("lines", "exact", "tokens", "float", "float(0.5,0)", "json", "python", "json(0.5,0)")
 
 
 def patterns() -> list[re.Pattern]:
