@@ -21,7 +21,9 @@ from models.sft_run import KIND
 from models.storage import load_config
 from ppo.run.folder import numbered
 
-Kind = Literal["sft run", "ppo run", "demo", "checkpoint", "sft checkpoint", "model", "other", "missing"]
+Kind = Literal[
+    "sft run", "ppo run", "demo", "checkpoint", "sft checkpoint", "model", "adapter", "other", "missing"
+]
 
 # Files of a hub repository that make a model folder; weights in other formats stay there.
 _HUB_ERRORS = (HFValidationError, EntryNotFoundError, HfHubHTTPError, HTTPError, XetDownloadError, OSError)
@@ -31,6 +33,7 @@ _MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 
 
 _NO_MODEL = "this SFT run has no model yet; let it end, or go on with train.py sft --resume {}"
+_ADAPTER = "an adapter by itself, for peft; name the checkpoint it was made from, or export that with --merge"
 _TO_GO_ON = (
     "a checkpoint of SFT, from which only its run goes on: train.py sft --resume {0}; its model is {0}"
 )
@@ -49,7 +52,9 @@ def kind_of(path: Path) -> Kind:
         return "ppo run"
     if (path / "sft").is_dir() and (path / "ppo").is_dir():
         return "demo"
-    return "model" if (path / "config.json").is_file() else "other"
+    if (path / "config.json").is_file():
+        return "model"
+    return "adapter" if (path / "adapter_config.json").is_file() else "other"
 
 
 def model_folder(name: str | Path, flag: str) -> Path:
@@ -75,6 +80,8 @@ def model_folder(name: str | Path, flag: str) -> Path:
             if not (path / "model").is_dir():
                 raise UsageError(f"{flag} {path}: {_NO_MODEL.format(path)}")
             return path / "model"
+        case "adapter":
+            raise UsageError(f"{flag} {path}: {_ADAPTER}")
         case "model" | "other":
             return path
         case "missing":
@@ -106,6 +113,8 @@ def trained_folder(path: Path) -> Path:
             raise UsageError(f"{path}: {_NO_MODEL.format(path)}")
         case "sft checkpoint":
             raise UsageError(f"{path}: {_TO_GO_ON.format(path.absolute().parents[1])}")
+        case "adapter":
+            raise UsageError(f"{path}: {_ADAPTER}")
         case "missing":
             return _from_hub(str(path), f"{path}: no such checkpoint")
         case _:
@@ -121,6 +130,8 @@ def check_init(path: Path) -> None:
             )
         case "demo":
             raise UsageError(f"--init {path}: a demo, which holds two runs; its PPO run is {path / 'ppo'}")
+        case "adapter":
+            raise UsageError(f"--init {path}: {_ADAPTER}")
         case _:
             pass  # opening it tells the rest
 

@@ -185,6 +185,20 @@ def test_what_is_missing_is_told_before_anything_is_written(capsys, ppo_run, sft
     assert not (tmp_path / "o").exists() and not (tmp_path / "o.partial").exists()
 
 
+def test_an_adapter_by_itself_is_for_others(capsys, adapter, sft_run, tmp_path):
+    """Not for these commands, which say what they take instead."""
+    out = ["--out", tmp_path / "o"]
+    for arguments in (
+        ("evaluate", adapter),
+        ("export", adapter, *out),
+        ("sample", "--checkpoint", adapter, "--problem", "x"),
+        ("ppo", "--sft", adapter, *out),
+        ("ppo", "--sft", sft_run, "--init", adapter, *out, *SMALL),
+    ):
+        assert "an adapter by itself, for peft; name the checkpoint" in refused(capsys, *arguments)
+    assert not (tmp_path / "o").exists()
+
+
 def test_one_process_at_a_time(capsys, ppo_run, tmp_path):
     with (tmp_path / LOCK).open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
