@@ -324,8 +324,8 @@ MUTANTS = [
     Mutant(
         "the cache forgets how outputs are compared",
         SCORER,
-        "problem.tests, problem.compare, problem.prompt, ",
-        'problem.tests, "", problem.prompt, ',
+        "(problem.tests, problem.compare, ",
+        '(problem.tests, "", ',
         in_file("scorer", "another_comparison_is_another_question"),
     ),
     # --- schedules
