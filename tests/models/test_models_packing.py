@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from models.adapter import checkpoint_layers
 from models.batch import TokenBatch
 from models.logprobs import final_states
 from models.packing import heeds_packing, pack_limit, packed_states
@@ -65,13 +66,19 @@ def test_narrow_networks_and_half_precision_are_not_packed(cpu):
 
 
 def test_a_policy_that_packs_has_the_same_numbers_and_gradients(make_policy):
+    """Also where activations are recomputed in the backward pass."""
     results = []
-    for limit in (0, 24):
+    for limit, recompute in ((0, False), (24, False), (24, True)):
         policy = make_policy(trained=True, lora_targets=("q_proj", "v_proj", "down_proj"))
         policy.pack_limit = limit
+        if recompute:
+            checkpoint_layers(policy.network)
+        policy.train()
         stats = policy(batch(), 0.7)
         (stats.logprobs.sum() + stats.values.sum()).backward()
         gradients = [p.grad for p in policy.trainable().values()]
         results.append([*stats, policy.ref_logprobs(batch(), 0.7), *gradients])
-    for padded, packed in zip(*results, strict=True):
-        torch.testing.assert_close(packed, padded, rtol=1e-4, atol=1e-5)
+    padded, *others = results
+    for packed in others:
+        for ours, theirs in zip(packed, padded, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
