@@ -1,7 +1,7 @@
 """`train.py sample`: a typed problem in, a program with its verdict and its reward out."""
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +14,9 @@ from cli.errors import UsageError
 from cli.places import model_folder, trained_folder
 from cli.problems import check_sampling, encode_all, prompt_template
 from data import Problem, TestCase
+from data.fields import RowError
+from data.forms import check_calls
+from data.values import decode, decode_call
 from models.precision import DeviceConfig, resolve_precision
 from models.ranges import Count, NotNegative, NotNegativeInt, check_ranges
 from ppo.prompts import PromptConfig
@@ -38,7 +41,9 @@ class SampleCommand:
     """The problem; left out, problems are read from standard input, one per line."""
     test: tuple[str, ...] = ()
     """Tests as INPUT=OUTPUT, with \\n for a line break. Without one the program is run without input, and
-    not judged."""
+    not judged. Of a function: ARGUMENTS=RESULT, a JSON list and a JSON value."""
+    entry_point: str | None = None
+    """The function (or Class.method) that the program is to define; left out, it reads standard input."""
     temperature: NotNegative = 0.7
     """Sampling temperature; 0 takes the likeliest token."""
     max_prompt_tokens: Count = 1024
@@ -64,13 +69,13 @@ def run_sample(settings: SampleCommand) -> None:
     policy = load_policy(locate(trained_folder(settings.checkpoint), bases), precision)
     check_sampling(policy, settings.max_prompt_tokens, settings.max_new_tokens)
     template = prompt_template(settings.prompting, policy, settings.checkpoint)
-    tests = tuple(_parse_test(text) for text in settings.test) or (TestCase("", ""),)
+    kind = _kind_of(settings)
     generator = torch.Generator().manual_seed(settings.seed)
     console = RichConsole(soft_wrap=True, highlight=False)
     scoring = vars(settings.scoring)
     with Scorer(settings.objective, limits=settings.limits, seed=settings.seed, **scoring) as scorer:
         for number, text in enumerate(_problems(settings.problem, console)):
-            problem = Problem(id=f"typed-{number}", prompt=text, tests=tests)
+            problem = replace(kind, id=f"typed-{number}", prompt=text)
             prompts = encode_all([problem], template, settings.max_prompt_tokens)
             responses = sample_responses(
                 policy,
@@ -84,6 +89,23 @@ def run_sample(settings: SampleCommand) -> None:
             console.print(Syntax(pairs[0][1], "python", background_color="default"))
             for line in _told(scorer.score(pairs)[0], bool(settings.test)):
                 console.print(line, markup=False)
+
+
+def _kind_of(settings: SampleCommand) -> Problem:
+    """What every problem typed has in common: tests, and the function that is asked for."""
+    name = settings.entry_point
+    if name is None:
+        tests = tuple(map(_parse_test, settings.test)) or (TestCase("", ""),)
+        return Problem(id="typed", prompt="x", tests=tests)
+    if not settings.test:
+        raise UsageError("--entry-point goes with --test ARGUMENTS=RESULT: a function is run by calling it")
+    tests = tuple(map(_parse_call, settings.test))
+    problem = Problem(id="typed", prompt="x", tests=tests, compare="json", entry_point=name)
+    try:
+        check_calls(problem)
+    except RowError as error:
+        raise UsageError(f"--entry-point {name} with --test: {error}") from None
+    return problem
 
 
 def _problems(problem: str | None, console: RichConsole):  # type: ignore[no-untyped-def]
@@ -136,6 +158,18 @@ def _security(outcome: Outcome) -> list[str]:
     found = [f"security: {f.id} {f.severity}, line {f.line}" for f in outcome.findings]
     found += [f"security: {t.kind.replace('_', ' ')}, line {t.line}" for t in outcome.tricks]
     return found or ["security: no finding"]
+
+
+def _parse_call(text: str) -> TestCase:
+    """ARGUMENTS=RESULT, at the first equals sign with JSON on both sides: texts may hold others."""
+    for place in (i for i, character in enumerate(text) if character == "="):
+        try:
+            decode_call(text[:place])
+            decode(text[place + 1 :])
+        except ValueError:
+            continue
+        return TestCase(text[:place], text[place + 1 :])
+    raise UsageError(f"--test {text!r}: write ARGUMENTS=RESULT in JSON, such as '[1, 2]=3'")
 
 
 def _parse_test(text: str) -> TestCase:

@@ -1,5 +1,6 @@
 """Problems in, problems out: the files, the prompt template, the generated problems. No torch."""
 
+from data.answers import Answer, answer_in, with_stub
 from data.problems import (
     FUNCTION_CALL,
     NO_TESTS,
@@ -9,18 +10,20 @@ from data.problems import (
     load_problems,
     write_problems,
 )
-from data.prompts import PromptParts, extract, render, render_parts, with_stub
+from data.prompts import PromptParts, extract, render, render_parts
 from data.tiny.corpus import TinyCorpusConfig, tiny_split
 from data.tiny.slips import demonstrations
 
 __all__ = [
     "FUNCTION_CALL",
     "NO_TESTS",
+    "Answer",
     "DataError",
     "Problem",
     "PromptParts",
     "TestCase",
     "TinyCorpusConfig",
+    "answer_in",
     "demonstrations",
     "extract",
     "load_problems",

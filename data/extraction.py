@@ -11,7 +11,6 @@ every piece is looked at, and judged by what it is. The work is linear in the te
 character is parsed more than a few times.
 """
 
-import ast
 import bisect
 import itertools
 import re
@@ -20,22 +19,15 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from data import prose
+from data.grading import BROKEN, CALLS, COMPLETE, DEFINES, Task, grade_of, may_be_complete, tree_of
 from data.segments import PYTHON, Segment, outermost, segments, spans, thought_until, turn
 
-_MAX_PARSED = 262_144  # characters; no program this long passes the sandbox's source limit, so none is parsed
 _MAX_PIECES = 1_000  # of more pieces the last count: with a stub, each is parsed behind it once more
 
-# Names by which programs read, and by which they print; as variables or behind a dot.
-_READS = {"input", "stdin", "open", "fileinput", "read", "readline", "readlines"}
-_PRINTS = {"print", "stdout", "write", "writelines"}
-_DEFINITIONS = {ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef}
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _LABEL = re.compile(rf"[ \t]*(?:{'|'.join(sorted(PYTHON))})[ \t]*\r?\n", re.IGNORECASE)  # `python
 _BETWEEN_BACKTICKS = re.compile(r"[^`]+")
 _BLANK = " \t\r\n"
-
-# How far a text is a program.
-_BROKEN, _PARSES, _CALLS, _DEFINES, _COMPLETE = range(5)
 
 # What models write where a fence might stand: the language, or the marks of few-shot prompts.
 _FIRST_LABELS = re.compile(rf"(?:{_LABEL.pattern}|\[(?:BEGIN|CODE|ANSWER)\][ \t]*\r?\n)+", re.IGNORECASE)
@@ -58,7 +50,7 @@ class _Found(NamedTuple):
     grade: int
 
 
-def extract(text: str, stub: str = "") -> tuple[str, int]:
+def extract(text: str, stub: str = "", entry_point: str | None = None) -> tuple[str, int]:
     """A response -> (program, char_offset), with program == text[char_offset : char_offset + len(program)].
 
     What parses as it stands is the program. Else it is, in the first turn of the dialogue, the last piece
@@ -68,27 +60,17 @@ def extract(text: str, stub: str = "") -> tuple[str, int]:
     there is none, the turn is left as it is, byte for byte.
 
     `stub` is the `def` line (and docstring) that the prompt ended with, if it did: then a body alone, which
-    parses only behind its stub, counts as a program too. To run such an answer, see `with_stub`.
+    parses only behind its stub, counts as a program too. To run such an answer, see data/answers.py.
+    `entry_point`: a function or Class.method; "reads and prints" above is then "defines it".
     """
+    task = Task(stub, (entry_point or "").partition(".")[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on odd escapes; under -W error they would count as broken code
-        if _tree(text) is not None or (stub and _tree(stub + text) is not None):
+        if tree_of(text) is not None or (stub and tree_of(stub + text) is not None):
             start, end = _without_labels(text)
             return text[start:end], start
-        start, end = _choose(text, stub)
+        start, end = _choose(text, task)
         return text[start:end], start
-
-
-def with_stub(program: str, stub: str) -> tuple[str, int]:
-    """An answer to a stub -> (source to run, shift): character i of the program is shift + i of the source.
-
-    The stub goes in front wherever the two parse together, even if the program repeats the `def`: the stub's
-    imports may be needed, and a second definition replaces the first. Otherwise the program stands alone.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        parses = _tree(stub + program) is not None
-    return (stub + program, len(stub)) if parses else (program, 0)
 
 
 def _without_labels(text: str) -> tuple[int, int]:
@@ -102,13 +84,13 @@ def _without_labels(text: str) -> tuple[int, int]:
 # --- which piece ---
 
 
-def _choose(text: str, stub: str) -> tuple[int, int]:
+def _choose(text: str, task: Task) -> tuple[int, int]:
     """Bounds of the program in a text that does not parse as it stands."""
     start, end = turn(text)
     thought = thought_until(text, start, end)
     pieces: list[_Piece] = []
-    for segment in _to_judge(text, start, end, stub):
-        found = list(_programs(text, segment, stub))
+    for segment in _to_judge(text, start, end, task):
+        found = list(_programs(text, segment, task))
         pieces += [_program(segment, program, thought) for program in found]
         # What has neither language nor end may as well stand behind the stray end of a fence.
         marked = segment.fenced and (segment.language or segment.closed)
@@ -118,11 +100,11 @@ def _choose(text: str, stub: str) -> tuple[int, int]:
     return (best.start, best.end) if best else (start, end)
 
 
-def _to_judge(text: str, start: int, end: int, stub: str) -> Iterator[Segment]:
+def _to_judge(text: str, start: int, end: int, task: Task) -> Iterator[Segment]:
     """Every piece between two marks, but for the marks that stand inside a program, as in its strings."""
 
     def is_whole(span: Segment) -> bool:
-        return _grade(text[span.start : span.end], stub) >= _CALLS
+        return grade_of(text[span.start : span.end], task) >= CALLS
 
     whole = list(filter(is_whole, spans(text, start, end)))
     if not whole and (all_of_it := outermost(text, start, end)) is not None and is_whole(all_of_it):
@@ -137,10 +119,10 @@ def _to_judge(text: str, start: int, end: int, stub: str) -> Iterator[Segment]:
 
 def _program(segment: Segment, program: _Found, thought: int) -> _Piece:
     """Where a program is complete, its place decides; else how far it is one, and its fence."""
-    if program.grade == _COMPLETE:
+    if program.grade == COMPLETE:
         rank = 7
     elif segment.fenced and segment.language in {*PYTHON, ""}:
-        rank = 6 if program.grade == _DEFINES else 5
+        rank = 6 if program.grade == DEFINES else 5
     else:
         rank = 2 if segment.fenced else 3
     return _Piece(program.start, program.end, (program.start >= thought, rank, program.start))
@@ -155,24 +137,24 @@ def _fragment(segment: Segment) -> _Piece:
 # --- the programs in a piece ---
 
 
-def _programs(text: str, segment: Segment, stub: str) -> Iterator[_Found]:
+def _programs(text: str, segment: Segment, task: Task) -> Iterator[_Found]:
     """What proves itself in a piece: by parsing, and by calling something."""
     start, end = segment.start, segment.end
-    if not stub and "(" not in text[start:end]:
+    if not task.stub and "(" not in text[start:end]:
         return  # nothing is called
     if not segment.fenced:
         start, end = _without_blank_lines(text, start, end)
-    found = _found(text, start, end, stub)
-    if found.grade == _BROKEN and segment.dedent:
-        found = _found(text, end - len(text[start:end].lstrip(" \t")), end, stub)
-    if found.grade >= _CALLS:
+    found = _found(text, start, end, task)
+    if found.grade == BROKEN and segment.dedent:
+        found = _found(text, end - len(text[start:end].lstrip(" \t")), end, task)
+    if found.grade >= CALLS:
         yield found
-    if found.grade == _BROKEN:
-        yield from _between_prose(text, start, end, stub)
-        yield from _in_backticks(text, start, end, stub)
+    if found.grade == BROKEN:
+        yield from _between_prose(text, start, end, task)
+        yield from _in_backticks(text, start, end, task)
 
 
-def _between_prose(text: str, start: int, end: int, stub: str) -> Iterator[_Found]:
+def _between_prose(text: str, start: int, end: int, task: Task) -> Iterator[_Found]:
     """The text without the prose at both ends, if that is a program; else complete ones between any two."""
     lines = [_Line(text, *match.span()) for match in _LINE.finditer(text, start, end)]
     words = [number for number, line in enumerate(lines) if line.is_words]
@@ -181,17 +163,17 @@ def _between_prose(text: str, start: int, end: int, stub: str) -> Iterator[_Foun
     first, last = _leading(lines), len(lines) - _leading(lines[::-1])
     if first < last:
         within = _without_blank_lines(text, lines[first].start, lines[last - 1].end)
-        found = _found(text, *within, stub)
-        if found.grade >= _CALLS:
+        found = _found(text, *within, task)
+        if found.grade >= CALLS:
             yield found
             return
     for before, after in itertools.pairwise([-1, *words, len(lines)]):
         if after - before > 1:
             run = _without_blank_lines(text, lines[before + 1].start, lines[after - 1].end)
-            yield from _if_complete(text, *run, stub)
+            yield from _if_complete(text, *run, task)
 
 
-def _in_backticks(text: str, start: int, end: int, stub: str) -> Iterator[_Found]:
+def _in_backticks(text: str, start: int, end: int, task: Task) -> Iterator[_Found]:
     """Complete programs in single backticks; any program, if nothing stands beside it on its lines."""
     pieces = [match.span() for match in _BETWEEN_BACKTICKS.finditer(text, start, end)]
     pieces = [(begin, stop) for begin, stop in pieces if text[begin:stop].strip(" \t\r")]
@@ -204,15 +186,13 @@ def _in_backticks(text: str, start: int, end: int, stub: str) -> Iterator[_Found
         label = _LABEL.match(text, begin, stop)
         code = label.end() if label else stop - len(text[begin:stop].lstrip(" \t"))
         if not alone:
-            yield from _if_complete(text, code, stop, stub)
-        elif (found := _found(text, code, stop, stub)).grade >= _CALLS:
+            yield from _if_complete(text, code, stop, task)
+        elif (found := _found(text, code, stop, task)).grade >= CALLS:
             yield found
 
 
-def _if_complete(text: str, start: int, end: int, stub: str) -> Iterator[_Found]:
-    code = text[start:end]
-    named = any(name in code for name in _READS) and any(name in code for name in _PRINTS)
-    if (named or stub) and (found := _found(text, start, end, stub)).grade == _COMPLETE:
+def _if_complete(text: str, start: int, end: int, task: Task) -> Iterator[_Found]:
+    if may_be_complete(text[start:end], task) and (found := _found(text, start, end, task)).grade == COMPLETE:
         yield found
 
 
@@ -249,44 +229,5 @@ def _without_blank_lines(text: str, start: int, end: int) -> tuple[int, int]:
     return line_start, end if newline == -1 else newline + 1
 
 
-# --- is it a program? ---
-
-
-def _found(text: str, start: int, end: int, stub: str) -> _Found:
-    return _Found(start, end, _grade(text[start:end], stub))
-
-
-def _grade(text: str, stub: str) -> int:
-    """How far the text, alone or behind the stub, is a program; behind a stub no output is asked for."""
-    tree = _tree(text)
-    alone = tree is not None
-    if tree is None and stub:
-        tree = _tree(stub + text)
-    if tree is None:
-        return _BROKEN
-    kinds: set[type] = set()
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        kinds.add(type(node))
-        if isinstance(node, ast.Name):
-            names.add(node.id)
-        elif isinstance(node, ast.Attribute):
-            names.add(node.attr)
-    if not kinds & {ast.Call, ast.Return}:
-        return _PARSES  # a lone word is valid Python too, but without a call nothing is printed
-    defines = alone and bool(kinds & _DEFINITIONS)
-    if stub:
-        return _COMPLETE if defines or ast.Return in kinds else _CALLS
-    if names & _READS and names & _PRINTS:
-        return _COMPLETE
-    return _DEFINES if defines else _CALLS
-
-
-def _tree(text: str) -> ast.Module | None:
-    """The syntax tree, or None. Parsing only: nothing of the text is run or even compiled here."""
-    if len(text) > _MAX_PARSED:
-        return None
-    try:
-        return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # ValueError: null bytes, surrogates
-        return None
+def _found(text: str, start: int, end: int, task: Task) -> _Found:
+    return _Found(start, end, grade_of(text[start:end], task))

@@ -6,7 +6,7 @@ The way back, from a response to the program in it, is data/extraction.py.
 
 from typing import NamedTuple
 
-from data.extraction import extract, with_stub
+from data.extraction import extract
 from data.problems import Problem
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "render_parts",
     "study_problem",
     "study_template",
-    "with_stub",
 ]
 
 HEAD = "### Instruction:\n"

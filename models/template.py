@@ -42,6 +42,9 @@ class PromptForm:
     """What is kept of a problem that is too long."""
     stop: tuple[str, ...]
     """Texts that end a response."""
+    function_instruction: str | None = None
+    """What the template wraps where a function is asked for; {name} stands for its name. None: a record of
+    before there was one."""
 
 
 class TemplateFails(ModelError):

@@ -21,6 +21,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
+from data import Answer
 from ppo.config import PPOConfig
 from ppo.masked import keep
 from ppo.rollout import Responses, Score
@@ -60,12 +61,12 @@ def credit_weights(
         runs = getattr(verdict, "tracebacks", ())
         if not any(runs):
             continue
-        program, offset = responses.programs[row]
+        answer = responses.programs[row]
         error_weight = config.error_line_weight if worse[row] else 1.0
-        lines = line_weights(program, runs, error_weight, mask_unexecuted=config.mask_unexecuted)
+        lines = line_weights(answer.program, runs, error_weight, mask_unexecuted=config.mask_unexecuted)
         ids = responses.tokens.response_ids[row][mask[row]].tolist()
         spans = token_spans(ids, responses.texts[row], decode)
-        raw = token_weights(spans, program, offset, lines)
+        raw = token_weights(spans, answer, lines)
         weights[row, : len(raw)] = torch.tensor(raw, dtype=weights.dtype)
     return weights
 
@@ -133,17 +134,19 @@ def token_spans(ids: Sequence[int], text: str, decode: Callable[[list[int]], str
     return [(start, min(max(end, start + 1), len(text))) for start, end in zip(starts, ends, strict=True)]
 
 
-def token_weights(spans: Sequence[Span], program: str, offset: int, lines: Sequence[float]) -> list[float]:
-    """Weights of the tokens from those of the lines: the mean over a token's characters, scaled to mean 1.
+def token_weights(spans: Sequence[Span], answer: Answer, lines: Sequence[float]) -> list[float]:
+    """Weights of the tokens from those of the program's lines: the mean over a token's characters, scaled to
+    mean 1.
 
     Characters outside the program, and tokens without any, weigh 1. Without anything to put the weight on,
     all tokens weigh 1.
     """
+    program, offset, given = answer
     starts = line_starts(program)
 
     def weight(position: int) -> float:
-        inside = 0 <= position - offset < len(program)
-        return lines[bisect_right(starts, position - offset) - 1] if inside else 1.0
+        place = position - offset + given
+        return lines[bisect_right(starts, place) - 1] if given <= place < len(program) else 1.0
 
     raw = [fmean(map(weight, range(start, end))) if start < end else 1.0 for start, end in spans]
     total = sum(raw)

@@ -23,6 +23,13 @@ CHAT_INSTRUCTION = (
     "Answer with the code only.\n{problem}"
 )
 _INSTRUCTIONS = {"chat": CHAT_INSTRUCTION, "study": INSTRUCTION}
+# Of a function-call task: tests call the function by its name, and what it prints is worth nothing.
+CHAT_FUNCTION = (
+    "Write Python code that defines {name}. It is called with arguments and has to return the result. "
+    "Answer with the code only.\n{problem}"
+)
+_FUNCTIONS = {"chat": CHAT_FUNCTION, "study": "Write a Python program that defines {name}.\n{problem}"}
+_NAME = "\ufdd5"  # for {name} while a template is rendered: no character (Unicode, 23.7), so in no template
 _GAP = "\n...\n"  # where the middle of a problem was left out
 
 
@@ -44,10 +51,14 @@ class PromptConfig:
     front, or both."""
     stop: tuple[str, ...] = ()
     """Texts that end a response, at the token that completes one; they are no part of the program."""
+    function_instruction: str | None = None
+    """The instruction where a function is asked for (entry_point); {name} stands for its name. Default for
+    chat: code that defines it and returns the result, code only."""
 
     def __post_init__(self) -> None:
-        if self.instruction is not None and self.instruction.count("{problem}") != 1:
-            raise ValueError("instruction must hold {problem} once: the place of the problem's text")
+        for name in ("instruction", "function_instruction"):
+            if (text := getattr(self, name)) is not None and text.count("{problem}") != 1:
+                raise ValueError(f"{name} must hold {{problem}} once: the place of the problem's text")
         if "" in self.stop:
             raise ValueError("stop must not hold an empty text: every response would end at once")
 
@@ -74,14 +85,19 @@ def choose_form(
         "template": template or None,
         "system": config.system,
         "instruction": config.instruction,
+        "function_instruction": config.function_instruction,
         "prompt_keep": config.prompt_keep,
         "stop": config.stop or None,
     }
     given = {name: value for name, value in asked.items() if value is not None}
+    if recorded is not None and recorded.function_instruction is None:
+        usual = _FUNCTIONS.get(recorded.prompt, "{problem}")
+        recorded = replace(recorded, function_instruction=given.get("function_instruction", usual))
     if recorded is None:
         kind: str = given.get("prompt") or ("chat" if tokenizer.chat_template else "study")
         instruction = _INSTRUCTIONS.get(kind, "{problem}")
-        recorded = PromptForm(kind, template, "", instruction, "end", ())
+        function = _FUNCTIONS.get(kind, "{problem}")
+        recorded = PromptForm(kind, template, "", instruction, "end", (), function)
     elif other := [name for name, value in given.items() if not _agree(name, value, recorded, template)]:
         name = other[0]
         same_file = " (with another text)" if recorded.prompt == config.prompt and name == "template" else ""
@@ -103,19 +119,33 @@ class PromptTemplate:
     def __init__(self, codec: TextCodec, form: PromptForm) -> None:
         """Raises ModelError where the model's template cannot be used; see `models.template.wrap`."""
         self.codec, self.form = codec, form
-        if form.prompt == "study":
-            head, tail = study_template(form.instruction)
-        elif form.prompt == "plain":
-            head, _, tail = (form.instruction + "\n").partition("{problem}")
-        else:
-            head, tail = wrap(form, codec.tokenizer)
-        self.head, self.tail = codec.mark(head), codec.mark(tail)
+        function = (form.function_instruction or "{problem}").replace("{name}", _NAME)
+        self.head, self.tail = self._wrapped(form)
+        self._of_functions = self._wrapped(replace(form, instruction=function))
         turn = end_of_turn(codec.tokenizer) if form.prompt == "chat" else None
         self.end: int = codec.tokenizer.eos_token_id if turn is None else turn
         """The token that a demonstration ends with."""
         # A chat template is the whole text, BOS included; others get the tokenizer's, unless they begin so.
         written = codec.encode(self.head).ids[: len(codec.bos)]
         self.bos = () if form.prompt == "chat" or written == list(codec.bos) else codec.bos
+
+    def _wrapped(self, form: PromptForm) -> tuple[str, str]:
+        """What stands before and behind a problem's text, special tokens marked."""
+        if form.prompt == "study":
+            head, tail = study_template(form.instruction)
+        elif form.prompt == "plain":
+            head, _, tail = (form.instruction + "\n").partition("{problem}")
+        else:
+            head, tail = wrap(form, self.codec.tokenizer)
+        return self.codec.mark(head), self.codec.mark(tail)
+
+    def around(self, problem: Problem) -> tuple[str, str]:
+        """`head` and `tail`, or those of a problem that asks for a function."""
+        if problem.entry_point is None:
+            return self.head, self.tail
+        name = self.codec.plain(problem.entry_point)
+        head, tail = (text.replace(_NAME, name) for text in self._of_functions)
+        return head, tail
 
 
 @dataclass(frozen=True)
@@ -140,7 +170,7 @@ def encode_prompt(template: PromptTemplate, problem: Problem, max_tokens: int) -
         ValueError: the template alone has more than `max_tokens`.
         UnwritableText: a special token stands in the problem's text.
     """
-    codec, head, tail = template.codec, template.head, template.tail
+    codec, (head, tail) = template.codec, template.around(problem)
     body = codec.plain(problem.prompt.strip())
     text = head + body + tail
     pieces = codec.encode(text)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from data import Problem, extract
+from data import Answer, Problem, answer_in
 from models.batch import TokenBatch, trim
 from models.critic import Reading
 from models.errors import LogitsNotFinite
@@ -81,9 +81,9 @@ class Responses:
     """What the ids say; for scorers and readers only."""
 
     @cached_property
-    def programs(self) -> list[tuple[str, int]]:
-        """The program in each text, and where it begins there; extracted once."""
-        return [extract(text) for text in self.texts]
+    def programs(self) -> list[Answer]:
+        """The program in each text, and where it stands there; extracted once."""
+        return [answer_in(text, p.problem) for text, p in zip(self.texts, self.prompts, strict=True)]
 
     @property
     def problem_ids(self) -> list[str]:
@@ -92,7 +92,7 @@ class Responses:
 
     def pairs(self) -> list[tuple[Problem, str]]:
         """(problem, program) of every response: what a scorer is called with."""
-        return [(p.problem, program) for p, (program, _) in zip(self.prompts, self.programs, strict=True)]
+        return [(p.problem, answer.program) for p, answer in zip(self.prompts, self.programs, strict=True)]
 
     def stopped(self, stop_ids: list[int]) -> Tensor:
         """Whether each response ended by itself, at a stop token or a stop string: (B,) bool."""

@@ -63,6 +63,11 @@ class _Job:
     def inputs(self) -> tuple[str, ...]:
         return tuple(test.input for test in self.problem.tests)
 
+    @property
+    def given(self) -> str:
+        """The text whose code is not the program's own."""
+        return self.problem.stub or self.problem.prompt
+
 
 class Scorer:
     """Scores programs; owns a sandbox, so close it, or use it as a context manager.
@@ -215,7 +220,7 @@ class Scorer:
         scan = self._analyser.scan(job.source)
         if not scan.findings:  # nearly always; the prompt need not be looked at
             return scan
-        given = self._analyser.given(job.problem.prompt)
+        given = self._analyser.given(job.given)
         return replace(scan, findings=mark_given(scan.findings, job.source, given))
 
     def _signs(self, job: _Job, report: Report, outcome: Outcome, scan: Scan) -> tuple[str, ...] | None:
@@ -270,7 +275,7 @@ def _job(problem: Problem, program: str, limits: Limits) -> _Job:
     # surrogate makes bytes that are not UTF-8: a program that does not compile, as it would be in a file.
     source = program.encode("utf-8", "surrogatepass")
     harness = None if problem.entry_point is None else call_harness(problem.entry_point)
-    about = (problem.tests, problem.compare, problem.prompt, problem.entry_point)
+    about = (problem.tests, problem.compare, problem.stub or problem.prompt, problem.entry_point)
     key = (hashlib.sha256(source).digest(), *about)
     return _Job(problem, program, source, expected, policy, harness, key)
 

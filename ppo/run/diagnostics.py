@@ -30,7 +30,7 @@ def rollout_metrics(responses: Responses, verdicts: Sequence[Score | None]) -> d
             raise TrainingError(f"the scorer gave {verdict.total} for problem {prompt.problem.id!r}")
     totals = torch.tensor([v.total for v in scored], dtype=torch.float64)
     lengths = responses.tokens.response_mask.sum(dim=1).double()  # (B,)
-    characters = [len(program) for program, _ in responses.programs]
+    characters = [len(answer.program) for answer in responses.programs]
     metrics = {
         "reward/mean": totals.mean().item(),
         "reward/std": totals.std(correction=0).item(),

@@ -39,7 +39,7 @@ def outcome_metrics(
         values = {
             "share": len(mine) / scored,
             "reward": sum(totals) / len(mine),
-            "program_length": sum(len(responses.programs[row][0]) for row in mine) / len(mine),
+            "program_length": sum(len(responses.programs[row].program) for row in mine) / len(mine),
             "advantage": masked_mean(advantages[mine], mask[mine]).item(),
             "ref_kl": kl[mine].sum(dim=1).mean().item(),
         }

@@ -20,7 +20,7 @@ def sample_rows(
     with them is in the scorer's own record, `verdict`; None where it could not score.
     """
     rows = []
-    for prompt, text, (program, offset), verdict, stop in zip(
+    for prompt, text, answer, verdict, stop in zip(
         responses.prompts,
         responses.texts,
         responses.programs,
@@ -34,8 +34,9 @@ def sample_rows(
                 "problem_text": preview(prompt.problem.prompt, TEXT_BYTES),
                 "prompt": preview(policy.codec.decode(prompt.ids), TEXT_BYTES),
                 "response": text,
-                "program": program,
-                "offset": offset,
+                "program": answer.program,
+                "offset": answer.offset,
+                "given": answer.given,
                 "ended": stop,
                 "score": None if verdict is None else float(verdict.total),
                 "parts": None if verdict is None else dict(getattr(verdict, "parts", {})),

@@ -2,7 +2,8 @@
 
 import pytest
 
-from cli.sample import _told
+from cli.errors import UsageError
+from cli.sample import SampleCommand, _kind_of, _told
 from data import Problem, TestCase
 from reward import RewardConfig, Scorer
 
@@ -60,3 +61,35 @@ def test_with_tests_the_reward_is_told(scorer):
     assert lines[1] == "test 2: ok, not passed, output '2\\n'"
     assert "stage: passes, 1 of 2 passed" in lines
     assert lines[-1] == "R = 0.880 (functional 0.80, security 1.00)"
+
+
+# --- functions ---
+
+
+def kind_of(*tests: str, name: str = "add") -> Problem:
+    return _kind_of(SampleCommand(entry_point=name, test=tests))
+
+
+def test_a_function_is_asked_for_by_name_and_tested_by_calls(scorer):
+    problem = kind_of("[1, 2]=3", '["a=", "=b"]="a==b"', name="add")
+    assert problem.entry_point == "add" and problem.compare == "json"
+    assert [test.output for test in problem.tests] == ["3", '"a==b"']
+    lines = _told(scorer.score([(problem, "def add(a, b):\n    return a + b\n")])[0], True)
+    assert lines[0] == "test 1: ok, passed, output '3\\n'" and lines[-1].startswith("R = 1.000")
+
+
+BAD = {
+    "no test": ((), "add", "goes with --test"),
+    "no equals sign": (("[1, 2]",), "add", "write ARGUMENTS=RESULT"),
+    "no list of arguments": (("1=2",), "add", "write ARGUMENTS=RESULT"),
+    "a result that is no JSON": (("[1]=two",), "add", "write ARGUMENTS=RESULT"),
+    "no name": (("[1]=2",), "add it", "write a function's name"),
+    "nothing to compute": (("[1]=null",), "add", "no test expects a value"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_function_that_cannot_be_tested_is_refused_in_one_line(name):
+    tests, entry_point, words = BAD[name]
+    with pytest.raises(UsageError, match=words):
+        kind_of(*tests, name=entry_point)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from data import extract, with_stub
+from data import extract
 
 CODECONTESTS = Path(__file__).parents[2].parent / "shared" / "data" / "codecontests.jsonl"
 
@@ -184,45 +184,3 @@ def test_any_extraction_is_a_piece_of_the_text_and_final(text):
 def test_a_program_broken_by_one_lost_character_loses_nothing_more(program, place):
     broken = program[:place] + program[place + 1 :]
     assert extract(broken) == (broken, 0)
-
-
-# --- stubs ---
-
-STUB = 'from math import sqrt\n\n\ndef f(x):\n    """Return the root of x."""\n'
-BODY = "    return sqrt(x)\n"
-
-
-def test_a_body_is_judged_behind_its_stub_and_runs_behind_it():
-    assert extract(BODY, STUB) == (BODY, 0)
-    source, shift = with_stub(BODY, STUB)
-    assert source == STUB + BODY
-    assert source[shift:] == BODY
-
-
-def test_a_body_in_a_fence_keeps_its_indentation():
-    text = f"Sure:\n{FENCE}python\n{BODY}{FENCE}\n"
-    program, offset = extract(text, STUB)
-    assert program == BODY == text[offset : offset + len(program)]
-
-
-def test_a_body_before_a_closing_fence_is_cut_out():
-    assert extract(f"{BODY}{FENCE}\nThis works.", STUB) == (BODY, 0)
-
-
-def test_a_whole_function_needs_no_stub_but_profits_from_its_imports():
-    whole = f"def f(x):\n{BODY}"
-    source, shift = with_stub(whole, STUB)
-    space: dict = {}
-    exec(source, space)
-    assert space["f"](9) == 3
-    assert source[shift:] == whole
-
-
-@pytest.mark.parametrize("program", [f"def f(x):\n{BODY}", "print(1\n"])
-def test_where_stub_and_program_do_not_parse_together_the_program_stands_alone(program):
-    assert with_stub(program, "def f(x):\n") == (program, 0)
-
-
-def test_a_stub_with_quotes_in_it_is_used_as_it_is():
-    stub = 'def f(x):\n    """Say \'\'\' and \\"\\"\\"."""\n'
-    assert with_stub(BODY, stub) == (stub + BODY, len(stub))

@@ -13,6 +13,7 @@ from loop_helpers import ToyScorer, metrics_of, run, toy_config
 from ppo_helpers import buffer_of, normal, prompts_of, rollout, small_config
 from tokenizer_zoo import KINDS, make
 
+from data import Answer
 from models.batch import TokenBatch
 from models.tokens import TextCodec
 from ppo.credit import credit_weights, line_starts, line_weights, token_spans, token_weights, unexecuted_lines
@@ -70,9 +71,8 @@ def test_tokens_belong_to_the_lines_they_write(tokenizer, program, prose):
     numbers = [0] * len(prose) + lines_of_characters(program) + [0] * 4  # of the characters; 0: no line of it
     count = len(line_starts(program))
     for line in set(numbers) - {0}:
-        weights = token_weights(
-            spans, program, len(prose), [1.0 + 2.0 * (n == line) for n in range(1, count + 1)]
-        )
+        answer = Answer(program, len(prose))
+        weights = token_weights(spans, answer, [1.0 + 2.0 * (n == line) for n in range(1, count + 1)])
         expected = [1.0 + 2.0 * (numbers[character] == line) for character in characters] + [1.0]
         assert weights == pytest.approx([w * len(expected) / sum(expected) for w in expected])
 
@@ -139,10 +139,19 @@ def test_spans_cost_no_more_than_the_response_is_long(name, last):
 
 def test_a_token_over_two_lines_weighs_in_between(tokenizer):
     """The mean over its characters: ";\\nb" between lines of weight 4 and 1 weighs (4 + 4 + 1) / 3."""
-    weights = token_weights([(0, 1), (1, 4), (4, 5)], "a;\nbc", 0, [4.0, 1.0])
+    weights = token_weights([(0, 1), (1, 4), (4, 5)], Answer("a;\nbc", 0), [4.0, 1.0])
     assert [w / weights[2] for w in weights] == pytest.approx([4.0, 3.0, 1.0]) and sum(
         weights
     ) == pytest.approx(3)
+
+
+def test_behind_a_stub_lines_are_those_of_the_whole_program_and_tokens_those_of_the_body():
+    """A stub of two lines, a body of two at character 3 of the response: lines 3 and 4 have tokens."""
+    answer = Answer("ab\ncd\ne\nf", 3, given=6)
+    spans = [(i, i + 1) for i in range(7)]  # "xx\ne\nf\n"
+    weights = token_weights(spans, answer, [100.0, 100.0, 2.0, 4.0])
+    raw = [1, 1, 1, 2, 2, 4, 1]
+    assert weights == pytest.approx([7 * w / sum(raw) for w in raw])
 
 
 @given(st.lists(st.floats(0, 9), min_size=3, max_size=3), st.integers(0, 4))
@@ -150,7 +159,7 @@ def test_credit_is_moved_and_never_added(weights, offset):
     """The weights of a response sum to its number of tokens, also where every line weighs 0."""
     program = "a\nb\nc"
     spans = [(i, i + 1) for i in range(offset + len(program))] + [(offset + len(program),) * 2]
-    assert sum(token_weights(spans, program, offset, weights)) == pytest.approx(len(spans))
+    assert sum(token_weights(spans, Answer(program, offset), weights)) == pytest.approx(len(spans))
 
 
 LOOP = "n = 3\nfor i in range(n):\n    if i:\n        print(1 / 0)\n    print(i)\nprint(n)\n\nprint('end')\n"

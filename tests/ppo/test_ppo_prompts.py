@@ -1,6 +1,6 @@
 """One encoding of a problem, the sampler of problems, and padding."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -12,9 +12,10 @@ from tokenizer_zoo import KINDS, POSTS, make, with_chat
 from data import Problem, TestCase, render, render_parts
 from data.prompts import INSTRUCTION
 from models.errors import ModelError
-from models.template import PromptForm
+from models.template import PromptForm, form_from
 from models.tokens import TextCodec
 from ppo.prompts import (
+    CHAT_FUNCTION,
     CHAT_INSTRUCTION,
     PromptConfig,
     PromptTemplate,
@@ -29,7 +30,9 @@ def problem(text: str) -> Problem:
     return Problem("p", text, (TestCase("", ""),))
 
 
-STUDY = PromptForm("study", "", "", INSTRUCTION, "end", ())
+STUDY = PromptForm(
+    "study", "", "", INSTRUCTION, "end", (), "Write a Python program that defines {name}.\n{problem}"
+)
 
 
 def study(tokenizer, **changes) -> PromptTemplate:
@@ -169,6 +172,53 @@ def test_an_answer_right_behind_a_special_token(kind, program):
     assert template.codec.decode(template.codec.follow(encoded.text, program)) == program
 
 
+def function(text: str, name: str = "add") -> Problem:
+    return Problem("p", text, (TestCase("[1]", "1"),), compare="json", entry_point=name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["add", "Solution.add"])
+def test_where_a_function_is_asked_for_the_instruction_names_it(kind, name):
+    """In the same template, token by token; a problem beside it is asked as before."""
+    tokenizer = with_chat(make(kind, "both"))
+    template = PromptTemplate(TextCodec(tokenizer), choose_form(PromptConfig(), None, tokenizer, "m"))
+    user = CHAT_FUNCTION.replace("{name}", name).replace("{problem}", "Add two numbers.")
+    assert name in user and "{" not in user
+    messages = [{"role": "user", "content": user}]
+    expected = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    assert encode_prompt(template, function("Add two numbers.", name), 999).ids == tuple(expected)
+    assert encode_prompt(template, problem("x"), 999).text.count(CHAT_INSTRUCTION.partition("\n")[0]) == 1
+
+
+def test_the_instruction_for_functions_is_a_setting_and_is_recorded(tokenizer):
+    form = choose_form(
+        PromptConfig("plain", function_instruction="Def {name}: {problem}!"), None, tokenizer, "m"
+    )
+    template = PromptTemplate(TextCodec(tokenizer), form)
+    assert encode_prompt(template, function("abc"), 99).text == "Def add: abc!\n"
+    assert encode_prompt(template, problem("abc"), 99).text == "abc\n"
+    assert choose_form(PromptConfig(), form, tokenizer, "m") == form
+    with pytest.raises(ModelError, match=r"with function_instruction .* leave --function-instruction out"):
+        choose_form(PromptConfig(function_instruction="{problem}"), form, tokenizer, "m")
+    with pytest.raises(ValueError, match="function_instruction must hold"):
+        PromptConfig(function_instruction="no place")
+
+
+def test_a_record_of_before_asks_for_functions_as_its_kind_does(tokenizer):
+    old = form_from({key: value for key, value in asdict(STUDY).items() if key != "function_instruction"})
+    assert old.function_instruction is None
+    assert choose_form(PromptConfig(), old, tokenizer, "m") == STUDY
+    asked = choose_form(PromptConfig(function_instruction="{problem}"), old, tokenizer, "m")
+    assert asked.function_instruction == "{problem}"
+
+
+def test_a_stub_is_read_as_it_stands_by_a_model_that_completes_it(tokenizer):
+    """HumanEval under `plain`: the answer goes on behind the docstring, on a line of its own."""
+    stub = 'def add(a, b):\n    """Their sum."""\n'
+    template = study(tokenizer, prompt="plain", instruction="{problem}", function_instruction="{problem}")
+    assert encode_prompt(template, function(f"\n\n{stub}"), 99).text == stub
+
+
 def test_bos_is_there_once():
     """By the tokenizer, or by a template that writes it."""
     tokenizer = make("byte-level", "bos")
@@ -184,7 +234,7 @@ def test_bos_is_there_once():
 def test_auto_is_the_chat_template_where_there_is_one(tokenizer):
     """And the words that go with it: a program that reads and prints; else the study's."""
     chat = choose_form(PromptConfig(), None, with_chat(make("qwen")), "m")
-    assert chat == PromptForm("chat", "", "", CHAT_INSTRUCTION, "end", ())
+    assert chat == PromptForm("chat", "", "", CHAT_INSTRUCTION, "end", (), CHAT_FUNCTION)
     assert choose_form(PromptConfig(), None, tokenizer, "m") == STUDY
     assert choose_form(PromptConfig("study"), None, with_chat(make("qwen")), "m") == STUDY
     assert choose_form(PromptConfig("plain", stop=("x",)), None, tokenizer, "m").stop == ("x",)

@@ -180,8 +180,8 @@ def test_metrics_leave_faults_out_and_count_them(make_policy):
     assert [row["score"] for row in rows[:3]] == [0.1, None, 3.0] and rows[1]["verdict"] is None
     assert [row["ended"] for row in rows] == responses.stopped(policy.stop_ids).tolist()
     for row in rows:
-        offset, program = row["offset"], row["program"]
-        assert row["response"][offset : offset + len(program)] == program
+        offset, written = row["offset"], row["program"][row["given"] :]
+        assert row["response"][offset : offset + len(written)] == written
 
 
 def test_weights_that_stay_are_noticed():

@@ -33,7 +33,7 @@ def test_means_by_group(make_policy):
     kl = torch.where(mask, 0.5, 0.0)
     verdicts = [score(0.2, "parses"), score(1.0, "passes"), score(0.4, "parses"), None]
     found = outcome_metrics(responses, verdicts, advantages, kl, mask)
-    characters = [len(program) for program, _ in responses.programs]
+    characters = [len(answer.program) for answer in responses.programs]
     assert found == {
         "outcome/parses/share": pytest.approx(2 / 3),
         "outcome/parses/reward": pytest.approx(0.3),
