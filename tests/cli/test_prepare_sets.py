@@ -104,6 +104,48 @@ def test_a_row_of_every_set_becomes_a_problem_whose_reference_passes(tmp_path, n
     assert bool(problem.solutions) == (name not in ("LiveCodeBench", "v2.0"))
 
 
+def mbpp(number: int, **changes: object) -> dict:
+    return {**set_rows.MBPP, "task_id": number, "text": f"Add one, in the way of {number}.", **changes}
+
+
+def test_mbpp_becomes_a_file_for_each_split_and_every_problem_lost_is_named(tmp_path):
+    """And the same source gives the same bytes."""
+    counts = "calls = []\ndef add_one(n):\n    calls.append(n)\n    return len(calls)"
+    node = "class Node: pass\ndef add_one(n):\n    return 1"
+    rows = [
+        *(mbpp(1), mbpp(11), mbpp(511), mbpp(601), mbpp(602)),
+        mbpp(603, test_list=["assert add_one(1) == 3"]),
+        mbpp(604, code=node, test_list=["assert add_one(Node()) == 1"]),
+        mbpp(605, text=mbpp(11)["text"]),
+        mbpp(606, code=counts, test_list=["add_one(1)", "add_one(2)"]),
+    ]
+    written = []
+    for name in ("a", "b"):
+        folder = tmp_path / name
+        folder.mkdir()
+        source = folder / "mbpp.jsonl"
+        source.write_text("".join(json.dumps({**row, "challenge_test_list": []}) + "\n" for row in rows))
+        assert command("prepare", source, "--out", folder / "out.jsonl") == 0
+        written.append({path.name: path.read_bytes() for path in folder.glob("out*.jsonl")})
+    assert written[0] == written[1]
+    ids = {path.name: [problem.id for problem in load_problems(path)] for path in folder.glob("out*.jsonl")}
+    assert ids == {
+        "out.jsonl": ["Mbpp/601", "Mbpp/602"],
+        "out.heldout.jsonl": ["Mbpp/11"],
+        "out.validation.jsonl": ["Mbpp/511"],
+        "out.prompt.jsonl": ["Mbpp/1"],
+    }
+    report = json.loads((folder / "out.prepare.json").read_text())
+    assert {cause: list(lost) for cause, lost in report["failed_problems"].items()} == {
+        "reference fails its own checks": ["Mbpp/603"],
+        "calls that no test can hold": ["Mbpp/604"],
+        "wrong output": ["Mbpp/606"],
+    }
+    assert report["failed_problems"]["reference fails its own checks"]["Mbpp/603"] == "AssertionError"
+    assert report["left_out"] == {"held out, and in training too": 1}
+    assert "Mbpp/605" in report["first_left_out"]["held out, and in training too"]
+
+
 def test_no_set_is_forgotten():
     keys = [frozenset(row) for row, *_ in SETS.values()]
     assert all(any(form.keys <= there for there in keys) for form in FORMATS)
