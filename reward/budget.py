@@ -29,7 +29,7 @@ class ScoringConfig:
     cpu_seconds) its other tests are not run and count as not passed. Reruns by the sentinels count too."""
     share_children: bool = False
     """Run the inputs of a program in one process where it provably keeps nothing between them. Scores are the
-    same; programs that qualify cost less than half."""
+    same; programs that qualify cost less than half. Calls of functions never share one."""
     packages: tuple[str, ...] = ()
     """Installed packages that programs may import beside the standard library and numpy."""
 
