@@ -12,7 +12,6 @@ from data.problems import (
 )
 from data.prompts import PromptParts, extract, render, render_parts
 from data.tiny.corpus import TinyCorpusConfig, tiny_split
-from data.tiny.slips import demonstrations
 
 __all__ = [
     "FUNCTION_CALL",
@@ -24,7 +23,6 @@ __all__ = [
     "TestCase",
     "TinyCorpusConfig",
     "answer_in",
-    "demonstrations",
     "extract",
     "load_problems",
     "render",

@@ -1,5 +1,6 @@
 """The borders of the house: who may import whom, and what works where torch is not installed."""
 
+import ast
 import graphlib
 import subprocess
 import sys
@@ -97,6 +98,17 @@ def module_name(path: Path) -> str:
 def test_inner_packages_hand_nothing_on(package):
     """Some are run by path, where their package is a bare one; and names handed on make circles."""
     assert (package / "__init__.py").read_text(encoding="utf-8") == ""
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_a_name_handed_on_is_not_that_of_another_module(room):
+    """`data.demonstrations` would be the function, or the file of that name, by what was imported last."""
+    tree = ast.parse((ROOT / room / "__init__.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            for name in (alias.asname or alias.name for alias in node.names):
+                taken = (ROOT / room / f"{name}.py").exists() or (ROOT / room / name).is_dir()
+                assert not taken or node.module == f"{room}.{name}", f"{room} hands on {name}"
 
 
 def test_reward_sandbox_and_data_work_where_torch_is_not_installed():

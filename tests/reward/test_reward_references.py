@@ -59,7 +59,7 @@ def test_problems_keep_the_solutions_that_pass_and_tell_why_none_does():
     ]
     done: list[int] = []
     checked = check_references(Judge(), problems, 2, done.append)
-    assert [failure for _, failure in checked] == [
+    assert [c.failure for c in checked] == [
         *(None, None, "wrong output", "timeout", "crash", "does not compile", "fault of the sandbox"),
         NO_REFERENCE,
     ]

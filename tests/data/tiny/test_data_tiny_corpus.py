@@ -9,10 +9,10 @@ from random import Random
 
 import pytest
 
-from data import Problem, TinyCorpusConfig, demonstrations, tiny_split
+from data import Problem, TinyCorpusConfig, tiny_split
 from data.tiny.corpus import FAMILIES, SPLITS, _all_splits
 from data.tiny.family import Family, draw_task, make_tests, printed
-from data.tiny.slips import SLIPS, compiles, slip
+from data.tiny.slips import SLIPS, compiles, demonstrations, slip
 from sandbox import Report, Sandbox, Status
 
 CONFIG = TinyCorpusConfig()
@@ -198,7 +198,8 @@ def test_heldout_problems_do_not_depend_on_the_size_of_training():
 
 def test_the_hash_seed_of_the_interpreter_plays_no_part():
     code = (
-        "import hashlib; from data import *; c = TinyCorpusConfig(sft=60, rl=10, validation=10, heldout=10);"
+        "import hashlib; from data import TinyCorpusConfig, tiny_split; from data.tiny.slips import demonstrations;"
+        "c = TinyCorpusConfig(sft=60, rl=10, validation=10, heldout=10);"
         "print(hashlib.sha256(repr(demonstrations(tiny_split('sft', c), c)).encode()).hexdigest())"
     )
     root = Path(__file__).parents[3]
