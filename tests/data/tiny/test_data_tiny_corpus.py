@@ -198,7 +198,8 @@ def test_heldout_problems_do_not_depend_on_the_size_of_training():
 
 def test_the_hash_seed_of_the_interpreter_plays_no_part():
     code = (
-        "import hashlib; from data import TinyCorpusConfig, tiny_split; from data.tiny.slips import demonstrations;"
+        "import hashlib; from data import TinyCorpusConfig, tiny_split;"
+        "from data.tiny.slips import demonstrations;"
         "c = TinyCorpusConfig(sft=60, rl=10, validation=10, heldout=10);"
         "print(hashlib.sha256(repr(demonstrations(tiny_split('sft', c), c)).encode()).hexdigest())"
     )
