@@ -3,7 +3,6 @@
 import json
 import math
 import multiprocessing
-import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from killing import die_at
 from sft_helpers import Quiet, rows, run_sft
 
 import models.log_files
@@ -56,18 +56,7 @@ def train_until_killed(
     folder: Path, model: Any, tune: str, owner: Any, name: str, countdown: int, reference: dict
 ) -> None:
     """In a process of its own: go on, to be killed at a later call of a function. Its end has to be right."""
-    torch.set_num_threads(1)  # the pool of threads does not survive a fork
-    original: Callable[..., Any] = getattr(owner, name)
-    left = countdown
-
-    def mortal(*args: Any, **kwargs: Any) -> Any:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return original(*args, **kwargs)
-
-    setattr(owner, name, mortal)
+    die_at(owner, name, countdown)
     finished = go_on(folder, model, tune).state_dict()
     assert all(torch.equal(weight, finished[key]) for key, weight in reference.items())
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from killing import die_at
 from loop_helpers import ToyScorer, by_weights, run, sometimes_faulty, toy_config
 
 import models.generation
@@ -36,18 +37,7 @@ MOMENTS: dict[str, tuple[Any, str]] = {
 
 def train_until_killed(folder: Path, sft: Path, owner: Any, name: str, countdown: int) -> None:
     """In a process of its own: go on with the run, to be killed at a later call of a function."""
-    torch.set_num_threads(1)  # the pool of threads does not survive a fork
-    original: Callable[..., Any] = getattr(owner, name)
-    left = countdown
-
-    def mortal(*args: Any, **kwargs: Any) -> Any:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return original(*args, **kwargs)
-
-    setattr(owner, name, mortal)
+    die_at(owner, name, countdown)
     go_on(folder, sft)
 
 
