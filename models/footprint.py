@@ -84,7 +84,7 @@ def by_depth(shape: Shape, networks: Sequence[Any], measure: Callable[[Ledger], 
     `networks`: what `measure` runs; they are left short and without weights.
 
     Raises:
-        ModelError: the model's code needs numbers to run (of experts: which tokens go to them).
+        ModelError: the model's code needs numbers to run.
     """
     found: list[Parts] = []
     for depth in _DEPTHS if shape.layers > _DEPTHS[1] else _DEPTHS[1:]:
@@ -95,7 +95,7 @@ def by_depth(shape: Shape, networks: Sequence[Any], measure: Callable[[Ledger], 
                 for network in networks:
                     imagine(network)
                 found.append(measure(ledger))
-        except (NotImplementedError, RuntimeError, TypeError, AttributeError) as error:
+        except RuntimeError as error:  # torch's own, NotImplementedError among them
             raise ModelError(
                 f"{type(shape.config).__name__}: cannot be planned, its code asks for more than shapes: "
                 f"{_first_line(error)}"

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 import transformers as t
+from architectures import WORKING, linear_layers, small_model
 from ppo_helpers import buffer_of
 from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModelForCausalLM
@@ -34,11 +35,13 @@ CONFIGS = {
     "llama": t.LlamaConfig(**_LLAMA, num_key_value_heads=2, max_position_embeddings=512, **_ENDS),
     "gpt2": t.GPT2Config(n_embd=64, n_layer=4, n_head=4, n_positions=512, **_ENDS),
     "gpt-neox": t.GPTNeoXConfig(**_LLAMA, max_position_embeddings=512, **_ENDS),
+    "mixtral": t.MixtralConfig(**_LLAMA, num_key_value_heads=2, num_local_experts=4, **_ENDS),
 }
 TARGETS = {
     "llama": ("q_proj", "v_proj", "down_proj"),
     "gpt2": ("c_attn", "c_fc"),
     "gpt-neox": ("query_key_value", "dense_h_to_4h"),
+    "mixtral": ("q_proj", "v_proj"),
 }
 
 
@@ -76,6 +79,7 @@ OTHERS = [
     *(LLAMA, Case("llama", "lora", False), Case("llama", "full", False), Case("llama", "full", True)),
     *(Case("gpt2", "lora", False), Case("gpt2", "lora", True), Case("gpt2", "full", True)),
     *(Case("gpt-neox", "lora", False), Case("gpt-neox", "full", True)),
+    Case("mixtral", "lora", False),
     Case("llama", "lora", True, torch.bfloat16),
 ]
 cases = pytest.mark.parametrize(
@@ -219,6 +223,20 @@ def test_the_kv_cache_is_that_of_the_formula():
     layers, heads, size = 4, 2, 16
     assert plan["KV cache"] == 2 * layers * heads * size * 4 * 3 * 210
     assert not {"gradients", "moments of AdamW"} & plan.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WORKING)
+def test_every_architecture_can_be_planned(name):
+    """Its code runs on shapes alone; longer texts take more."""
+    model = small_model(name)
+    tune = TuneConfig(lora_targets=linear_layers(model))
+    shape = Shape(model.config, tune, Precision(torch.device("cpu"), torch.float32))
+    for short, long in (
+        [sft_parts(shape, SFTConfig(max_tokens=tokens, batch_size=2)) for tokens in (32, 64)],
+        [ppo_parts(shape, CriticConfig(), PPOConfig(max_new_tokens=n))["update"] for n in (16, 64)],
+    ):
+        assert 0 < sum(short.values()) < sum(long.values())
 
 
 def test_what_cannot_be_planned_is_one_line():
