@@ -95,7 +95,15 @@ def same_folder(folder: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tune", "moment"), [*(("lora", moment) for moment in MOMENTS), ("full", "step"), ("full", "write")]
+    ("tune", "moment"),
+    [
+        *(("lora", "step"), ("lora", "rename"), ("full", "write")),
+        *(
+            pytest.param(tune, moment, marks=pytest.mark.slow)
+            for tune, moments in {"lora": MOMENTS.keys() - {"step", "rename"}, "full": {"step"}}.items()
+            for moment in sorted(moments)
+        ),
+    ],
 )
 def test_killed_and_resumed_equals_straight_through(tmp_path, make_model, straight, tune, moment):
     """Each process dies at such a moment, later and later in its life, until one gets to the end."""

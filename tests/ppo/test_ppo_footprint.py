@@ -66,7 +66,7 @@ class Case(NamedTuple):
             micro_batch_size=8,
             rollout_batch=16,
             max_prompt_tokens=32,
-            max_new_tokens=40,
+            max_new_tokens=24,
             epochs=1,
             learning_rate=1e-4,
             gradient_checkpointing=self.checkpointing,
@@ -152,7 +152,7 @@ def test_the_phases_of_ppo_take_what_was_planned(case, tmp_path, tokenizer):
         generator = torch.Generator().manual_seed(0)
         return update(policy, optimizer, scaler, buffer, config, kl_coef=0.0, generator=generator)
 
-    train(buffer_of(policy, sample(), [40] * 16))  # from now on there are gradients and moments
+    train(buffer_of(policy, sample(), [24] * 16))  # from now on there are gradients and moments
     plan = ppo_parts(case.shape, CriticConfig(), config)
 
     network = [p for p in policy.trainable().values()]
@@ -175,7 +175,7 @@ def test_the_phases_of_ppo_take_what_was_planned(case, tmp_path, tokenizer):
     held = sizes([*rollout.result.tokens, rollout.result.logprobs])
     scoring = allocated(lambda: forward_responses(policy, rollout.result, 0.7, config.micro_batch))
     assert sum(plan["scoring"].values()) == pytest.approx(resting + held + scoring.peak, rel=0.1)
-    buffer = buffer_of(policy, rollout.result, [40] * 16)
+    buffer = buffer_of(policy, rollout.result, [24] * 16)
     training = allocated(lambda: train(buffer))
     held += sizes(x for x in vars(buffer).values() if isinstance(x, torch.Tensor))
     assert sum(expected.values()) == pytest.approx(resting + held + training.peak, rel=0.1)

@@ -26,7 +26,9 @@ from ppo.run.folder import numbered, open_checkpoint
 LAST = "checkpoints/iteration-000005"
 
 
-@pytest.mark.parametrize(("tune", "rate"), [("full", 3e-3), ("lora", 1e-2)])
+@pytest.mark.parametrize(
+    ("tune", "rate"), [pytest.param("full", 3e-3, marks=pytest.mark.slow), ("lora", 1e-2)]
+)
 def test_learns_to_write_a(tmp_path, letters_sft, tune, rate):
     """Check 30: from one letter in eight to mean reward > .9 in 40 iterations."""
     config = toy_config(iterations=40, learning_rate=rate, save_every=40, eval_every=0)

@@ -43,8 +43,8 @@ def test_rounding_is_not_blown_up(row_lengths, seed, scale, score):
         (0.7, {}),
         (-1e-4, {"critic": "head"}),
         (1 / 3, {"baseline": "prompt-mean"}),
-        (123.456, {"kl_coef": 0.05}),
-        (0.0, {"kl_coef": 0.05}),
+        pytest.param(123.456, {"kl_coef": 0.05}, marks=pytest.mark.slow),
+        pytest.param(0.0, {"kl_coef": 0.05}, marks=pytest.mark.slow),
     ],
 )
 def test_a_constant_reward_teaches_nothing(tmp_path, letters_sft, score, options):

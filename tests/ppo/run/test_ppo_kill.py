@@ -33,6 +33,7 @@ MOMENTS: dict[str, tuple[Any, str]] = {
     "best": (Path, "symlink_to"),
 }
 """What the process is about to do when it dies, and the function that does it."""
+QUICK = {"update", "write", "rename"}
 
 
 def train_until_killed(folder: Path, sft: Path, owner: Any, name: str, countdown: int) -> None:
@@ -53,7 +54,9 @@ def straight(tmp_path_factory: pytest.TempPathFactory, letters_sft: Path) -> Pat
     return folder
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in MOMENTS]
+)
 def test_killed_and_resumed_equals_straight_through(tmp_path, letters_sft, straight, moment):
     """Each process dies at such a moment, later and later in its life, until one gets to the end.
 
@@ -120,8 +123,15 @@ def save_until_killed(folder: Path, iteration: int, content: str, countdown: int
     save(folder, iteration, content)
 
 
-@pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "two renames"])
-@pytest.mark.parametrize("iteration", [7, 8], ids=["the only one is replaced", "the next one is written"])
+@pytest.mark.parametrize(
+    ("iteration", "exchange"),
+    [
+        pytest.param(7, True, id="the only one is replaced-exchange"),
+        pytest.param(7, False, id="the only one is replaced-two renames", marks=pytest.mark.slow),
+        pytest.param(8, True, id="the next one is written-exchange", marks=pytest.mark.slow),
+        pytest.param(8, False, id="the next one is written-two renames"),
+    ],
+)
 def test_killed_between_any_two_calls_a_whole_checkpoint_is_left(tmp_path, monkeypatch, iteration, exchange):
     """The old one or the new one, for who resumes and for who only reads; and then saving works again."""
     if not exchange:
