@@ -4,6 +4,7 @@ What a file is, its first bytes say, never its name. This module knows nothing o
 """
 
 import gzip
+import json
 import os
 import zlib
 from collections.abc import Iterator
@@ -46,6 +47,29 @@ def located_rows(path: Path) -> Iterator[tuple[str, Any]]:
             yield f"{path}:{line}", row
     except RowsError as error:
         raise DataError(f"{path}:{error.line}: {error}") from None
+
+
+def appended_rows(path: Path) -> Iterator[tuple[str, Any]]:
+    """("FILE:LINE", row) of a log of JSON lines, one row in memory at a time, or DataError.
+
+    The log of a run that was killed may end in half a line, which is left out.
+    """
+    try:
+        lines = path.open("rb")
+    except IsADirectoryError:
+        raise DataError(f"{path}: a folder; name the samples.jsonl in it") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    with lines:
+        for number, line in enumerate(lines, 1):
+            where = f"{path}:{number}"
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                if not line.endswith(b"\n"):
+                    return
+                raise DataError(f"{where}: not JSON: is this a file of samples?") from None
+            yield where, row
 
 
 def write_atomically(path: Path, payload: bytes) -> None:

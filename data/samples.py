@@ -10,14 +10,14 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from data.demonstrations import Demonstrated
 from data.fields import RowError, check_encodable
-from data.files import DataError
+from data.files import DataError, appended_rows
 from data.problem import Problem
 
 # How data.preview marks a text that it did not keep whole.
@@ -72,7 +72,8 @@ def choose_samples(config: SampleConfig, problems: Mapping[str, Problem], seed: 
     """
     choice, total = _Choice(), 0
     for path in config.from_samples:
-        for where, row in sample_rows(path):
+        for where, row in appended_rows(path):
+            _check(where, row)
             total += 1
             reason = _why_not(config, where, row, choice)
             if reason:
@@ -98,27 +99,6 @@ def choose_samples(config: SampleConfig, problems: Mapping[str, Problem], seed: 
         pairs += [(choice.problems[name], answer) for answer in drawn]
     reasons = "".join(f", {number} {reason}" for reason, number in sorted(choice.dropped.items()))
     return Demonstrated(pairs, f"{len(pairs)} of {total} samples, of {len(choice.answers)} problems{reasons}")
-
-
-def sample_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(FILE:LINE, row) of a file of samples; half a line at the end, of a killed run, is left out."""
-    try:
-        lines = path.open("rb")
-    except IsADirectoryError:
-        raise DataError(f"{path}: a folder; name the samples.jsonl in it") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    with lines:
-        for number, line in enumerate(lines, 1):
-            where = f"{path}:{number}"
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                if not line.endswith(b"\n"):
-                    return
-                raise DataError(f"{where}: not JSON: is this a file of samples?") from None
-            _check(where, row)
-            yield where, row
 
 
 def _check(where: str, row: Any) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from data.files import DataError, appended_rows
 from reward.compare import RewardError
 from reward.objective import RewardConfig
 from reward.outcome import Outcome
@@ -114,18 +114,13 @@ def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            where = f"{path}:{number}"
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                if not line.endswith(b"\n"):
-                    return
-                raise RewardError(f"{where}: not JSON: is this a samples.jsonl?") from None
+    try:
+        for where, row in appended_rows(path):
             if not isinstance(row, dict) or type(row.get("iteration")) is not int:
                 raise RewardError(f"{where}: not a sample: it has no iteration number")
             yield where, row
+    except DataError as error:
+        raise RewardError(str(error)) from None
 
 
 def _sample(where: str, row: dict[str, Any]) -> StoredSample:
