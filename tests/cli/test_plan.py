@@ -79,21 +79,35 @@ def test_what_cannot_be_planned_is_told_before_any_work(capsys, model, preset, t
     assert "not what benchmarks/gpu.py --json writes" in said
 
 
+DEEPSEEK = t.LlamaConfig(
+    **{"vocab_size": 32256, "hidden_size": 2048, "intermediate_size": 5504, "num_hidden_layers": 24},
+    **{"num_attention_heads": 16, "max_position_embeddings": 16384},
+)
+QWEN = t.Qwen2Config(
+    **{"vocab_size": 151936, "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24},
+    **{"num_attention_heads": 14, "num_key_value_heads": 2, "tie_word_embeddings": True},
+)
+
+
 @pytest.mark.slow
-def test_the_preset_of_the_v100_fits(capsys, tmp_path):
-    """With the shape of DeepSeek-Coder-1.3B: 15 of the card's 16 GiB are ours."""
-    config = t.LlamaConfig(
-        **{"vocab_size": 32256, "hidden_size": 2048, "intermediate_size": 5504, "num_hidden_layers": 24},
-        **{"num_attention_heads": 16, "max_position_embeddings": 16384},
-    )
+@pytest.mark.parametrize(
+    ("preset", "config", "memory", "weights", "widest"),
+    [
+        # 1,346,471,936 weights of two bytes; of the cache 192 KiB a token, and 1536 tokens in each row
+        ("deepseek-1.3b-v100", DEEPSEEK, 15, "2.51", ("KV cache", "4.50")),  # 16 rows
+        ("deepseek-1.3b-24gb", DEEPSEEK, 22, "2.51", ("KV cache", "9.00")),  # 32 rows
+        # 494,032,768 weights, and 12 KiB a token: here reading 64 prompts at once takes most
+        ("qwen2.5-coder-0.5b", QWEN, 11, "0.92", ("the prompts' pass, with its KV cache", "5.05")),
+    ],
+)
+def test_the_presets_fit_their_cards(capsys, tmp_path, preset, config, memory, weights, widest):
+    """With the shapes of the models they are for; a GiB of each card is not ours."""
     config.save_pretrained(tmp_path)
-    flags = ["--config", ROOT / "configs" / "deepseek-1.3b-v100.yaml", "--model", tmp_path]
-    assert command("plan", *flags, "--memory-gb", 15) == 0
+    flags = ["--config", ROOT / "configs" / f"{preset}.yaml", "--model", tmp_path]
+    assert command("plan", *flags, "--memory-gb", memory) == 0
     said = capsys.readouterr().out
-    weights = re.search(r"weights +│ +(\S+)", said)
-    assert weights and weights[1] == "2.51"  # 1,346,471,936 of two bytes
-    cache = re.search(r"KV cache +│[ │]+(\S+)", said)
-    assert cache and cache[1] == "4.50"  # 192 KiB a token, 16 x 1536 tokens
+    found = [re.search(rf"{name} +│[ │]+(\S+)", said) for name in ("weights", widest[0])]
+    assert [each and each[1] for each in found] == [weights, widest[1]], said
 
 
 SHAPE = Shape(
