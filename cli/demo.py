@@ -59,7 +59,7 @@ def _run(settings: DemoCommand) -> None:
             seed=seed,
         )
     )
-    write_report(out / "report.html", runs=[out / "ppo"], evaluation=out / "evaluation.json")
+    write_report(out / "report.html", runs=[out / "ppo"], evaluations=[out / "evaluation.json"])
 
     print_table(results)
     console = RichConsole(soft_wrap=True, highlight=False)

@@ -2,10 +2,11 @@
 
 It reads run folders and an evaluation.json and imports nothing of ours: a report can be made of a folder
 that was copied from elsewhere, on a machine without torch. Every text in it (programs, names, messages) is
-untrusted; `report.markup` is where it becomes HTML. The same inputs give the same bytes.
+untrusted: `report.markup` is where it becomes HTML, and samples reach the page as data alone. The same inputs
+give the same bytes.
 """
 
 from report.page import write_report
-from report.read import ReportError
+from report.rows import ReportError
 
 __all__ = ["ReportError", "write_report"]

@@ -1,4 +1,4 @@
-"""`python -m report RUN... [--evaluation FILE] [--out FILE]`: the report of runs that are there already."""
+"""`python -m report RUN... [--evaluation FILE]... [--out FILE]`: the report of runs that exist."""
 
 import argparse
 import sys
@@ -13,7 +13,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the report; returns 0, or 2 after an error, told in one line."""
     parser = argparse.ArgumentParser(prog="python -m report", description="One HTML file about runs.")
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run folder of train.py ppo")
-    parser.add_argument("--evaluation", type=Path, metavar="FILE", help="JSON of evaluate.py --out")
+    parser.add_argument(
+        "--evaluation",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="JSON of evaluate.py --out; the samples beside it are shown, too; may be given several times",
+    )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="default: report.html in the run's folder; of several, here"
     )

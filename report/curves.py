@@ -5,6 +5,7 @@ Colours of text and grid are the page's own, so one drawing serves light and dar
 """
 
 import io
+import json
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -104,7 +105,26 @@ def draw(plots: Sequence[Plot], key: str) -> str:
         out = io.StringIO()
         FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
     label = text("; ".join(map(_said, plots)), LABEL_LIMIT)
-    return _inline(out.getvalue()).replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    values = text(json.dumps(_values(plots, axes[-1]), separators=(",", ":")))
+    head = f'<svg role="img" aria-label="{label}" data-plots="{values}"'
+    return _inline(out.getvalue()).replace("<svg", head, 1)
+
+
+def _values(plots: Sequence[Plot], axes: Axes) -> dict[str, Any]:
+    """What plots.js shows under the pointer; what is not finite has no value to show."""
+    return {
+        "box": [round(LEFT / WIDTH, 4), round(1 - RIGHT / WIDTH, 4)],
+        "range": [float(f"{edge:.6g}") for edge in axes.get_xlim()],
+        "lines": [
+            {
+                "name": f"{plot.label}: {line.name}" if line.name and line.name != plot.label else plot.label,
+                "unit": plot.unit,
+                "points": [[i, float(f"{y:.4g}")] for i, y in line.points if math.isfinite(y)],
+            }
+            for plot in plots
+            for line in plot.lines
+        ],
+    }
 
 
 def _said(plot: Plot) -> str:

@@ -1,8 +1,10 @@
 """The evaluation: the paper's table with intervals, and how far each model's programs get."""
 
+from collections.abc import Sequence
+
 from report.curves import OTHER_COLOURS, STAGE_COLOURS
 from report.markup import number, text
-from report.read import Row, as_mapping
+from report.rows import Row, as_mapping
 
 # Key in evaluation.json -> heading, factor, format.
 COLUMNS = (
@@ -15,12 +17,31 @@ COLUMNS = (
 )
 
 
-def evaluation_section(content: Row) -> str:
-    """Table and stage bars of an evaluation.json, as HTML."""
+# What two evaluations must share for their models to stand in one table.
+_SETTING = ("problems", "source", "samples", "temperature", "seed")
+
+
+def evaluation_section(content: Row, number: int = 0) -> str:
+    """Table and stage bars of an evaluation.json, as HTML. `number`: of several in one page."""
+    name = f"evaluation-{number + 1}" if number else "evaluation"
     return (
-        f'<section id="evaluation"><h2>Evaluation</h2><p>{_setting(content)}</p>'
+        f'<section id="{name}"><h2>Evaluation</h2><p>{_setting(content)}</p>'
         f"{_table(content['models'])}{_stage_bars(content['models'])}</section>"
     )
+
+
+def joined(contents: Sequence[Row]) -> list[Row]:
+    """The evaluations, those of the same problems, samples and seed as one: files of one model each."""
+    found: list[Row] = []
+    for content in contents:
+        setting = [content.get(key) for key in _SETTING]
+        for place, other in enumerate(found):
+            if setting == [other.get(key) for key in _SETTING]:
+                found[place] = {**other, "models": [*other["models"], *content["models"]]}
+                break
+        else:
+            found.append(content)
+    return found
 
 
 def _setting(content: Row) -> str:

@@ -9,68 +9,115 @@ from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
-from report import panels
-from report.evaluation import evaluation_section
+from report import figures, panels
+from report.about import about_section, tokenizer_note
+from report.evaluation import evaluation_section, joined
 from report.markup import details, text
-from report.read import ReportError, Row, Run, read_evaluation, read_runs
+from report.read import Evaluation, Run, read_evaluations, read_runs
+from report.rows import ReportError
 from report.samples import samples_section
 from report.signs import signs_section
 from report.summary import headline, overview, progress_table
+from report.transitions import transitions_section
 
-_HERE = Path(__file__).parent
+WEB = Path(__file__).parent / "web"
+SCRIPTS = (
+    "data",
+    "filter",
+    "python",
+    "diff",
+    "detail",
+    "tokens",
+    "across",
+    "list",
+    "browser",
+    "plots",
+    "start",
+)
+"""In the order in which they need each other; in the page they are one script."""
+
+_PARTS = (
+    ("evaluation", "Evaluation"),
+    ("samples", "Samples"),
+    ("curves", "Learning curves"),
+    ("transitions", "Stage transitions"),
+    ("settings", "Settings"),
+)
 
 
-def write_report(path: Path, runs: Sequence[Path], evaluation: Path | None = None) -> None:
-    """Write the report of some run folders, and of an evaluation.json, as one HTML file.
+def write_report(path: Path, runs: Sequence[Path], evaluations: Sequence[Path] = ()) -> None:
+    """Write the report of some run folders and evaluations (JSON of evaluate.py) as one HTML file.
 
     Raises:
         ReportError: a log is missing, empty or malformed, or there is nothing to report.
         OSError: no permission, no space. `path` is then what it was before.
     """
-    if not runs and evaluation is None:
+    if not runs and not evaluations:
         raise ReportError("nothing to report: name a run folder or an evaluation.json")
-    loaded = read_runs(runs)
-    content = None if evaluation is None else read_evaluation(evaluation)
+    page = _page(read_runs(runs), read_evaluations(evaluations))
     # A lone surrogate that no section has spelled out must not cost the whole report.
-    _write(Path(path), _page(loaded, content).encode("utf-8", "backslashreplace"))
+    _write(Path(path), page.encode("utf-8", "backslashreplace"))
 
 
-def _page(runs: Sequence[Run], evaluation: Row | None) -> str:
-    script = (_HERE / "page.js").read_text(encoding="utf-8")
+def _page(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> str:
+    # One function: nothing of ours is a name of the page's, and nothing in the page is a name of ours.
+    script = f"(() => {{\n{''.join(_web(f'{name}.js') for name in SCRIPTS)}}})();\n"
+    contents = joined([part.content for part in evaluations])
     sections = [
+        about_section([(run.name, run.metrics[-1]["iteration"], run.about) for run in runs]),
         overview(runs),
-        headline(runs, evaluation),
-        signs_section(runs),
-        evaluation_section(evaluation) if evaluation else "",
+        headline(runs, contents[0] if contents else None),
+        signs_section(runs, _notes(runs, evaluations)),
+        *(evaluation_section(content, number) for number, content in enumerate(contents)),
+        samples_section(runs, evaluations),
         _curves(runs),
-        samples_section(runs),
+        transitions_section(runs),
         _settings(runs),
     ]
-    return Template((_HERE / "page.html").read_text(encoding="utf-8")).substitute(
+    body = "\n".join(section for section in sections if section)
+    return Template(_web("page.html")).substitute(
         title=text("Report: " + ", ".join(run.name for run in runs) if runs else "Evaluation"),
-        style=(_HERE / "page.css").read_text(encoding="utf-8"),
+        style=_web("page.css") + _web("browser.css"),
         script=script,
         # Only this script may run: a second fence behind the escaping.
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        body="\n".join(section for section in sections if section),
+        nav=_nav(body),
+        body=body,
     )
+
+
+def _nav(body: str) -> str:
+    """Links to the sections that are there."""
+    links = (f'<a href="#{name}">{title}</a>' for name, title in _PARTS if f'<section id="{name}">' in body)
+    return f'<nav aria-label="Sections">{"".join(links)}</nav>'
+
+
+def _web(name: str) -> str:
+    return (WEB / name).read_text(encoding="utf-8")
+
+
+def _notes(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> list[str]:
+    """What holds for the report as a whole."""
+    tokenizers = tokenizer_note([(run.name, run.about) for run in runs])
+    return [*([tokenizers] if tokenizers else []), *(note for part in evaluations for note in part.notes)]
 
 
 def _curves(runs: Sequence[Run]) -> str:
     if not runs:
         return ""
     groups = (
-        ("Outcomes", panels.figures(panels.OUTCOMES, runs)),
-        ("Reward and length", panels.figures(panels.REWARDS, runs) + panels.stage_figures(runs)),
-        ("Policy and critic", panels.figures(panels.POLICY, runs) + panels.outcome_figures(runs)),
-        ("Speed", panels.figures(panels.SPEED, runs) + panels.phase_figures(runs)),
+        ("Outcomes", figures.panel_figures(panels.OUTCOMES, runs)),
+        ("Reward and length", figures.panel_figures(panels.REWARDS, runs) + figures.stage_figures(runs)),
+        ("Policy and critic", figures.panel_figures(panels.POLICY, runs) + figures.outcome_figures(runs)),
+        ("Speed", figures.panel_figures(panels.SPEED, runs) + figures.phase_figures(runs)),
     )
     shown = "".join(
         f'<h3>{title}</h3><div class="figures">{"".join(figures)}</div>'
         for title, figures in groups
         if figures
     )
-    legend = panels.run_legend(runs)
+    shown += figures.not_logged(runs)
+    legend = figures.run_legend(runs)
     legend = f'<div class="runs">{legend}</div>' if legend else ""
     return f'<section id="curves"><h2>Learning curves</h2>{legend}{shown}{progress_table(runs)}</section>'
 

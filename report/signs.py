@@ -13,13 +13,14 @@ WORN = 0.1  # of the first entropy
 LARGE_CLIP_FRAC = 0.3
 
 
-def signs_section(runs: Sequence[Run]) -> str:
-    """What was found, one sentence each, as HTML; nothing where nothing was."""
-    items = "".join(
-        f"<li>{text(f'{run.name}: ' if len(runs) > 1 else '')}{text(sign)}</li>"
+def signs_section(runs: Sequence[Run], notes: Sequence[str] = ()) -> str:
+    """What was found, a sentence each, as HTML; nothing where nothing was. `notes`: what else is worth it."""
+    found = [
+        (f"{run.name}: " if len(runs) > 1 else "") + sign
         for run in runs
         for sign in (*signs(run), *run.notes)
-    )
+    ]
+    items = "".join(f"<li>{text(sentence)}</li>" for sentence in (*notes, *found))
     return f'<section id="signs"><h2>Worth a look</h2><ul>{items}</ul></section>' if items else ""
 
 

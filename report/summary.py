@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from report.markup import number, text
-from report.read import Row, Run, as_mapping
+from report.read import Run
+from report.rows import Row, as_mapping
 
 # Metric -> name, factor, format; rows of the table of progress.
 PROGRESS = (

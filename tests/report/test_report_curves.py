@@ -1,5 +1,6 @@
 """Curves: what is drawn is what was logged, and only what was logged."""
 
+import json
 import math
 import re
 import xml.etree.ElementTree as ET
@@ -9,7 +10,7 @@ import matplotlib
 import pytest
 from report_inputs import metrics_row, timing_row
 
-from report import curves, panels
+from report import curves, figures, panels
 from report.curves import OTHER_COLOURS, PALETTE, STAGE_COLOURS, Line, Plot, draw
 from report.read import Run
 
@@ -35,7 +36,7 @@ def assert_proportional(drawn, data):
 
 def run(name="run", rows=None, timing=()) -> Run:
     rows = [metrics_row(i, 8) for i in range(9)] if rows is None else rows
-    return Run(name, list(rows), list(timing), {}, "")
+    return Run(name, list(rows), list(timing))
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def plots(monkeypatch) -> dict[str, list[Plot]]:
         seen[key] = list(plots)
         return "<svg></svg>"
 
-    monkeypatch.setattr(panels, "draw", record)
+    monkeypatch.setattr(figures, "draw", record)
     return seen
 
 
@@ -119,7 +120,7 @@ def test_drawing_leaves_matplotlib_as_it_was():
 def test_every_metric_of_the_panels_is_drawn_as_logged(plots):
     every = (*panels.OUTCOMES, *panels.REWARDS, *panels.POLICY, *panels.SPEED)
     logged = run(timing=[timing_row(i) for i in range(9)])
-    assert len(panels.figures(every, [logged])) == len(every)
+    assert len(figures.panel_figures(every, [logged])) == len(every)
     both = [metrics | timing for metrics, timing in zip(logged.metrics, logged.timing, strict=True)]
     for panel in every:
         for axes, plot in zip(panel.axes, plots[panel.title], strict=True):
@@ -137,18 +138,20 @@ def test_every_metric_of_the_panels_is_drawn_as_logged(plots):
 def test_what_was_not_logged_is_left_out(plots):
     """A reward function of one's own: no parts, no stages, no tests passed in training."""
     rows = [{"iteration": i, "reward/mean": 0.1 * i, "validation/all_pass": 0.2} for i in range(4)]
-    html = "".join(panels.figures((*panels.OUTCOMES, *panels.REWARDS, *panels.POLICY), [run(rows=rows)]))
+    html = "".join(
+        figures.panel_figures((*panels.OUTCOMES, *panels.REWARDS, *panels.POLICY), [run(rows=rows)])
+    )
     assert list(plots) == ["All tests passed", "Reward", "Length beside All-P"]
     assert [len(plots[key]) for key in plots] == [1, 1, 1]
     assert re.findall(r"</i>([^<]*)", html) == ["validation", "training rollouts", "validation"]
-    assert panels.stage_figures([run(rows=rows)]) == panels.phase_figures([run(rows=rows)]) == []
+    assert figures.stage_figures([run(rows=rows)]) == figures.phase_figures([run(rows=rows)]) == []
 
 
 def test_several_runs_are_told_apart_by_colour_and_one_by_curve(plots):
     one, two = run("one"), run("two")
-    panels.figures(panels.REWARDS, [one])
+    figures.panel_figures(panels.REWARDS, [one])
     assert [line.colour for line in plots["Reward"][1].lines] == [PALETTE[1], PALETTE[2]]
-    panels.figures(panels.REWARDS, [one, two])
+    figures.panel_figures(panels.REWARDS, [one, two])
     parts = plots["Reward"][1].lines
     assert [(line.colour, line.dash) for line in parts] == [
         (PALETTE[0], 0),
@@ -156,12 +159,12 @@ def test_several_runs_are_told_apart_by_colour_and_one_by_curve(plots):
         (PALETTE[1], 0),
         (PALETTE[1], 1),
     ]
-    assert "one" in panels.run_legend([one, two]) and panels.run_legend([one]) == ""
+    assert "one" in figures.run_legend([one, two]) and figures.run_legend([one]) == ""
 
 
 def test_training_is_light_and_validation_bold_with_the_best_ringed(plots):
     logged = run()
-    panels.figures(panels.OUTCOMES, [logged])
+    figures.panel_figures(panels.OUTCOMES, [logged])
     training, validation = plots["All tests passed"][0].lines
     assert (training.kind, training.mark) == ("light", None)
     assert (validation.kind, validation.mark) == ("bold", logged.best)
@@ -169,7 +172,7 @@ def test_training_is_light_and_validation_bold_with_the_best_ringed(plots):
 
 def test_stages_are_stacked_in_the_order_of_the_ladder(plots):
     logged = run()
-    panels.stage_figures([logged])
+    figures.stage_figures([logged])
     (plot,) = plots["Stagesshare"]
     assert [line.colour for line in plot.lines] == list(STAGE_COLOURS.values())
     assert [line.points for line in plot.lines] == [logged.series(f"stage/{s}") for s in STAGE_COLOURS]
@@ -178,7 +181,7 @@ def test_stages_are_stacked_in_the_order_of_the_ladder(plots):
 
 def test_phases_leave_out_their_sum(plots):
     logged = run(timing=[timing_row(i) for i in range(9)])
-    (html,) = panels.phase_figures([logged])
+    (html,) = figures.phase_figures([logged])
     assert re.findall(r"</i>(\w+)", html) == ["rollout", "score", "forward", "update", "validate"]
     (plot,) = plots["Seconds per phaseseconds"]
     assert plot.lines[4].points == [(0, 3.0), (4, 3.0), (8, 3.0)]
@@ -199,7 +202,7 @@ def contrast(one: str, other: str) -> float:
 def test_every_line_stands_out_from_the_light_and_the_dark_card():
     """3 : 1 is what WCAG asks of graphics."""
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
-    css = (Path(curves.__file__).parent / "page.css").read_text(encoding="utf-8")
+    css = (Path(curves.__file__).parent / "web/page.css").read_text(encoding="utf-8")
     cards = re.findall(r"--card: (#\w{6})", css)
     assert len(cards) == 2
     for colour in (*PALETTE, *STAGE_COLOURS.values(), *OTHER_COLOURS):
@@ -215,3 +218,16 @@ def test_a_figure_says_what_it_shows():
     assert label.startswith('All-P: a "run" <b> from 25 % in iteration 1 to 50 % in 4, value from 100 % in ')
     assert label.endswith("iteration 2 to 100 % in 2; KL: ")
     assert ET.fromstring(svg).attrib["role"] == "img"
+
+
+def test_a_figure_holds_the_values_it_shows():
+    """For the pointer; names are the log's own and may be anything, what is not finite is nothing to show."""
+    name = "a \"run\" </svg><script> & 'b'"
+    lines = [Line([(1, 0.123456), (2, math.nan), (4, 0.5)], PALETTE[0], name), Line([(2, 1.0)], PALETTE[1])]
+    svg = draw([Plot("All-P", lines, unit="%"), Plot("KL", [Line([(4, -2.5)], PALETTE[0], "KL")])], "k")
+    held = json.loads(ET.fromstring(svg).attrib["data-plots"])
+    assert [line["name"] for line in held["lines"]] == [f"All-P: {name}", "All-P", "KL"]
+    assert [line["unit"] for line in held["lines"]] == ["%", "%", ""]
+    assert [line["points"] for line in held["lines"]] == [[[1, 0.1235], [4, 0.5]], [[2, 1.0]], [[4, -2.5]]]
+    left, right = held["range"]
+    assert left < 1 < 4 < right and 0 < held["box"][0] < held["box"][1] < 1

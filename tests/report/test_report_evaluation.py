@@ -108,7 +108,7 @@ def test_only_intervals_that_do_not_overlap_are_coloured():
 
 
 def test_without_an_evaluation_the_headline_is_validation_and_claims_nothing():
-    run = Run("run", [metrics_row(i, 8) for i in range(9)], [], {}, "")
+    run = Run("run", [metrics_row(i, 8) for i in range(9)])
     found = cards(headline([run], None))
     assert {kind for kind, _ in found.values()} == {"unsure"}
     assert re.sub(r"\s+", " ", found["Mean R"][1]).strip() == (
@@ -118,13 +118,13 @@ def test_without_an_evaluation_the_headline_is_validation_and_claims_nothing():
 
 
 def test_one_validation_is_no_comparison():
-    assert headline([Run("run", [metrics_row(0, 8)], [], {}, "")], None) == ""
+    assert headline([Run("run", [metrics_row(0, 8)])], None) == ""
 
 
 def test_the_table_of_progress_shows_first_best_and_last():
     rows = [metrics_row(i, 8) for i in range(9)]
     rows[4]["validation/all_pass"] = 0.777
-    table = {row[0]: row[1:] for row in cells(progress_table([Run("run", rows, [], {}, "")]))}
+    table = {row[0]: row[1:] for row in cells(progress_table([Run("run", rows)]))}
     assert table[""] == ["first", "best (iteration 4)", "last"]
     assert table["validation All-P %"][:2] == ["5.0", "77.7"]
     assert table["training R"] == [f"{rows[i]['reward/mean']:.3f}" for i in (1, 4, 8)]
@@ -134,7 +134,7 @@ def test_the_table_of_progress_shows_first_best_and_last():
 def test_the_overview_adds_up():
     rows = [{"iteration": i, "rollout/samples": 1000} for i in (1, 2)]
     timing = [{"iteration": i, "seconds/iteration": 2000.0} for i in (1, 2)]
-    line = overview([Run("run", rows, timing, {}, "")])
+    line = overview([Run("run", rows, timing)])
     assert "2 iterations, 2,000 training programs, 1 h 6 min" in line
     assert [duration(s) for s in (0, 59.6, 3599, 3600)] == ["0 s", "1 min 0 s", "59 min 59 s", "1 h 0 min"]
 

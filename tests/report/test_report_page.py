@@ -11,13 +11,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from report_inputs import sample_row, write_evaluation, write_lines, write_run
+from report_inputs import evaluation_model, write_evaluation, write_run
 
 from report import ReportError, write_report
 from report.__main__ import main
 
 ROOT = Path(__file__).parents[2]
 VOID = {"meta", "br", "img", "link", "input", "hr"}
+SCRIPTS = 2  # ours, and the packed samples, which are none
 
 
 class Balance(HTMLParser):
@@ -61,13 +62,13 @@ def inputs(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(inputs) -> str:
-    write_report(inputs / "both.html", [inputs / "one", inputs / "two"], inputs / "evaluation.json")
+    write_report(inputs / "both.html", [inputs / "one", inputs / "two"], [inputs / "evaluation.json"])
     return (inputs / "both.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture
 def no_drawing(monkeypatch):
-    monkeypatch.setattr("report.panels.draw", lambda plots, key: "<svg></svg>")
+    monkeypatch.setattr("report.figures.draw", lambda plots, key: "<svg></svg>")
 
 
 def test_the_page_is_well_formed_and_ids_are_unique(page):
@@ -92,11 +93,11 @@ def test_the_policy_allows_exactly_the_script_that_is_there(page):
     script = re.search(r"<script>(.*?)</script>", page, re.DOTALL)[1]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}'" in page
-    assert parse(page).scripts == 1
+    assert parse(page).scripts == SCRIPTS
 
 
 def test_all_sections_are_there(page):
-    for section in ("evaluation", "curves", "samples", "settings"):
+    for section in ("evaluation", "curves", "samples", "transitions", "settings"):
         assert f'<section id="{section}">' in page
 
 
@@ -116,7 +117,7 @@ def test_the_command_gives_the_same_bytes_in_another_process(inputs, page):
     assert (inputs / "report.html").read_text(encoding="utf-8") == page
 
 
-def test_only_the_standard_library_and_matplotlib_are_imported():
+def test_only_the_standard_library_matplotlib_and_yaml_are_imported():
     """And `entry`, which is the standard library's alone (tests/test_borders.py)."""
     imported = set()
     for file in (ROOT / "report").glob("*.py"):
@@ -126,7 +127,7 @@ def test_only_the_standard_library_and_matplotlib_are_imported():
             elif isinstance(node, ast.ImportFrom):
                 imported.add(node.module)
     foreign = {name for name in imported if name.split(".")[0] not in sys.stdlib_module_names}
-    assert {name.split(".")[0] for name in foreign} == {"report", "matplotlib", "entry"}
+    assert {name.split(".")[0] for name in foreign} == {"report", "matplotlib", "yaml", "entry"}
     assert "matplotlib.pyplot" not in foreign
 
 
@@ -153,7 +154,7 @@ def test_others_may_read_the_report(inputs, tmp_path, no_drawing):
 
 
 def test_an_evaluation_alone_is_a_report(inputs, tmp_path):
-    write_report(tmp_path / "report.html", [], inputs / "evaluation.json")
+    write_report(tmp_path / "report.html", [], [inputs / "evaluation.json"])
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "All-P %" in page and 'id="curves"' not in page
 
@@ -161,6 +162,17 @@ def test_an_evaluation_alone_is_a_report(inputs, tmp_path):
 def test_nothing_to_report_is_an_error(tmp_path):
     with pytest.raises(ReportError, match="nothing to report"):
         write_report(tmp_path / "report.html", [])
+
+
+def test_evaluations_of_the_same_problems_are_one_table(inputs, tmp_path):
+    before = write_evaluation(tmp_path / "before.json", models=[evaluation_model("before", 0.0)])
+    after = write_evaluation(tmp_path / "after.json", models=[evaluation_model("after", 0.1)])
+    other = write_evaluation(tmp_path / "other.json", seed=2, models=[evaluation_model("other", 0.1)])
+    write_report(tmp_path / "report.html", [], [before, after, other])
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    first, second = page.split('<section id="evaluation-2">')
+    assert "before → after, evaluation" in first and 'scope="row" title="runs/after"' in first
+    assert 'scope="row" title="runs/other"' not in first and 'scope="row" title="runs/other"' in second
 
 
 def test_settings_that_differ_are_shown(inputs, tmp_path, no_drawing):
@@ -172,64 +184,6 @@ def test_settings_that_differ_are_shown(inputs, tmp_path, no_drawing):
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "two against one: what differs" in page
     assert "<pre>-  seed: 1\n+  seed: 2</pre>" in page
-
-
-HOSTILE = "</script></pre></style><img src=x onerror=alert(1)>\"'&\x00\u202e\x1b[31m"
-
-
-def test_hostile_text_stays_text_wherever_it_stands(tmp_path, no_drawing):
-    """In names of runs, models, problems, outcomes and metrics, in programs, outputs, findings, settings."""
-    run = write_run(tmp_path / "<img src=x onerror=alert(1)>", iterations=2, samples=1)
-    verdict = {
-        "stage": HOSTILE,
-        "passed": HOSTILE,
-        "num_tests": HOSTILE,
-        "error": HOSTILE,
-        "scan_reason": HOSTILE,
-        "verdicts": [{"status": HOSTILE, "passed": False, "stdout": HOSTILE, "error": HOSTILE}],
-        "findings": [dict.fromkeys(("line", "id", "severity", "confidence", "cwe"), HOSTILE)],
-    }
-    hostile = {"program": HOSTILE, "response": HOSTILE + "x", "problem": HOSTILE, "verdict": verdict}
-    rows = [
-        sample_row(1, 0, **hostile),
-        sample_row(2, 0, **hostile),
-        sample_row(2, 1, outcome=HOSTILE, verdict={}),
-    ]
-    write_lines(run / "samples.jsonl", rows)
-    metrics = {
-        "iteration": 1,
-        f"stage/{HOSTILE}": 1.0,
-        "reward/mean": 0.5,
-        f"outcome/{HOSTILE}/advantage": 1.0,
-    }
-    write_lines(run / "metrics.jsonl", [metrics, {**metrics, "iteration": 2}])
-    write_lines(run / "timing.jsonl", [{"iteration": 1, f"seconds/{HOSTILE}": 1.0}])
-    (run / "config.yaml").write_text(HOSTILE.replace("\x00", ""), encoding="utf-8")
-    interval = {"mean": 0.5, "low": 0.4, "high": 0.6}
-    model = {
-        "name": HOSTILE,
-        "checkpoint": HOSTILE,
-        "syntax": interval,
-        "stages": {HOSTILE: 1.0},
-        "faults": HOSTILE,
-    }
-    evaluation = write_evaluation(tmp_path / "e.json", source=HOSTILE, seed=HOSTILE, models=[model, model])
-
-    write_report(tmp_path / "report.html", [run], evaluation)
-
-    page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "<img" not in page and "\x00" not in page and "\u202e" not in page and "\x1b" not in page
-    assert "&lt;/script&gt;&lt;/pre&gt;" in page and "⟨U+202E⟩" in page
-    balance = parse(page)  # asserts that no element has an event handler
-    assert (balance.open, balance.scripts) == ([], 1)
-
-
-@pytest.mark.parametrize("surrogate", ["\ud800", "a\udfffb"])
-def test_a_lone_surrogate_does_not_stop_the_report(tmp_path, no_drawing, surrogate):
-    run = write_run(tmp_path / "run", iterations=1, samples=1)
-    write_lines(run / "samples.jsonl", [sample_row(1, 0, program=surrogate)])
-    write_report(tmp_path / "report.html", [run])
-    assert "⟨U+D" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_command_tells_errors_in_one_line_and_exits_with_2(tmp_path, capsys):

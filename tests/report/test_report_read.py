@@ -6,11 +6,12 @@ import math
 import pytest
 from report_inputs import metrics_row, sample_row, write_evaluation, write_lines, write_run
 
-from report.read import ReportError, Run, chosen_iterations, read_evaluation, read_runs
+from cli.sample_files import beside
+from report.read import ReportError, Run, read_evaluation, read_evaluations, read_runs
 
 
 def run_of(**rows) -> Run:
-    return Run("run", rows.get("metrics", []), rows.get("timing", []), {}, "")
+    return Run("run", rows.get("metrics", []), rows.get("timing", []))
 
 
 def all_pass(*values: float) -> Run:
@@ -23,22 +24,13 @@ def test_a_run_is_what_its_logs_say(tmp_path):
     assert run.metrics == [metrics_row(i, 8) for i in range(9)]
     assert run.series("validation/reward") == [(i, 0.4 + 0.3 * i / 8) for i in (0, 4, 8)]
     assert run.series("seconds/validate") == [(0, 3.0), (4, 3.0), (8, 3.0)]
-    assert run.samples[8] == [sample_row(8, k) for k in range(16)]
+    read = list(run.samples.read({8: range(16), 3: [5]}))
+    assert read == [*((8, k, sample_row(8, k)) for k in range(16)), (3, 5, sample_row(3, 5))]
     assert run.notes == []
 
 
-def test_samples_are_kept_of_first_middle_last_and_best(tmp_path):
-    run = write_run(tmp_path / "run", iterations=16, samples=2)
-    rows = [metrics_row(i, 16) for i in range(17)]
-    rows[4]["validation/all_pass"] = 0.9
-    write_lines(run / "metrics.jsonl", rows)
-    (read,) = read_runs([run])
-    assert list(read.samples) == chosen_iterations(read) == [1, 4, 9, 16]
-
-
-def test_the_start_can_be_best_but_has_no_samples():
+def test_the_start_can_be_best():
     assert all_pass(0.5, 0.1, 0.2).best == 0
-    assert chosen_iterations(all_pass(0.5, 0.1, 0.2)) == [1, 2]
 
 
 def test_best_is_the_first_of_equals_and_never_nan():
@@ -61,7 +53,7 @@ def test_a_run_that_has_only_started_is_readable(tmp_path):
     write_lines(folder / "metrics.jsonl", [metrics_row(0, 2)])
     (folder / "samples.jsonl").write_text("")
     (run,) = read_runs([folder])
-    assert (run.best, run.samples) == (0, {})
+    assert (run.best, len(run.samples)) == (0, 0)
 
 
 def test_half_a_line_at_the_end_is_left_out_and_told(tmp_path):
@@ -96,6 +88,12 @@ def test_a_whole_last_line_needs_no_line_feed(tmp_path):
         ("metrics.jsonl", '{"iteration": 3, "reward/mean": "0.5"}', ":4: reward/mean is not a number"),
         ("timing.jsonl", '{"iteration": 3, "seconds/score": null}', ":4: seconds/score is not a number"),
         ("timing.jsonl", f'{{"iteration": 3, "seconds/score": 1{"0" * 400}}}', ":4: seconds/score is not"),
+        (
+            "metrics.jsonl",
+            '{"step": 3}',
+            ":4: not a log row: it has no iteration number; a run of train.py sft",
+        ),
+        ("samples.jsonl", '{"program": ""}', ":33: not a log row: it has no iteration number"),
         ("samples.jsonl", '{"iteration": 3}', ":33: a sample needs its program as a string"),
         ("samples.jsonl", '{"iteration": 3, "program": 7}', ":33: a sample needs its program as a string"),
         ("samples.jsonl", '{"iteration": 3, "program": "", "score": "1"}', ":33: score must be a number"),
@@ -164,3 +162,26 @@ def test_a_missing_evaluation_is_told(tmp_path):
 def test_an_evaluation_is_read_as_it_is(tmp_path):
     path = write_evaluation(tmp_path / "evaluation.json")
     assert read_evaluation(path) == json.loads(path.read_text())
+
+
+def test_what_a_later_evaluation_says_besides_is_no_error(tmp_path):
+    """Only what is drawn is looked at: parts without a mean may hold what they like."""
+    model = {"name": "x", "taxonomy": {"NameError": {"share": 0.1}}, "pass_at": {"1": [0.5]}, "note": None}
+    path = write_evaluation(tmp_path / "evaluation.json", models=[model])
+    assert read_evaluation(path)["models"] == [model]
+
+
+@pytest.mark.parametrize("name", ["evaluation", "before"])
+def test_samples_of_an_evaluation_are_those_beside_it(tmp_path, name):
+    path = write_evaluation(tmp_path / f"{name}.json")
+    rows = [{"model": "SFT", **sample_row(1, 0)}, {"model": "PPO", **sample_row(1, 1)}]
+    write_lines(beside(path, "evaluation_samples.jsonl"), rows)
+    (read,) = read_evaluations([path])
+    assert [row for *_, row in read.samples.read({"SFT": [0], "PPO": [0]})] == rows
+
+
+def test_a_sample_of_an_evaluation_names_its_model(tmp_path):
+    path = write_evaluation(tmp_path / "evaluation.json")
+    write_lines(tmp_path / "evaluation_samples.jsonl", [sample_row(1, 0)])
+    with pytest.raises(ReportError, match=r"evaluation_samples\.jsonl:1: .* needs the name of its model"):
+        read_evaluations([path])

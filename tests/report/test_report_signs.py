@@ -16,7 +16,7 @@ def run(**columns: list[float]) -> Run:
     for name, values in columns.items():
         for row, value in zip(rows[-len(values) :], values, strict=True):
             row[name.replace("__", "/")] = value
-    return Run("run", rows, [], {}, "")
+    return Run("run", rows)
 
 
 def every(value: float) -> list[float]:
@@ -29,7 +29,7 @@ def test_a_healthy_run_shows_none():
 
 
 def test_a_run_without_these_metrics_shows_none():
-    assert signs(Run("run", [{"iteration": 0}, {"iteration": 1, "reward/mean": 1.0}], [], {}, "")) == []
+    assert signs(Run("run", [{"iteration": 0}, {"iteration": 1, "reward/mean": 1.0}])) == []
 
 
 @pytest.mark.parametrize(
