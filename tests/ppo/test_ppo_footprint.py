@@ -226,6 +226,27 @@ def test_the_kv_cache_is_that_of_the_formula():
 
 
 @pytest.mark.slow
+def test_what_a_longer_response_takes_does_not_depend_on_the_vocabulary():
+    """No phase holds the logits of all tokens: they are made and dropped some tokens at a time."""
+
+    def taken(vocabulary: int, tokens: int) -> dict[str, int]:
+        ends = _ENDS | {"vocab_size": vocabulary}
+        model = t.LlamaConfig(**_LLAMA, max_position_embeddings=2048, **ends)
+        shape = Shape(model, TuneConfig(), Precision(torch.device("cpu"), torch.float32))
+        rows = {"prompts_per_iteration": 4, "minibatch_size": 4, "micro_batch_size": 4}
+        config = PPOConfig(**rows, max_prompt_tokens=32, max_new_tokens=tokens)
+        plan = ppo_parts(shape, CriticConfig(), config)
+        return {phase: sum(parts.values()) for phase, parts in plan.items()}
+
+    more = []
+    for vocabulary in (32_000, 128_000):
+        short, long = taken(vocabulary, 512), taken(vocabulary, 1024)
+        more.append({phase: long[phase] - short[phase] for phase in short})
+    assert all(size > 0 for size in more[0].values())
+    assert more[1] == pytest.approx(more[0], rel=0.05)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WORKING)
 def test_every_architecture_can_be_planned(name):
     """Its code runs on shapes alone; longer texts take more."""
