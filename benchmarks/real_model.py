@@ -28,7 +28,7 @@ import numpy as np
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder: its reward.py would be imported
 
 from benchmarks.runs import ROOT, call, metrics_of, train_ppo, validation_of, write  # noqa: E402
-from cli.measure import bootstrap_interval  # noqa: E402
+from evaluation.intervals import bootstrap_interval  # noqa: E402
 from reward import Outcome  # noqa: E402
 
 PRESET = "configs/smollm2-135m-cpu.yaml"
@@ -243,7 +243,7 @@ def table(runs: list[dict[str, Any]]) -> str:
     first = runs[0]
     lines.append(
         f"\n{first['problems']} problems x {first['samples']}, T = {first['temperature']}; "
-        "[95 % bootstrap interval over problems], differences paired by problem."
+        "[95 % interval with problems as the unit], differences paired by problem."
     )
     return "\n".join(lines)
 

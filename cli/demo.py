@@ -7,9 +7,10 @@ from pathlib import Path
 
 from rich.console import Console as RichConsole
 
-from cli.evaluate import EvaluateCommand, evaluate, print_table
+from cli.evaluate import EvaluateCommand, evaluate
 from cli.lock import locked
 from cli.ppo import PPOCommand, run_ppo
+from cli.results import print_results
 from cli.runs import DEMO_FILES, check_free, clear_run
 from cli.settings import load_preset
 from cli.sft import SFTCommand, run_sft
@@ -61,7 +62,7 @@ def _run(settings: DemoCommand) -> None:
     )
     write_report(out / "report.html", runs=[out / "ppo"], evaluations=[out / "evaluation.json"])
 
-    print_table(results)
+    print_results(results)
     console = RichConsole(soft_wrap=True, highlight=False)
     console.print(f"written: {out / 'evaluation.json'}, {out / 'report.html'}")
     console.print(f"{time.monotonic() - start:.0f} s in all")

@@ -46,8 +46,8 @@ SHORT: Mapping[str, Mapping[str, str]] = {
         "machine": "device dtype micro-batch-size threads seed",
     },
     "evaluate": {
-        "in and out": "names problems num-problems out config",
-        "sampling": "samples temperature max-new-tokens seed",
+        "in and out": "names seeds problems num-problems out config",
+        "sampling": "samples temperature greedy max-new-tokens seed",
         "prompt": "prompt system instruction stop",
         "machine": "device dtype batch-size threads",
     },

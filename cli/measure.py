@@ -1,4 +1,4 @@
-"""How good is a policy: the same problems, one seed, shares with bootstrap intervals over problems."""
+"""How good is a policy: the same problems, one seed, the numbers of every sample."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,18 +7,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from evaluation.facts import failure, sample_facts
+from evaluation.summary import Numbers
 from models.policy import Policy
 from ppo.prompts import EncodedPrompt
 from ppo.rollout import Responses, sample_responses
 from ppo.run.sampler import derived_seed
 from ppo.run.samples import sample_rows
-from reward import Reward, RewardConfig, Scorer, Stage
+from reward import Reward, RewardConfig, Scorer
 from sandbox import SandboxError
-
-BOOTSTRAP_DRAWS = 2000
-
-# Column -> the metric of a Reward that it averages. Length, and the R of the paper, are added below.
-METRICS = {"syntax": "reward/parses", "any_pass": "reward/any_pass", "all_pass": "reward/all_pass"}
 
 
 @dataclass(frozen=True)
@@ -26,26 +23,34 @@ class Measurement:
     """Every sample's numbers, problem by problem."""
 
     columns: dict[str, np.ndarray]
-    """Column name -> (problems, samples); NaN where the sandbox failed."""
-    faults: int
-    """Samples that could not be scored; they are in no mean."""
+    """Column name -> (problems, samples); NaN where the sandbox failed, or a question does not arise."""
+    failures: np.ndarray
+    """(problems, samples) of str, what became of each; "" where the sandbox failed."""
     policy: Policy
     responses: Responses
     rewards: Sequence[Reward | None]
     """Problem by problem, as the responses are; None where the sandbox failed."""
 
     def samples(self) -> list[dict[str, Any]]:
-        """Every sample as samples.jsonl keeps them, `sample` counting those of one problem from 0."""
-        rows = sample_rows(self.policy, self.responses, self.rewards)
-        per_problem = next(iter(self.columns.values())).shape[1]
-        return [{"sample": number % per_problem, **row} for number, row in enumerate(rows)]
+        """Every sample as samples.jsonl keeps them, `sample` counting those of one problem from 0.
 
-    def summary(self, seed: int) -> dict[str, Any]:
-        """Mean and 95 % interval of every column, and the share of every stage."""
-        stages = {s.label: float(np.nanmean(self.columns[f"stage/{s.label}"])) for s in Stage}
-        shown = {name: values for name, values in self.columns.items() if not name.startswith("stage/")}
-        intervals = {name: bootstrap_interval(values, seed) for name, values in shown.items()}
-        return {**intervals, "stages": stages, "faults": self.faults}
+        `public`: which of the tests its problem's text shows, where it shows one.
+        """
+        rows = sample_rows(self.policy, self.responses, self.rewards)
+        per_problem = self.failures.shape[1]
+        found = []
+        for number, (row, prompt) in enumerate(zip(rows, self.responses.prompts, strict=True)):
+            public = [i for i, test in enumerate(prompt.problem.tests) if test.public]
+            found.append({"sample": number % per_problem, **row} | ({"public": public} if public else {}))
+        return found
+
+    def numbers(self, name: str) -> Numbers:
+        """What statistics read of it, under the name of the model."""
+        return Numbers(name, self.columns, self.failures)
+
+    def mean(self, column: str) -> float:
+        """Over all samples that could be scored."""
+        return float(np.nanmean(self.columns[column]))
 
 
 def measure(
@@ -77,9 +82,13 @@ def measure(
     )
     pairs = responses.pairs()
     rewards = scorer.score(pairs)
+    ended = responses.stopped(policy.stop_ids).tolist()
     rows = [
-        None if reward is None else _row(reward, program, scorer.config)
-        for reward, (_, program) in zip(rewards, pairs, strict=True)
+        None
+        if reward is None
+        else _row(reward, program, scorer.config)
+        | sample_facts(reward.record, end, [test.public for test in problem.tests])
+        for reward, (problem, program), end in zip(rewards, pairs, ended, strict=True)
     ]
     scored = [row for row in rows if row is not None]
     if not scored:
@@ -88,31 +97,15 @@ def measure(
         name: np.array([np.nan if row is None else row[name] for row in rows]).reshape(len(prompts), samples)
         for name in scored[0]
     }
-    return Measurement(columns, len(rows) - len(scored), policy, responses, rewards)
-
-
-def bootstrap_interval(values: np.ndarray, seed: int) -> dict[str, float]:
-    """Mean, and the 95 % percentile interval of the mean when problems are drawn again with replacement.
-
-    Problems are the unit: samples of one problem are not independent of each other.
-
-    Args:
-        values: (problems, samples), NaN where there is none.
-    """
-    valid = ~np.isnan(values)
-    sums, counts = np.where(valid, values, 0.0).sum(axis=1), valid.sum(axis=1)
-    draws = np.random.default_rng(seed).integers(len(values), size=(BOOTSTRAP_DRAWS, len(values)))
-    means = sums[draws].sum(axis=1) / np.maximum(counts[draws].sum(axis=1), 1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return {"mean": float(sums.sum() / counts.sum()), "low": float(low), "high": float(high)}
+    became = ["" if r is None else failure(r.record, end) for r, end in zip(rewards, ended, strict=True)]
+    return Measurement(columns, np.array(became).reshape(len(prompts), samples), policy, responses, rewards)
 
 
 def _row(reward: Reward, program: str, config: RewardConfig) -> dict[str, float]:
-    row = {column: reward.metrics[metric] for column, metric in METRICS.items()}
-    row["reward"] = reward.total
+    """What depends on the objective, and what only a program tells."""
+    metrics = reward.metrics
     # The paper's column: k/T in the place of the staged R_func.
-    row["reward_pass_fraction"] = (
-        config.alpha * reward.metrics["reward/pass_fraction"] + config.beta * reward.security
-    )
+    paper = config.alpha * metrics["reward/pass_fraction"] + config.beta * reward.security
+    row = {"reward": reward.total, "reward_pass_fraction": paper, "functional": reward.functional}
     row["length"] = float(len(program))
-    return row | {name: value for name, value in reward.metrics.items() if name.startswith("stage/")}
+    return row | {name: value for name, value in metrics.items() if name.startswith(("stage/", "hack/"))}

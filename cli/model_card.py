@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import yaml
 
-from cli.evaluate import COLUMNS
 from cli.origin import Origin
 from cli.problems import EMBEDDED
+from evaluation.columns import HEADLINE
 from models.export import Base, Readback
 from models.template import PromptForm
 
@@ -165,14 +165,14 @@ def _results(origin: Origin) -> str:
 
 def _numbers(row: Mapping[str, float]) -> dict[str, str]:
     """Column -> cell, of a row of metrics.jsonl."""
-    found = ((key, factor, form, row.get(f"validation/{key}")) for key, _, factor, form in COLUMNS)
+    found = ((key, factor, form, row.get(f"validation/{key}")) for key, _, factor, form in HEADLINE)
     return {key: form.format(factor * value) for key, factor, form, value in found if value is not None}
 
 
 def _intervals(model: Mapping[str, Any]) -> dict[str, str]:
     """Column -> cell, of a model in an evaluation."""
     cells = {}
-    for key, _, factor, form in COLUMNS:
+    for key, _, factor, form in HEADLINE:
         if "mean" in (value := model.get(key) or {}):
             mean, low, high = (form.format(factor * value[part]) for part in ("mean", "low", "high"))
             cells[key] = f"{mean} [{low}-{high}]"
@@ -182,7 +182,7 @@ def _intervals(model: Mapping[str, Any]) -> dict[str, str]:
 def _table(rows: Mapping[str, Mapping[str, str]]) -> str:
     """In Markdown, with the columns that some row has."""
     columns = [
-        (key, heading) for key, heading, _, _ in COLUMNS if any(key in cells for cells in rows.values())
+        (key, heading) for key, heading, _, _ in HEADLINE if any(key in cells for cells in rows.values())
     ]
     lines: list[Sequence[str]] = [["", *(heading for _, heading in columns)], ["---"] * (len(columns) + 1)]
     lines += [[name, *(cells.get(key, "") for key, _ in columns)] for name, cells in rows.items()]

@@ -300,7 +300,7 @@ def _evaluator(
         return lambda policy: {}
 
     def evaluate(policy: Policy) -> dict[str, float]:
-        summary = measure(
+        measured = measure(
             policy,
             prompts,
             judge,
@@ -310,8 +310,8 @@ def _evaluator(
             batch_size=config.rollout_batch,
             seed=config.seed,
             progress=console.advance,
-        ).summary(config.seed)
+        )
         names = ("syntax", "any_pass", "all_pass", "reward", "length")
-        return {f"validation/{name}": summary[name]["mean"] for name in names}
+        return {f"validation/{name}": measured.mean(name) for name in names}
 
     return evaluate

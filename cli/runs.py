@@ -23,7 +23,7 @@ PPO_FILES = {
     "report.html",
 }
 EXPORT = "export.json"  # lists the other files of an export, which the model decides
-DEMO_FILES = {"sft", "ppo", "evaluation.json", "evaluation_samples.jsonl", "report.html"}
+DEMO_FILES = {"sft", "ppo", "evaluation.json", "evaluation.md", "evaluation_samples.jsonl", "report.html"}
 
 
 def create_run(folder: Path, settings: Any, section: str) -> None:

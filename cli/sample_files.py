@@ -1,6 +1,7 @@
 """What an evaluation keeps beside its table: every sample, and its programs as other evaluators read them.
 
-evaluation_samples.jsonl   a row per sample, with all that one needs to judge it by reading
+evaluation_samples.jsonl   a row per sample, with all that one needs to judge it by reading; "greedy": true
+                           marks answers at temperature 0
 evalplus_samples.jsonl     {"task_id", "solution"} per sample: `evalplus.evaluate --samples`
 generations.json           a list of programs per problem: bigcode's harness, `--load_generations_path`
 
@@ -10,16 +11,22 @@ The last two are of one model each: of several models there are several, with th
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from data import Problem, with_stub
 
 Row = Mapping[str, Any]
-Keep = Callable[[str, Sequence[Row]], None]
-"""Takes the name of a model and the rows of its samples."""
+
+
+class Keep(Protocol):
+    """Takes the name of a model and the rows of its samples, and of its greedy answers."""
+
+    def __call__(self, model: str, rows: Sequence[Row], greedy: Sequence[Row] = ()) -> None:
+        """Once for each model, in their order."""
+
 
 # Ids under which EvalPlus knows the problems of HumanEval(+) and MBPP(+).
 _EVALPLUS_ID = re.compile(r"(HumanEval|Mbpp)/[0-9]+")
@@ -44,13 +51,13 @@ def sample_files(
     evaluation_samples.jsonl has its name once the block ends well. `for_others`: write the other files too.
     """
     if out is None:
-        yield lambda model, rows: None
+        yield lambda model, rows, greedy=(): None
         return
     marks = iter(_marks(models))  # one for each call: two models may go by one name
     with _written(beside(out, "evaluation_samples.jsonl")) as file:
 
-        def keep(model: str, rows: Sequence[Row]) -> None:
-            for row in rows:
+        def keep(model: str, rows: Sequence[Row], greedy: Sequence[Row] = ()) -> None:
+            for row in (*rows, *({"greedy": True, **row} for row in greedy)):
                 file.write(json.dumps({"model": model, **row}, ensure_ascii=False).encode() + b"\n")
             if for_others:
                 _write_for_others(out, next(marks), problems, rows)

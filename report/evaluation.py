@@ -49,7 +49,7 @@ def _setting(content: Row) -> str:
     parts = [f"{content['problems']} problems"] if "problems" in content else []
     parts += [f"{samples} program{'s' * (samples != 1)} each"]
     parts += [f"{key} {content[key]}" for key in ("temperature", "seed", "source") if key in content]
-    note = "Brackets: 95 % bootstrap interval over problems. Length: mean, in characters."
+    note = "Brackets: 95 % interval, with problems as the unit. Length: mean, in characters."
     return f"{text(', '.join(parts))}. {note}"
 
 

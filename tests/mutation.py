@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pytest
 from sources import ROOT
 
-ROOMS = ("ppo", "models", "data", "reward", "sandbox", "cli", "report")
+ROOMS = ("ppo", "models", "data", "reward", "sandbox", "evaluation", "cli", "report")
 READ_BY_TESTS = ("tests", "docs", "configs", "examples", "README.md", "pyproject.toml")
 COPIED = (*ROOMS, "entry.py", *READ_BY_TESTS)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sources import ROOT, imported_modules, imported_names
 
-ROOMS = {"ppo", "models", "reward", "sandbox", "data", "report", "cli"}
+ROOMS = {"ppo", "models", "reward", "sandbox", "data", "evaluation", "report", "cli"}
 
 ALLOWED = {
     "ppo": {"models", "data"},
@@ -17,10 +17,11 @@ ALLOWED = {
     "reward": {"sandbox", "data"},
     "sandbox": set(),
     "data": set(),
+    "evaluation": set(),
     "report": set(),
     "cli": ROOMS,
 }
-TORCH_FREE = ("reward", "sandbox", "data", "report")
+TORCH_FREE = ("reward", "sandbox", "data", "evaluation", "report")
 
 FLOORS = {
     # What a floor may import of its own room: those below it. A folder is a floor, and so are single files.

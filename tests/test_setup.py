@@ -39,7 +39,7 @@ def test_every_imported_package_is_required():
     elsewhere = ROOT / "benchmarks" / "peers"
     ours = {path.name for path in ROOT.iterdir()} | {path.stem for path in ROOT.glob("*.py")}
     names = {"yaml": "PyYAML"}
-    rooms = ("ppo", "models", "reward", "sandbox", "data", "report", "cli", "benchmarks")
+    rooms = ("ppo", "models", "reward", "sandbox", "data", "evaluation", "report", "cli", "benchmarks")
     imported = {
         name
         for room in rooms

@@ -214,7 +214,11 @@ def test_evaluate_writes_the_agreed_json(sft_run, ppo_run, tmp_path, capsys):
 def test_results_in_one_folder_keep_their_samples_apart(sft_run, tmp_path, capsys):
     few = ["--num-problems", 2, "--max-new-tokens", 4, *SMALL, *CORPUS]
     assert command("evaluate", sft_run, *few, "--out", tmp_path / "x.json") == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.json", "x_evaluation_samples.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "x.json",
+        "x.md",
+        "x_evaluation_samples.jsonl",
+    ]
     assert command("evaluate", sft_run, *few, "--out", tmp_path) == 2
     assert f"is a folder; name a file, {tmp_path / 'evaluation.json'}" in capsys.readouterr().err
 

@@ -14,7 +14,7 @@ from small_runs import command
 import entry
 from cli.console import Console
 from cli.errors import run_command
-from cli.evaluate import print_table
+from cli.results import print_results
 from entry import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,7 +119,7 @@ RESULTS = {
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "koi8-r", "utf-8"])
 def test_no_output_fails_for_its_encoding(written, encoding):
     raw = written(encoding)
-    print_table(RESULTS)
+    print_results(RESULTS)
     with Console("PPO", 1) as console:
         console.say("print('héllo → 世界 \udc80')")
     print("plain: \u202e≥ \ud800")

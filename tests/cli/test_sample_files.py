@@ -122,7 +122,13 @@ def test_evaluate_writes_them_for_public_sets_and_on_request(sft_run, tmp_path):
         write_problems(out / "p.jsonl", [Problem(each, f"Print {each}.", TESTS) for each in ids])
         few = ["--problems", out / "p.jsonl", "--samples", 2, "--max-new-tokens", 4, *SMALL, *flags]
         assert command("evaluate", sft_run, *few, "--out", out / "evaluation.json") == 0
-        assert set(names(out)) == {"p.jsonl", "evaluation.json", "evaluation_samples.jsonl", *written}
+        assert set(names(out)) == {
+            "p.jsonl",
+            "evaluation.json",
+            "evaluation.md",
+            "evaluation_samples.jsonl",
+            *written,
+        }
         if written:
             programs = json.loads((out / "generations.json").read_text())
             assert [len(each) for each in programs] == [2, 2]

@@ -1,0 +1,167 @@
+"""An evaluation as tables for people, and as sentences that say which differences are real.
+
+Reads what evaluation.json holds; what a file does not have, an older one say, is left out.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from evaluation.columns import HEADLINE, MAIN, MORE, Column, column
+
+Content = Mapping[str, Any]
+
+INTERVALS = (
+    "[95 % intervals with problems as the unit: Wilson's for rates, bootstrap for means and for pass@k]"
+)
+
+
+class Table(NamedTuple):
+    """Cells as text."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+def tables(results: Content) -> list[Table]:
+    """All that there is to show, the headline first."""
+    models = results["models"]
+    title = f"{results['problems']} problems x {results['samples']}, T = {results['temperature']}"
+    found = [
+        _columns(title, models, HEADLINE, INTERVALS),
+        _columns("Beside them", models, MORE),
+        _columns("Several samples of a problem", models, _of_several(models)),
+        _shares("How far programs get, %", models, "stages"),
+        _shares("What became of the samples, %", models, "failures"),
+        _shares("Signs of playing the reward, % of programs", models, "hacking_signs"),
+        _differences("Differences, paired by problem", results.get("comparisons", ())),
+        _recipes(results.get("recipes", ())),
+        _differences(
+            "Differences of recipes, paired by seed and problem", results.get("recipe_comparisons", ())
+        ),
+    ]
+    if greedy := results.get("greedy"):
+        found.append(_columns("Greedy: the likeliest token, one sample", greedy["models"], HEADLINE))
+        found.append(_differences("Differences, greedy", greedy["comparisons"]))
+    if overlap := results.get("overlap"):
+        seen = f"Without the {overlap['problems']} problems that stood among those of training"
+        found.append(_columns(seen, overlap["models"], HEADLINE))
+    return [table for table in found if table.rows and len(table.header) > 1]
+
+
+def statements(results: Content) -> list[str]:
+    """Sentences: which differences of the main column are real, and what the reader has to know besides."""
+    said = []
+    for where, pairs in (
+        ("", results.get("comparisons", ())),
+        ("greedy, ", results.get("greedy", {}).get("comparisons", ())),
+        ("over training seeds, ", results.get("recipe_comparisons", ())),
+    ):
+        said += [where + statement(pair) for pair in pairs if pair["same"] or MAIN in pair["columns"]]
+    return said + list(results.get("notes", ()))
+
+
+def statement(pair: Content) -> str:
+    """Whether the second model of a pair passes all tests more often than the first."""
+    a, b = pair["a"], pair["b"]
+    if pair["same"]:
+        return f"{a} and {b}: every difference is 0, sample by sample"
+    shown, difference = column(MAIN), pair["columns"][MAIN]
+    much = f"{shown.heading} {_signed(shown, difference)}, p = {difference['p_holm']:.2g}"
+    if difference["different"]:
+        word = "more" if difference["mean"] > 0 else "less"
+        return f"{b} passes {word} than {a}: {much}"
+    small = difference.get("smallest")
+    limit = (
+        f"; with these problems a difference of {100 * small:.1f} points would be seen four times in five"
+        if small is not None
+        else ""
+    )
+    return f"{a} and {b} cannot be told apart: {much}{limit}"
+
+
+def markdown(results: Content) -> str:
+    """The tables and sentences as Markdown."""
+    parts = []
+    for table in tables(results):
+        lines = [table.header, ["---"] * len(table.header), *table.rows]
+        rows = "\n".join(f"| {' | '.join(map(_in_markdown, cells))} |" for cells in lines)
+        parts.append(f"**{table.title}**\n\n{rows}" + (f"\n\n{table.note}" if table.note else ""))
+    if said := statements(results):
+        parts.append("\n".join(f"- {_in_markdown(line)}" for line in said))
+    return "\n\n".join(parts) + "\n"
+
+
+def _columns(title: str, models: Sequence[Content], columns: Sequence[Column], note: str = "") -> Table:
+    """Models in rows; columns that no model has are left out."""
+    kept = [c for c in columns if any(c.key in model for model in models)]
+    rows = [
+        [model["name"], *(_interval(c, model[c.key]) if c.key in model else "" for c in kept)]
+        for model in models
+    ]
+    return Table(title, ["model", *(c.heading for c in kept)], rows, note)
+
+
+def _of_several(models: Sequence[Content]) -> list[Column]:
+    """pass@k and flips, in their order."""
+    keys = dict.fromkeys(key for m in models for key in m if key.startswith("pass@") or key == "flips")
+    return [Column(k, "two samples disagree %" if k == "flips" else f"{k} %", 100, "{:.1f}") for k in keys]
+
+
+def _shares(title: str, models: Sequence[Content], key: str) -> Table:
+    """Kinds in rows, models in columns: there are more kinds. Those that no model has are left out."""
+    shares = [(m["name"], m.get(key) or {}) for m in models]
+    kinds = dict.fromkeys(kind for _, share in shares for kind, value in share.items() if value)
+    rows = [[kind, *(f"{100 * share.get(kind, 0):.1f}" for _, share in shares)] for kind in kinds]
+    return Table(title, ["", *(name for name, _ in shares)], rows)
+
+
+def _differences(title: str, pairs: Sequence[Content]) -> Table:
+    """Pairs in rows, the columns of the headline; a star where a difference is real."""
+    kept = [c for c in HEADLINE if any(c.key in pair["columns"] for pair in pairs)]
+    rows = [
+        [
+            f"{pair['b']} - {pair['a']}",
+            *(
+                _signed(c, d) + (" *" if d["different"] else "") if (d := pair["columns"].get(c.key)) else ""
+                for c in kept
+            ),
+        ]
+        for pair in pairs
+    ]
+    several = f", raised for {len(pairs)} pairs (Holm)" if len(pairs) > 1 else ""
+    note = f"* 0 is outside the 95 % interval, and p < 0.05 by a test of signs{several}"
+    if any("spread" in d for pair in pairs for d in pair["columns"].values()):
+        note = f"* p < 0.05 for new seeds and new problems{several}"
+    return Table(title, ["pair", *(c.heading for c in kept)], rows, note)
+
+
+def _recipes(found: Sequence[Content]) -> Table:
+    """Mean of the main column over seeds, and where their spread comes from."""
+    main = column(MAIN)
+    rows = []
+    for recipe in found:
+        if over := recipe["columns"].get(MAIN):
+            spread = [main.form.format(main.factor * over[k]) for k in ("spread", "sampling", "training")]
+            rows.append([recipe["name"], str(over["seeds"]), _interval(main, over), *spread])
+    header = ["recipe", "seeds", main.heading, "spread of seeds", "of it sampling", "of it training"]
+    return Table(
+        "Recipes, over training seeds", header, rows, "Standard deviations between seeds, in points."
+    )
+
+
+def _interval(shown: Column, value: Content) -> str:
+    mean, low, high = (shown.form.format(shown.factor * value[key]) for key in ("mean", "low", "high"))
+    return f"{mean} [{low}-{high}]"
+
+
+def _signed(shown: Column, value: Content) -> str:
+    form = shown.form.replace("{:", "{:+")
+    mean, low, high = (form.format(shown.factor * value[key]) for key in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
+
+
+def _in_markdown(text: str) -> str:
+    """A cell is one line, and a bar would end it."""
+    return " ".join(text.split()).replace("|", "\\|")
