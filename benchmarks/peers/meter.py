@@ -35,9 +35,12 @@ class Meter:
         """of each complete step (CPU, wall) seconds by phase"""
         self.peaks: dict[str, float] = {}
         """GiB by phase, the highest of all steps"""
+        self.heights: list[float] = []
+        """GiB, the highest of each step: one that grows from step to step says that memory is lost"""
         _forget_peak()
         self.imports = _memory("VmRSS")
         self._step: dict[str, tuple[float, float]] = {}
+        self._height = 0.0
         self._last = _now()
 
     def begin(self) -> None:
@@ -49,19 +52,22 @@ class Meter:
             if sys.stdin.readline().strip() != GO:
                 raise SystemExit("nobody takes turns with this process any more")
         _forget_peak()
-        self._step, self._last = {}, _now()
+        self._step, self._height, self._last = {}, 0.0, _now()
 
     def mark(self, phase: str) -> None:
         """What was done since the last mark was `phase`."""
         now, (cpu, wall) = _now(), self._step.get(phase, (0.0, 0.0))
         self._step[phase] = (cpu + now[0] - self._last[0], wall + now[1] - self._last[1])
-        self.peaks[phase] = max(self.peaks.get(phase, 0.0), _memory("VmHWM"))
+        peak = _memory("VmHWM")
+        self.peaks[phase] = max(self.peaks.get(phase, 0.0), peak)
+        self._height = max(self._height, peak)
         _forget_peak()
         self._last = now
 
     def end(self) -> None:
         """The step is complete."""
         self.steps.append(self._step)
+        self.heights.append(self._height)
         self._step = {}
 
     def report(self, generated: int) -> dict[str, Any]:
@@ -80,6 +86,7 @@ class Meter:
         found["rss.imports"] = round(self.imports, 3)
         found["rss.peak"] = round(max(self.peaks.values()), 3)
         found["rss.above_imports"] = round(max(self.peaks.values()) - self.imports, 3)
+        found["rss.steps"] = [round(height, 3) for height in self.heights]
         return found | {f"rss.{phase}": round(peak, 3) for phase, peak in self.peaks.items()}
 
 

@@ -74,6 +74,7 @@ def test_a_meter_counts_memory_that_lived_for_a_moment():
     found = meter.report(1)
     assert found["rss.rollout"] - found["rss.other"] == pytest.approx(0.25, abs=0.02)
     assert found["rss.above_imports"] == pytest.approx(0.25, abs=0.05)
+    assert found["rss.steps"] == [found["rss.peak"]] == [found["rss.rollout"]]
 
 
 def figures(steps, rollout, memory, **more):
