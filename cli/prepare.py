@@ -17,6 +17,7 @@ import tyro
 
 from cli.console import Console
 from cli.errors import UsageError
+from cli.other_trainers import Trainer, path_for
 from cli.prepared import SPLIT_FILES, Reading, paths, report_of, summary, write
 from cli.settings import plain
 from data import DataError, Problem, load_problems
@@ -85,6 +86,8 @@ class PrepareCommand:
     """Problems without a reference, whose tests nobody has checked."""
     malformed: Literal["stop", "drop"] = "stop"
     """Rows with a defect, such as fewer outputs than inputs: an error, or left out and counted."""
+    to: tuple[Trainer, ...] = ()
+    """Write the problems as the data of other trainers, too (reward/adapters/): OUT.trl.jsonl and so on."""
     seed: NotNegativeInt = 1
     """Of the tests drawn and the problems held out."""
     limits: Limits = field(default_factory=Limits)
@@ -117,7 +120,7 @@ def run_prepare(settings: PrepareCommand) -> None:
         if not kept:
             raise DataError(f"{source}: nothing is left of {read.rows} rows: {_told(read, checked)}")
         report = report_of(source, plain(settings), read, checked, kept)
-        write(outs, kept, report)
+        write(outs, kept, report, settings.to)
         for line in summary(outs, report):
             console.say(line)
         console.step(5)
@@ -139,7 +142,8 @@ def _checked_paths(settings: PrepareCommand) -> tuple[Path, dict[str, Path]]:
         raise UsageError(f"{out}: it would be written over or into the source; name another --out")
     if not out.parent.is_dir():
         raise UsageError(f"{out.parent}: there is no such folder for --out; make it first")
-    there = [path for path in outs.values() if path.exists()]
+    beside = [path_for(to, outs[split]) for to in settings.to for split in ("train", *SPLIT_FILES)]
+    there = [path for path in (*outs.values(), *beside) if path.exists()]
     if there and not settings.overwrite:
         raise UsageError(f"{there[0]} is there already; name another --out, or --overwrite it")
     return settings.source, outs

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cli.other_trainers import Trainer, path_for, write_for
 from data import DataError, Problem, write_problems
 from data.files import write_atomically
 from data.formats.base import Format
@@ -116,17 +117,24 @@ def _hash(source: Path) -> str:
     return digest.hexdigest()
 
 
-def write(outs: dict[str, Path], kept: Sequence[Problem], report: dict[str, Any]) -> None:
-    """Write the problems, a file for each split, and the report, to which the files' hashes are added."""
+def write(
+    outs: dict[str, Path], kept: Sequence[Problem], report: dict[str, Any], trainers: Sequence[Trainer] = ()
+) -> None:
+    """Write the problems, a file for each split and for each of the other trainers beside it, and the report,
+    to which the files' hashes are added."""
     report["files"] = {}
     for name in ("train", *SPLIT_FILES):
-        path = outs[name]
         problems = [p for p in kept if (p.split if p.split in SPLIT_FILES else "train") == name]
+        files = {path_for(trainer, outs[name]): trainer for trainer in trainers}
         if problems:
-            write_problems(path, problems)
-            report["files"][path.name] = {"problems": len(problems), "sha256": _hash(path)}
-        else:
-            path.unlink(missing_ok=True)  # of an earlier time: it would seem to belong to this
+            write_problems(outs[name], problems)
+            for path, trainer in files.items():
+                write_for(trainer, path, problems)
+        for path in (outs[name], *files):
+            if problems:
+                report["files"][path.name] = {"problems": len(problems), "sha256": _hash(path)}
+            else:
+                path.unlink(missing_ok=True)  # of an earlier time: it would seem to belong to this
     write_atomically(outs["report"], (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode())
 
 

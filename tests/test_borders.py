@@ -22,6 +22,8 @@ ALLOWED = {
     "cli": ROOMS,
 }
 TORCH_FREE = ("reward", "sandbox", "data", "evaluation", "report")
+# Its caller wants tensors, and has torch: imported in the call.
+TENSORS_WANTED = {"reward/adapters/openrlhf.py"}
 
 FLOORS = {
     # What a floor may import of its own room: those below it. A folder is a floor, and so are single files.
@@ -54,7 +56,8 @@ def test_rooms_import_one_way(room):
 @pytest.mark.parametrize("room", TORCH_FREE)
 def test_no_torch_in_the_source(room):
     for path in (ROOT / room).rglob("*.py"):
-        assert not imported_names(path) & {"torch", "transformers", "peft"}, path.name
+        if str(path.relative_to(ROOT)) not in TENSORS_WANTED:
+            assert not imported_names(path) & {"torch", "transformers", "peft"}, path.name
 
 
 @pytest.mark.parametrize("room", sorted(FLOORS))
@@ -114,7 +117,7 @@ def test_a_name_handed_on_is_not_that_of_another_module(room):
 
 def test_reward_sandbox_and_data_work_where_torch_is_not_installed():
     program = BLOCK_TORCH + (
-        "import reward, sandbox, data\n"
+        "import reward, sandbox, data, reward.adapters.openrlhf\n"
         "from data import Problem, TestCase\n"
         "problem = Problem(id='a', prompt='Print 1.', tests=(TestCase('', '1'),))\n"
         "with reward.Scorer(workers=1) as scorer:\n"
