@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from models.errors import ModelError
+from models.low_rank import LowRankLinear
 from models.ranges import Count, check_ranges
 
 
@@ -58,6 +59,7 @@ def add_lora(model: nn.Module, config: TuneConfig, seed: int) -> PeftModel:
         target_modules=list(config.lora_targets),
         task_type="CAUSAL_LM",
     )
+    lora._register_custom_module({nn.Linear: LowRankLinear})  # for this run: it is in no file
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # Of what it does about tied, transposed and fused weights; whether it does it right, is checked.
         warnings.simplefilter("ignore")

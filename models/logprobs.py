@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from models import frozen_head
 from models.head import Head
 
 # Logits alive at once: 2²⁴ numbers, 64 MiB in float32 (520 tokens of a 32k vocabulary).
@@ -31,9 +32,12 @@ def token_logprobs(
         entropy_grad: whether the entropy carries a gradient (for an entropy bonus).
 
     Returns:
-        logprobs and entropies, (N,) float32. With gradients on and more than one chunk, logits are
-        recomputed in the backward pass: peak memory does not grow with N.
+        logprobs and entropies, (N,) float32. Peak memory does not grow with N: of a frozen head the gradient
+        is taken at once (models/frozen_head.py), else, with gradients on and more than one chunk, logits are
+        recomputed in the backward pass.
     """
+    if frozen_head.fits(head, hidden, entropy_grad=entropy_grad):
+        return frozen_head.frozen_logprobs(hidden, head, targets, temperature)
 
     def chunk_logprobs(h: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         # float32 from here on: differences between log-probabilities are exponentiated later.

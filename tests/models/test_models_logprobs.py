@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+import models.frozen_head
 import models.logprobs
 from models.logprobs import position_ids, token_logprobs
 
@@ -128,14 +129,17 @@ def peak_of(tokens: int, vocabulary: int, function, hidden: int = 4) -> int:
     return memory.peak
 
 
-def test_peak_memory_does_not_grow_with_tokens_times_vocabulary(monkeypatch):
+@pytest.mark.parametrize("shortcut", [True, False])
+def test_peak_memory_does_not_grow_with_tokens_times_vocabulary(shortcut, monkeypatch):
     """Check 27: eight times the tokens, or the vocabulary, leave the peak where it is: a chunk's logits."""
     chunk = 2**16  # numbers; 256 KiB
+    monkeypatch.setattr(models.frozen_head, "_LOGITS", chunk)
     monkeypatch.setattr(models.logprobs, "CHUNK_LOGITS", chunk)
+    monkeypatch.setattr(models.frozen_head.FROZEN_HEAD, "on", shortcut)
     sizes = ((128, 2048), (1024, 2048), (128, 16384))
     small, longer, wider = (peak_of(*size, token_logprobs) for size in sizes)
     own = 1024 * 4 * 4 * 4  # hidden states and their gradients, which do grow with the tokens
     assert longer <= small + own and wider <= small + own
-    assert small <= 6 * 4 * chunk
+    assert small <= (2.1 if shortcut else 6) * 4 * chunk
     everything = peak_of(1024, 2048, full)
     assert everything > 8 * longer  # the meter does see it where all logits are alive

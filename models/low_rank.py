@@ -1,0 +1,88 @@
+"""A linear layer with an adapter beside it, as one function: peft's module with another way through it.
+
+peft adds the adapter's product, scaled, to the layer's own: two tensors of the output's size that are made,
+read once and dropped, and two more in the backward pass. Here the product is added into the output by the
+multiplication itself, and the scale is applied to what has the width of the rank. On a Llama of 256 x 4 with
+adapters on all seven layers an update takes 0.92 of the time and less memory.
+
+Parameters, their names and files, folding and switching off are peft's.
+"""
+
+from typing import Any
+
+import torch
+from peft.tuners.lora import Linear
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from models.shortcuts import Shortcut
+
+LOW_RANK = Shortcut("layer and adapter as one function")
+
+
+class LowRankLinear(Linear):
+    """peft's LoRA layer on an nn.Linear. What its short way does not know goes peft's."""
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """(..., in) to (..., out)."""
+        if args or kwargs or self.merged or not LOW_RANK.on:
+            return super().forward(x, *args, **kwargs)
+        if self.disable_adapters:
+            return self.base_layer(x)
+        device = x.device.type
+        mixed = torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if mixed else x.dtype
+        if not self._fits(dtype, mixed):
+            return super().forward(x)
+        [name] = self.active_adapters
+        a, b = self.lora_A[name].weight, self.lora_B[name].weight
+        base = self.base_layer
+        return _LowRank.apply(x.to(dtype), base.weight, base.bias, a, b, self.scaling[name])
+
+    def _fits(self, dtype: torch.dtype, mixed: bool) -> bool:
+        """Whether this is one plain adapter on a frozen layer of the format that is computed in."""
+        base, names = self.base_layer, self.active_adapters
+        if type(base) is not nn.Linear or len(names) != 1 or names[0] not in self.lora_A:
+            return False
+        plain = isinstance(self.lora_dropout[names[0]], nn.Identity) and names[0] not in self.lora_variant
+        a, b = self.lora_A[names[0]], self.lora_B[names[0]]
+        formats = base.weight.dtype == dtype and (mixed or a.weight.dtype == b.weight.dtype == dtype)
+        frozen = not any(p.requires_grad for p in base.parameters())
+        return plain and formats and frozen and a.bias is None and b.bias is None
+
+
+class _LowRank(torch.autograd.Function):
+    """y = x·Wᵀ + c + s·(x·Aᵀ)·Bᵀ of (..., in), for gradients of x, A and B.
+
+    W (out, in), c (out) or None and x are of one format, A (r, in) and B (out, r) of that or, under autocast,
+    float32; they are rounded to it as autocast would round them, and their gradients come back in their own.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scaling: float
+    ) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])  # (N, in)
+        low, b_t = rows @ a.to(x.dtype).t(), b.to(x.dtype).t()  # (N, r), (r, out)
+        y = nn.functional.linear(rows, weight, bias)
+        y.addmm_(low, b_t, alpha=scaling)
+        ctx.save_for_backward(x, low, weight, a, b)
+        ctx.scaling = scaling
+        return y.view(*x.shape[:-1], weight.shape[0])
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, gradient: Tensor
+    ) -> tuple[Tensor | None, None, None, Tensor | None, Tensor | None, None]:
+        x, low, weight, a, b = ctx.saved_tensors
+        rows, g = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
+        g_low = (g @ b.to(g.dtype)).mul_(ctx.scaling)  # (N, r)
+        for_x = for_a = for_b = None
+        if ctx.needs_input_grad[0]:
+            for_x = (g @ weight).addmm_(g_low, a.to(g.dtype)).view(x.shape)
+        if ctx.needs_input_grad[3]:
+            for_a = (g_low.t() @ rows).to(a.dtype)
+        if ctx.needs_input_grad[4]:
+            for_b = (g.t() @ low).to(b.dtype).mul_(ctx.scaling)
+        return for_x, None, None, for_a, for_b, None
