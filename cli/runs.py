@@ -18,6 +18,7 @@ PPO_FILES = {
     "metrics.jsonl",
     "timing.jsonl",
     "samples.jsonl",
+    "tokens.jsonl",
     "tensorboard",
     "checkpoints",
     "report.html",

@@ -37,6 +37,7 @@ from ppo.run.outcomes import outcome_metrics, outcomes_of
 from ppo.run.sampler import derived_seed
 from ppo.run.samples import sample_rows
 from ppo.run.state import TrainState, settle_micro_batch
+from ppo.run.tokens import TokenSignals, token_rows
 from ppo.update import update
 
 Evaluator = Callable[[Policy], dict[str, float]]
@@ -201,7 +202,10 @@ def train(
         last = state.iteration == config.iterations
         if last or (config.eval_every and state.iteration % config.eval_every == 0):
             metrics |= validate()
-        log.write(state.iteration, metrics | flags, sample_rows(policy, responses, verdicts), warnings)
+        signals = TokenSignals(advantages, values, kl, mask)
+        samples = sample_rows(policy, responses, verdicts, signals)
+        tokens = token_rows(policy, responses, signals)
+        log.write(state.iteration, metrics | flags, samples, warnings, tokens)
         stopping = stop()
         due = last or stopping or state.iteration % config.save_every == 0
         if due or state.best["iteration"] == state.iteration:

@@ -1,4 +1,4 @@
-"""The logs of a run: metrics.jsonl, timing.jsonl, samples.jsonl and TensorBoard events.
+"""The logs of a run: metrics.jsonl, timing.jsonl, samples.jsonl, tokens.jsonl and TensorBoard events.
 
 metrics.jsonl holds counts and values only, so one seed gives one file, byte for byte. Times go to
 timing.jsonl. A checkpoint stores the length of each file; a resumed run cuts them back to it.
@@ -14,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from models.log_files import LogFiles
 
-FILES = ("metrics.jsonl", "timing.jsonl", "samples.jsonl")
+FILES = ("metrics.jsonl", "timing.jsonl", "samples.jsonl", "tokens.jsonl")
 
 
 class Display(Protocol):
@@ -66,22 +66,27 @@ class RunLog:
         metrics: Mapping[str, float],
         samples: Sequence[Mapping[str, Any]],
         warnings: Sequence[str] = (),
+        tokens: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Log a completed iteration (counted from 1); `warnings` are for whoever watches."""
+        """Log a completed iteration (counted from 1); `warnings` are for whoever watches.
+
+        `samples`, `tokens`: rows of samples.jsonl and tokens.jsonl.
+        """
         total = sum(self._seconds.values())
         timing: dict[str, float] = {f"seconds/{name}": round(took, 4) for name, took in self._seconds.items()}
         timing["seconds/iteration"] = round(total, 4)
         # Sampled tokens, by the seconds of the whole iteration and of each phase that goes through them.
-        tokens = metrics.get("rollout/tokens", 0)
-        timing["tokens_per_second"] = round(tokens / max(total, 1e-9), 1)
+        sampled = metrics.get("rollout/tokens", 0)
+        timing["tokens_per_second"] = round(sampled / max(total, 1e-9), 1)
         for name in ("rollout", "forward", "update"):
             if name in self._seconds:
-                rate = tokens / max(self._seconds[name], 1e-9)
+                rate = sampled / max(self._seconds[name], 1e-9)
                 timing[f"tokens_per_second/{name}"] = round(rate, 1)
         self._files.append("metrics.jsonl", {"iteration": iteration, **metrics})
         self._files.append("timing.jsonl", {"iteration": iteration, **timing, **self._noted})
-        for sample in samples:
-            self._files.append("samples.jsonl", {"iteration": iteration, **sample})
+        for name, rows in (("samples.jsonl", samples), ("tokens.jsonl", tokens)):
+            for row in rows:
+                self._files.append(name, {"iteration": iteration, **row})
         self._files.flush()
         numbers = {name: value for name, value in self._noted.items() if not isinstance(value, str)}
         self._to_tensorboard(iteration, {**metrics, **timing, **numbers})
@@ -95,8 +100,11 @@ class RunLog:
         return self._files.offsets()
 
     def truncate(self, offsets: Mapping[str, int]) -> None:
-        """Cut the files back to where a checkpoint saw them. Raises ModelError where one is shorter."""
-        self._files.truncate(offsets)
+        """Cut the files back to where a checkpoint saw them. Raises ModelError where one is shorter.
+
+        A file that an earlier version's checkpoint does not know is emptied.
+        """
+        self._files.truncate({**dict.fromkeys(FILES, 0), **offsets})
 
     def close(self) -> None:
         """Close all files."""

@@ -6,26 +6,33 @@ from typing import Any
 from data.preview import preview
 from models.policy import Policy
 from ppo.rollout import Responses, Score
+from ppo.run.tokens import TokenSignals
 
 TEXT_BYTES = 16_000
 """Of a problem's text and of a prompt. What a policy answers is as long as it is."""
 
 
 def sample_rows(
-    policy: Policy, responses: Responses, verdicts: Sequence[Score | None]
+    policy: Policy,
+    responses: Responses,
+    verdicts: Sequence[Score | None],
+    signals: TokenSignals | None = None,
 ) -> list[dict[str, Any]]:
     """A row of samples.jsonl for every response: problem, prompt, answer, program, verdict and reward.
 
     `prompt` is what the model read, special tokens written out. What the tests were and what the program did
-    with them is in the scorer's own record, `verdict`; None where it could not score.
+    with them is in the scorer's own record, `verdict`; None where it could not score. `signals`: what an
+    update made of them, in training.
     """
+    pushed = [{}] * len(responses.texts) if signals is None else signals.by_response()
     rows = []
-    for prompt, text, answer, verdict, stop in zip(
+    for prompt, text, answer, verdict, stop, push in zip(
         responses.prompts,
         responses.texts,
         responses.programs,
         verdicts,
         responses.stopped(policy.stop_ids).tolist(),
+        pushed,
         strict=True,
     ):
         rows.append(
@@ -40,6 +47,7 @@ def sample_rows(
                 "ended": stop,
                 "score": None if verdict is None else float(verdict.total),
                 "parts": None if verdict is None else dict(getattr(verdict, "parts", {})),
+                **push,
                 "outcome": None if verdict is None else verdict.kind,
                 "verdict": None if verdict is None else dict(getattr(verdict, "record", {})),
             }

@@ -102,7 +102,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(sft_run, ppo_run, tmp_path):
     shutil.copytree(sft_run, tmp_path / "sft")
     shutil.rmtree(out / "checkpoints" / "iteration-000002")  # as if it had been killed while saving
     assert command("ppo", "--resume", out) == 0
-    for name in ("metrics.jsonl", "samples.jsonl"):
+    for name in ("metrics.jsonl", "samples.jsonl", "tokens.jsonl"):
         assert (out / name).read_bytes() == (ppo_run / name).read_bytes()
     for name in ("adapter_model.safetensors", "value_head.safetensors", "state.safetensors"):
         last = "checkpoints/iteration-000002"

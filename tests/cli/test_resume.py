@@ -159,7 +159,8 @@ def test_a_damaged_newest_checkpoint_costs_one_iteration(capsys, copied, ppo_run
     said = capsys.readouterr().out
     assert "iteration-000002: damaged (value_head.safetensors)" in said
     assert "resuming from iteration-000001" in said
-    same(copied, ppo_run, "metrics.jsonl", "samples.jsonl", *(f"{LAST}/{name}" for name in WEIGHTS))
+    logs = ("metrics.jsonl", "samples.jsonl", "tokens.jsonl")
+    same(copied, ppo_run, *logs, *(f"{LAST}/{name}" for name in WEIGHTS))
     assert (copied / f"{LAST}.damaged").is_dir()
 
 
@@ -213,7 +214,7 @@ def test_killed_twenty_times_equals_straight_through(sft_run, tmp_path):
         arguments = ["--resume", killed]
     assert command("ppo", "--resume", killed) == 0
     names = [f"checkpoints/iteration-000060/{name}" for name in WEIGHTS]
-    same(killed, straight, "metrics.jsonl", "samples.jsonl", *names)
+    same(killed, straight, "metrics.jsonl", "samples.jsonl", "tokens.jsonl", *names)
 
 
 def test_an_error_on_the_way_names_the_last_good_checkpoint(capsys, copied):

@@ -98,7 +98,7 @@ def test_resumed_equals_straight_through(tmp_path, letters_sft, tune, stop, save
     torch.manual_seed(98)
     run(broken, letters_sft, config, ToyScorer(sometimes_faulty), resume=True, **settings)
 
-    for name in ("metrics.jsonl", "samples.jsonl"):
+    for name in ("metrics.jsonl", "samples.jsonl", "tokens.jsonl"):
         assert (straight / name).read_bytes() == (broken / name).read_bytes(), name
     files = sorted(p.name for p in (straight / LAST).iterdir())
     assert "state.safetensors" in files and files == sorted(p.name for p in (broken / LAST).iterdir())

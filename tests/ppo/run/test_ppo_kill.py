@@ -74,7 +74,7 @@ def test_killed_and_resumed_equals_straight_through(tmp_path, letters_sft, strai
         killed += 1
     assert process.exitcode == 0
     assert killed >= 2
-    for name in ("metrics.jsonl", "samples.jsonl"):
+    for name in ("metrics.jsonl", "samples.jsonl", "tokens.jsonl"):
         assert (tmp_path / name).read_bytes() == (straight / name).read_bytes(), name
     for name in ("adapter_model", "value_head", "state"):
         ours, theirs = (folder / LAST / f"{name}.safetensors" for folder in (tmp_path, straight))

@@ -62,3 +62,15 @@ def test_phases_are_timed_when_they_fail_too(tmp_path):
     log.close()
     timing = rows(tmp_path / "timing.jsonl")
     assert "seconds/score" in timing[0] and "seconds/score" not in timing[1]
+
+
+def test_a_checkpoint_of_before_a_log_was_kept_empties_it(tmp_path):
+    """Offsets of an earlier version do not name tokens.jsonl."""
+    log = RunLog(tmp_path, Quiet(), 9)
+    write(log, 1)
+    before = {name: size for name, size in log.offsets().items() if name != "tokens.jsonl"}
+    log.write(2, {}, [], tokens=[{"sample": 0}])
+    assert rows(tmp_path / "tokens.jsonl") == [{"iteration": 2, "sample": 0}]
+    log.truncate(before)
+    log.close()
+    assert rows(tmp_path / "tokens.jsonl") == [] and len(rows(tmp_path / "samples.jsonl")) == 1
