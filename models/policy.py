@@ -17,7 +17,7 @@ from models.errors import ModelError
 from models.generation import Generation, generate
 from models.head import Head, find_head
 from models.logprobs import final_states, token_logprobs
-from models.packing import pack_limit, packed_states
+from models.packing import pack_limit, packed_states, packing_saves
 from models.precision import Precision
 from models.stopping import StopStrings, stop_ids
 from models.storage import check_vocabulary, load_model, load_tokenizer, weight_hash
@@ -185,7 +185,7 @@ class Policy(nn.Module):
 
     def _response_states(self, network: PreTrainedModel, batch: TokenBatch) -> Tensor:
         """Final hidden states from which each response token was (or would be) chosen: (N, H)."""
-        if self.pack_limit and batch.response_mask.any():
+        if self.pack_limit and packing_saves(batch, self.pack_limit):
             return packed_states(network, batch, self.pack_limit)
         ids = torch.cat([batch.prompt_ids, batch.response_ids], dim=1)  # (B, P+T)
         mask = torch.cat([batch.prompt_mask, batch.response_mask], dim=1)  # (B, P+T)

@@ -8,7 +8,16 @@ import torch
 from models.adapter import checkpoint_layers
 from models.batch import TokenBatch
 from models.logprobs import final_states
-from models.packing import heeds_packing, pack_limit, packed_states
+from models.packing import (
+    _lay_out,
+    _pieces,
+    _rows,
+    _tokens,
+    heeds_packing,
+    pack_limit,
+    packed_states,
+    packing_saves,
+)
 from tests.architectures import WORKING, small_model
 
 HEAD = [5, 9, 40, 77]
@@ -71,6 +80,7 @@ def test_a_policy_that_packs_has_the_same_numbers_and_gradients(make_policy):
     for limit, recompute in ((0, False), (24, False), (24, True)):
         policy = make_policy(trained=True, lora_targets=("q_proj", "v_proj", "down_proj"))
         policy.pack_limit = limit
+        assert not limit or packing_saves(batch(), limit)
         if recompute:
             checkpoint_layers(policy.network)
         policy.train()
@@ -82,3 +92,23 @@ def test_a_policy_that_packs_has_the_same_numbers_and_gradients(make_policy):
     for packed in others:
         for ours, theirs in zip(packed, padded, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_texts_are_packed_only_where_that_saves_work():
+    """Prompts that repeat, beginnings in common and ragged texts; not full rows that share nothing."""
+
+    def prompts(shared: int) -> list[list[int]]:
+        return [[7] * shared + [100 * i + j for j in range(32 - shared)] for i in range(8)]
+
+    full, ragged = [[5] * 32] * 8, [[5] * (4 * i + 1) for i in range(8)]
+    assert not packing_saves(batch(prompts(0), full), 256)
+    assert packing_saves(batch(prompts(16), full), 256)
+    assert packing_saves(batch(prompts(0), ragged), 256)
+    assert packing_saves(batch([prompts(0)[0]] * 8, full), 256)
+    assert not packing_saves(batch(prompts(0), [[]] * 8), 256)  # no text at all
+
+
+@pytest.mark.parametrize("limit", [1, 20, 1000])
+def test_tokens_are_counted_as_they_are_laid_out(limit):
+    for piece in _pieces(_rows(batch()), limit):
+        assert _tokens(piece) == len(_lay_out(piece).ids)
