@@ -11,15 +11,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from models.adapter import TuneConfig, adapted_weights, add_lora, checkpoint_layers
+from models.cache import roomy_cache
 from models.errors import ModelError
-from models.generation import sample_tokens
 from models.head import find_head
 from models.logprobs import positions
 from models.precision import Precision
+from models.quick_layers import has_layouts, linear_layers
 from models.rehearsal import Ledger, fill_gradients, imagine, rehearsal
+from models.sampling import sample_tokens
 from models.sft import SFTConfig, completion_loss
 from models.sft_data import Demonstration
 
@@ -192,34 +194,42 @@ def decode_parts(network: Any, ledger: Ledger, rows: int, prompt_tokens: int, ne
     `cache` and `decode` are alive together in that step, `prefill` in that pass.
     """
     start = ledger.restart()
-    cache = DynamicCache()
+    cache = roomy_cache(prompt_tokens + new_tokens)
     with torch.no_grad():
         _decode(network, cache, rows, prompt_tokens, prompt_tokens)
         prefill = ledger.peak - start
         length = prompt_tokens + new_tokens
-        for layer in cache.layers:
-            for name in ("keys", "values"):  # (b, heads, length, size)
-                b, heads, _, size = getattr(layer, name).shape
-                setattr(layer, name, getattr(layer, name).new_empty(b, heads, length - 1, size))
+        for layer in cache.layers:  # as full as before the last step
+            held = (layer.keys, layer.values)  # (b, heads, prompt_tokens, size)
+            layer.update(*(x.new_empty(*x.shape[:2], new_tokens - 1, x.shape[3]) for x in held))
+        del held
+        longest = sum(layer.nbytes for layer in cache.layers)
         ledger.restart()
         _decode(network, cache, rows, 1, length)
-        longest = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
     return {"cache": longest, "decode": ledger.peak - start - longest, "prefill": prefill}
 
 
 def _decode(network: Any, cache: Any, rows: int, tokens: int, length: int) -> None:
-    """One pass of `models.generation.generate`, and the choice of a token."""
+    """One pass of `models.reader.Reader`, and the choice of a token."""
     mask = torch.ones(rows, length, dtype=torch.long)
-    placed = {name: place[:, -tokens:] for name, place in positions(network, mask).items()}
-    logits = network(
+    decoder = network.get_decoder()
+    placed = {name: place[:, -tokens:] for name, place in positions(decoder, mask).items()}
+    states = decoder(
         input_ids=torch.zeros(rows, tokens, dtype=torch.long),
         attention_mask=mask,
         past_key_values=cache,
         use_cache=True,
-        logits_to_keep=1,
         **placed,
-    ).logits[:, -1]  # (b, V)
+    ).last_hidden_state[:, -1]  # (b, H)
+    logits = network.get_output_embeddings()(states)
     sample_tokens(logits, 1.0, torch.zeros(rows, dtype=torch.float64))
+
+
+def layout_bytes(network: nn.Module, precision: Precision) -> int:
+    """Bytes of the copies of linear layers' weights that decoding reads (models/quick_layers.py)."""
+    if not (precision.exact and precision.device.type == "cpu" and has_layouts()):
+        return 0
+    return _bytes(layer.weight for layer in linear_layers(network).values())
 
 
 def sampling_parts(found: Parts) -> Parts:

@@ -1,13 +1,14 @@
-"""Sampling with a KV cache: what the rollout and the evaluation use."""
+"""Sampling responses: what the rollout and the evaluation use."""
 
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from transformers import DynamicCache
+from torch import Tensor
 
 from models.errors import LogitsNotFinite
-from models.logprobs import positions
+from models.head import Head
+from models.reader import Reader
+from models.sampling import sample_tokens
 from models.stopping import StopStrings
 
 
@@ -23,11 +24,16 @@ class Generation:
     """(B,) bool, True = ended by a stop string, at the token that completed it."""
     logprobs: Tensor
     """(B, T) float32, of the sampled tokens under the sampling distribution; 0 outside the mask."""
+    entropy: Tensor
+    """(B, T) float32, of the distributions that they were sampled from; 0 outside the mask."""
+    states: Tensor | None
+    """(N, H) final states from which they were chosen, row by row; where they were to be kept."""
 
 
 @torch.no_grad()
 def generate(
-    model: nn.Module,
+    reader: Reader,
+    head: Head,
     prompt_ids: Tensor,
     prompt_mask: Tensor,
     *,
@@ -37,6 +43,7 @@ def generate(
     pad_id: int,
     generator: torch.Generator,
     stop_strings: StopStrings | None = None,
+    keep_states: bool = False,
 ) -> Generation:
     """Sample one response for every row from softmax(logits / temperature); temperature 0 takes the best.
 
@@ -48,6 +55,7 @@ def generate(
     response does not depend on which rows share its batch, nor on when they finish.
 
     Args:
+        reader: of the network, for as many new tokens. `head`: of the network, see `models.head.find_head`.
         prompt_ids, prompt_mask: (B, P), padded on the left.
 
     Raises:
@@ -58,76 +66,70 @@ def generate(
     response_ids = torch.full((batch, max_new_tokens), pad_id, dtype=torch.long, device=device)
     mask = torch.zeros((batch, max_new_tokens), dtype=torch.bool, device=device)
     logprobs = torch.zeros((batch, max_new_tokens), dtype=torch.float32, device=device)
+    entropy = torch.zeros_like(logprobs)
     stops = torch.tensor(stop_ids, device=device)
     completed = torch.zeros(batch, dtype=torch.bool, device=device)
 
-    live = torch.arange(batch, device=device)  # (b,) rows still writing
-    cache = DynamicCache()
-    input_ids, attention = prompt_ids, prompt_mask.long()
-    placed = positions(model, attention)  # position_ids (b, P), for models that take them
-    once, copy_of = _distinct(prompt_ids, prompt_mask)  # (b',), (b,): samples of one prompt stand together
+    live = torch.arange(batch, device=device)  # (b,) rows that are read
+    writing = torch.ones(batch, dtype=torch.bool, device=device)  # (b,) those of them that have not ended
+    tokens = prompt_ids[:, -1]  # (b,) read last
+    kept: list[tuple[Tensor, Tensor]] = []
+    seen = 0  # tokens looked at
     for t in range(max_new_tokens):
-        rows = once if t == 0 else slice(None)
-        logits = model(
-            input_ids=input_ids[rows],
-            attention_mask=attention[rows],
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-            **{name: place[rows] for name, place in placed.items()},
-        ).logits[:, -1]  # (b, V)
-        if t == 0 and len(once) < batch:
-            logits = logits[copy_of]
-            cache.batch_select_indices(copy_of)
-        tokens, token_logprobs = sample_tokens(logits, temperature, draws[live, t])
-        if token_logprobs.isnan().any():
-            raise LogitsNotFinite(live[token_logprobs.isnan()].tolist())
-        response_ids[live, t], logprobs[live, t], mask[live, t] = tokens, token_logprobs, True
-
-        going_on = ~torch.isin(tokens, stops)  # (b,)
+        states = reader.start(prompt_ids, prompt_mask) if t == 0 else reader.step(tokens)  # (b, H)
+        tokens, token_logprobs, token_entropy = sample_tokens(head(states), temperature, draws[live, t])
+        response_ids[live, t] = tokens.where(writing, pad_id)
+        mask[live, t] = writing
+        logprobs[live, t] = token_logprobs.where(writing, 0.0)
+        entropy[live, t] = token_entropy.where(writing, 0.0)
+        if keep_states:
+            kept.append((live * max_new_tokens + t, states))
+        writing = writing & ~torch.isin(tokens, stops)
+        if (t + 1) % reader.look_every and not stop_strings and t + 1 < max_new_tokens:
+            continue
+        if (broken := logprobs[live, seen : t + 1].isnan().any(dim=1)).any():
+            raise LogitsNotFinite(live[broken].tolist())
+        seen = t + 1
         if stop_strings:
-            so_far = response_ids[live, : t + 1].tolist()
-            complete = torch.tensor([stop_strings.completed(ids) for ids in so_far], device=device) & going_on
-            completed[live] = complete
-            going_on &= ~complete
-        if not going_on.all():
-            keep = going_on.nonzero(as_tuple=True)[0]
-            live, tokens, attention = live[keep], tokens[keep], attention[keep]
-            placed = {name: place[keep] for name, place in placed.items()}
-            if live.numel() == 0:
-                break
-            cache.batch_select_indices(keep)
-        input_ids = tokens[:, None]
-        attention = torch.cat([attention, attention.new_ones(len(live), 1)], dim=1)
-        placed = {name: place[:, -1:] + 1 for name, place in placed.items()}
+            completed[live] = _complete(stop_strings, response_ids[live, :seen], writing)
+            writing = writing & ~completed[live]
+        if not writing.any():
+            break
+        if not reader.fixed_rows and not writing.all():
+            rows = fill_gaps(writing)
+            live, tokens, writing = live[rows], tokens[rows], writing[rows]
+            reader.keep(rows)
     length = int(mask.sum(dim=1).max())
-    return Generation(response_ids[:, :length], mask[:, :length], completed, logprobs[:, :length])
+    return Generation(
+        response_ids[:, :length],
+        mask[:, :length],
+        completed,
+        logprobs[:, :length],
+        entropy[:, :length],
+        _by_row(kept, mask) if keep_states else None,
+    )
 
 
-def _distinct(prompt_ids: Tensor, prompt_mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Of neighbouring rows that are alike the first (b',), and for each row which of those it is (B,)."""
-    both = torch.stack([prompt_ids, prompt_mask.long()], dim=-1)  # (B, P, 2)
-    new = torch.ones(len(both), dtype=torch.bool, device=both.device)
-    new[1:] = (both[1:] != both[:-1]).flatten(1).any(dim=1)
-    return new.nonzero(as_tuple=True)[0], new.long().cumsum(dim=0) - 1
+def fill_gaps(staying: Tensor) -> Tensor:
+    """The rows that stay, (n,): each in its own place if that is among the first n, the others in the places
+    that are left over. Those in their own places need not be moved."""
+    order = torch.arange(int(staying.sum()), device=staying.device)
+    rows = staying.nonzero(as_tuple=True)[0]
+    order[~staying[: len(order)]] = rows[rows >= len(order)]
+    return order
 
 
-def sample_tokens(logits: Tensor, temperature: float, draws: Tensor) -> tuple[Tensor, Tensor]:
-    """One token per row by inversion of the cumulative distribution, and its log-probability.
+def _complete(stop_strings: StopStrings, response_ids: Tensor, writing: Tensor) -> Tensor:
+    """Which of the responses (b, t) that are being written hold a stop string with their last token: (b,)."""
+    found = [
+        unfinished and stop_strings.may_end_with(ids[-1].item()) and stop_strings.completed(ids.tolist())
+        for unfinished, ids in zip(writing.tolist(), response_ids, strict=True)
+    ]
+    return torch.tensor(found, device=writing.device)
 
-    Args:
-        logits: (b, V). `draws`: (b,) uniform in [0, 1).
 
-    Returns:
-        ids (b,) and log-probabilities (b,) float32. At temperature 0: the most likely token, under the
-        distribution at temperature 1.
-    """
-    logprobs = torch.log_softmax(logits.float() / (temperature or 1.0), dim=-1)
-    if temperature == 0:
-        tokens = logprobs.argmax(dim=-1)
-    else:
-        cumulative = logprobs.double().exp().cumsum(dim=-1)  # float64: 32k terms, and no token unreachable
-        # The last entry is 1 up to rounding; scaled by it, a draw cannot fall behind the last token.
-        tokens = torch.searchsorted(cumulative, (draws * cumulative[:, -1])[:, None], right=True).squeeze(-1)
-        tokens = tokens.clamp(max=logits.shape[-1] - 1)
-    return tokens, logprobs.gather(-1, tokens[:, None]).squeeze(-1)
+def _by_row(kept: list[tuple[Tensor, Tensor]], mask: Tensor) -> Tensor:
+    """States (N, H) in the order of the mask, from those of each step with their places in it, laid flat."""
+    places, states = (torch.cat(parts) for parts in zip(*kept, strict=True))
+    chosen = mask.flatten()[places]
+    return states[chosen][places[chosen].argsort()]

@@ -159,7 +159,7 @@ def _pieces(rows: list[_Row], limit: int) -> Iterator[list[_Row]]:
 def _lay_out(rows: list[_Row]) -> _Layout:
     """The tree of texts as a sequence. Of a response the last token is left out: nothing follows it."""
     distinct = list(dict.fromkeys(prompt for prompt, _ in rows))
-    head = _in_common(distinct)
+    head = in_common(distinct)
     ids, positions, parts = list(distinct[0][:head]), list(range(head)), [0] * head
     parents = [0]  # part -> the one that it goes on from; part 0 is the head
     last, part_of = {}, {}
@@ -186,7 +186,7 @@ def _lay_out(rows: list[_Row]) -> _Layout:
     return _Layout(torch.tensor(ids), torch.tensor(positions), sees, torch.tensor(places))
 
 
-def _in_common(prompts: list[tuple[int, ...]]) -> int:
+def in_common(prompts: list[tuple[int, ...]]) -> int:
     """With how many tokens all prompts begin; the last token of each is not counted."""
     count = 0
     for tokens in zip(*(prompt[:-1] for prompt in prompts), strict=False):

@@ -19,6 +19,8 @@ from models.head import Head, find_head
 from models.logprobs import final_states, token_logprobs
 from models.packing import pack_limit, packed_states, packing_saves
 from models.precision import Precision
+from models.quick_layers import quick_layers
+from models.reader import Reader
 from models.stopping import StopStrings, stop_ids
 from models.storage import check_vocabulary, load_model, load_tokenizer, weight_hash
 from models.template import PromptForm, read_form
@@ -150,14 +152,16 @@ class Policy(nn.Module):
         max_new_tokens: int,
         temperature: float,
         generator: torch.Generator,
+        keep_states: bool = False,
     ) -> Generation:
         """Sample one response per prompt, with the adapters folded in; see models.generation.generate."""
         was_training = self.training
         self.eval()  # in training mode gradient checkpointing would switch the KV cache off
         try:
-            with merged(self.adapted), self.precision.autocast():
+            with merged(self.adapted), quick_layers(self.adapted), self.precision.autocast():
                 return generate(
-                    self.network,
+                    Reader(self.network, max_new_tokens, share_head=self.pack_limit > 0),
+                    self.head,
                     prompt_ids.to(self.device),
                     prompt_mask.to(self.device),
                     max_new_tokens=max_new_tokens,
@@ -166,6 +170,7 @@ class Policy(nn.Module):
                     stop_strings=self.stop_strings,
                     pad_id=self.pad_id,
                     generator=generator,
+                    keep_states=keep_states,
                 )
         finally:
             self.train(was_training)

@@ -43,13 +43,20 @@ class StopStrings:
         self._codec = codec
         # A token that completes a text holds its last character, or (U+FFFD) a part of some character.
         self._last = {text[-1] for text in strings} | {"\ufffd"}
+        self._may_end: dict[int, bool] = {}  # by token: decoding one costs more than the look
 
     def __bool__(self) -> bool:
         return bool(self._strings)
 
+    def may_end_with(self, token: int) -> bool:
+        """Whether there can be a text that this token completes."""
+        if token not in self._may_end:
+            self._may_end[token] = not self._last.isdisjoint(self._codec.decode([token]))
+        return self._may_end[token]
+
     def completed(self, response_ids: Sequence[int]) -> bool:
         """Whether the response holds one of the texts, once it has this last token."""
-        if self._last.isdisjoint(self._codec.decode(response_ids[-1:])):
+        if not self.may_end_with(response_ids[-1]):
             return False
         text = self._codec.decode(response_ids)
         return any(stop in text for stop in self._strings)

@@ -18,6 +18,7 @@ from models.generation import generate
 from models.head import Head, unknown_ways
 from models.logprobs import final_states, token_logprobs
 from models.precision import Precision
+from models.reader import Reader
 
 # Two prompts of different lengths, so that one is padded, and what is decoded after them.
 _PROMPTS, _NEW_TOKENS = (5, 24), 4
@@ -49,7 +50,8 @@ def verify(network: Any, head: Head, precision: Precision) -> None:
         prompt_ids, prompt_mask = (x.to(precision.device) for x in _prompts(network))  # (B, P)
         draws = torch.Generator().manual_seed(0)
         sampled = generate(
-            network,
+            Reader(network, _NEW_TOKENS),
+            head,
             prompt_ids,
             prompt_mask,
             max_new_tokens=_NEW_TOKENS,

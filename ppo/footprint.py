@@ -16,6 +16,7 @@ from models.footprint import (
     by_depth,
     decode_parts,
     gradient_parts,
+    layout_bytes,
     merged_copy,
     sampling_parts,
     step_part,
@@ -51,6 +52,7 @@ def ppo_parts(shape: Shape, critic: CriticConfig, config: PPOConfig) -> dict[str
     network, reference = shape.adapted(), shape.reference()
     weights = weight_parts(network, reference, shape.tune)
     trained, merged = trained_bytes(network), merged_copy(network)
+    layouts = layout_bytes(network, shape.precision)
     sampling = Sampling(
         min(config.rollout_batch, config.batch_size), config.max_prompt_tokens, config.max_new_tokens
     )
@@ -71,7 +73,7 @@ def ppo_parts(shape: Shape, critic: CriticConfig, config: PPOConfig) -> dict[str
     head = _critic_bytes(shape, critic)
     resting = weights | trained_parts(trained) | {"critic, its gradients and moments": 4 * head}
     rollout = {"rollout's ids and numbers": _rollout_bytes(config)}
-    folded = {"weights beneath folded adapters": merged} if merged else {}
+    folded = _decoding_copies(merged, layouts)
     return {
         "rollout": resting | folded | sampling_parts(found),
         "scoring": resting | rollout | {"forward passes": found["scoring"]},
@@ -86,11 +88,16 @@ def evaluation_parts(shape: Shape, critic: CriticConfig, sampling: Sampling) -> 
     """Sampling from a checkpoint that is not trained on. Raises ModelError, as `ppo_parts`."""
     network = shape.adapted()
     weights = weight_parts(network, shape.reference(), shape.tune)
-    merged = merged_copy(network)
+    folded = _decoding_copies(merged_copy(network), layout_bytes(network, shape.precision))
     base = network.get_base_model() if shape.tune.tune == "lora" else network
     found = by_depth(shape, [network], lambda ledger: decode_parts(base.eval(), ledger, *sampling))
-    folded = {"weights beneath folded adapters": merged} if merged else {}
     return weights | {"critic": _critic_bytes(shape, critic)} | folded | sampling_parts(found)
+
+
+def _decoding_copies(merged: int, layouts: int) -> Parts:
+    """The copies of weights that are there while responses are sampled."""
+    copies = {"weights beneath folded adapters": merged, "weights laid out for decoding": layouts}
+    return {name: size for name, size in copies.items() if size}
 
 
 def _policy(

@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.generation import Generation, generate, sample_tokens
+from models.generation import Generation, generate
+from models.head import find_head
+from models.reader import Reader
+from models.sampling import sample_tokens
 from models.stopping import StopStrings
 from models.tokens import TextCodec
 
@@ -46,7 +49,8 @@ def run(
 ) -> Generation:
     ids, mask = pad(prompts, **padding)
     return generate(
-        model,
+        Reader(model, max_new_tokens),
+        find_head(model),
         ids,
         mask,
         max_new_tokens=max_new_tokens,
@@ -152,7 +156,15 @@ def test_a_row_does_not_depend_on_its_neighbours(model, seed):
     for row, prompt in enumerate(PROMPTS * 2):
         ids, mask = pad([prompt])
         alone = generate(
-            model, ids, mask, max_new_tokens=T, temperature=1.5, stop_ids=[EOS], pad_id=PAD, generator=draws
+            Reader(model, T),
+            find_head(model),
+            ids,
+            mask,
+            max_new_tokens=T,
+            temperature=1.5,
+            stop_ids=[EOS],
+            pad_id=PAD,
+            generator=draws,
         )
         kept = together.response_mask[row]
         assert alone.response_ids[0].tolist() == together.response_ids[row][kept].tolist()
@@ -202,7 +214,7 @@ def test_frequencies_follow_the_distribution(temperature):
     logits = torch.tensor([2.0, -1.0, 0.5, 0.0, 1.0, -2.0, 0.2, -0.5])
     count = 40_000
     draws = torch.rand(count, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    tokens, _ = sample_tokens(logits.expand(count, -1), temperature, draws)
+    tokens, _, _ = sample_tokens(logits.expand(count, -1), temperature, draws)
 
     def chi_square(t: float) -> float:
         expected = torch.softmax(logits.double() / t, -1) * count
@@ -215,7 +227,7 @@ def test_frequencies_follow_the_distribution(temperature):
 @given(st.lists(st.floats(-20, 20), min_size=1, max_size=12), st.floats(0, 1, exclude_max=True))
 def test_a_draw_picks_the_token_whose_interval_holds_it(logits, draw):
     """Inversion: the token is the first whose cumulative probability exceeds the draw."""
-    token, logprob = sample_tokens(torch.tensor([logits]), 0.7, torch.tensor([draw], dtype=torch.float64))
+    token, logprob, _ = sample_tokens(torch.tensor([logits]), 0.7, torch.tensor([draw], dtype=torch.float64))
     scaled = np.asarray(logits, dtype=np.float32).astype(np.float64) / 0.7
     probabilities = np.exp(scaled - scaled.max())
     probabilities /= probabilities.sum()
@@ -231,14 +243,14 @@ def test_the_ends_of_the_unit_interval_are_tokens_too(draw, dtype):
     """The smallest and the largest draw give ids inside the vocabulary that have a probability."""
     logits = torch.full((1, 32_000), -3.0, dtype=dtype)
     logits[0, 0] = logits[0, -1] = float("-inf")  # neither can be sampled
-    token, logprob = sample_tokens(logits, 1.0, torch.tensor([draw], dtype=torch.float64))
+    token, logprob, _ = sample_tokens(logits, 1.0, torch.tensor([draw], dtype=torch.float64))
     assert 0 < token.item() < 31_999 and torch.isfinite(logprob).all()
 
 
 def test_greedy_reports_the_distribution_at_temperature_one():
     """Temperature 0 has no distribution of its own."""
     logits = torch.tensor([[0.0, 3.0, 1.0]])
-    token, logprob = sample_tokens(logits, 0.0, torch.tensor([0.99], dtype=torch.float64))
+    token, logprob, _ = sample_tokens(logits, 0.0, torch.tensor([0.99], dtype=torch.float64))
     assert token.item() == 1
     assert logprob.item() == pytest.approx(torch.log_softmax(logits, -1)[0, 1].item())
 
@@ -253,7 +265,7 @@ def test_samples_of_one_prompt_are_those_of_prompts_one_by_one(model):
         for t, token in enumerate(together.response_ids[row][together.response_mask[row]]):
             with torch.no_grad():
                 logits = model(input_ids=read).logits[:, -1]
-            expected, logprob = sample_tokens(logits, 1.5, draws[row, t : t + 1])
+            expected, logprob, _ = sample_tokens(logits, 1.5, draws[row, t : t + 1])
             assert token == expected
             torch.testing.assert_close(together.logprobs[row, t], logprob[0], rtol=1e-4, atol=1e-4)
             read = torch.cat([read, token[None, None]], dim=1)

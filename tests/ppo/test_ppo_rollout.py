@@ -57,12 +57,12 @@ def test_ids_are_kept_where_text_would_change_them(make_policy, tokenizer):
     with torch.no_grad():  # a network that says a, b, EOS in turn, whatever the prompt
         turns = iter([*a, *b, 1] * 4)
 
-    def forced(*args, **kwargs):
-        logits = torch.full((2, 1, 262), -100.0)
-        logits[:, :, next(turns)] = 100.0
-        return type("Output", (), {"logits": logits})()
+    def forced(states):
+        logits = torch.full((2, 262), -100.0)
+        logits[:, next(turns)] = 100.0
+        return logits
 
-    policy.network.forward = forced
+    policy.head = forced
     responses = sample_responses(
         policy,
         prompts_of(tokenizer, ["x", "yy"]),
