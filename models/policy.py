@@ -158,7 +158,8 @@ class Policy(nn.Module):
         was_training = self.training
         self.eval()  # in training mode gradient checkpointing would switch the KV cache off
         try:
-            with merged(self.adapted), quick_layers(self.adapted), self.precision.autocast():
+            quick = quick_layers(self.adapted, layouts=self.precision.exact)
+            with merged(self.adapted), quick, self.precision.autocast():
                 return generate(
                     Reader(self.network, max_new_tokens, share_head=self.pack_limit > 0),
                     self.head,

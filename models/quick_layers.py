@@ -52,7 +52,7 @@ def quick_layers(model: nn.Module, *, layouts: bool = True) -> Iterator[None]:
     """Run linear layers by the shortest way for the time of a block, without gradients; adapters on them must
     be folded in. Results differ by rounding alone.
 
-    `layouts` False: without copies of the weights.
+    `layouts` False: without copies of the weights; so under autocast, where rows are not in float32.
     """
     layers = linear_layers(model)
     try:
