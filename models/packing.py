@@ -91,7 +91,7 @@ def _rows(batch: TokenBatch) -> list[_Row]:
 def _tokens(rows: list[_Row]) -> int:
     """How many `_lay_out` makes of them."""
     distinct = list(dict.fromkeys(prompt for prompt, _ in rows))
-    shared = _in_common(distinct) * (len(distinct) - 1)
+    shared = in_common(distinct) * (len(distinct) - 1)
     return sum(map(len, distinct)) - shared + sum(len(response) - 1 for _, response in rows)
 
 
