@@ -184,11 +184,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         if given.task is None:
             # In a process of its own: what making a model leaves in memory is not this one's.
-            model = [] if given.model is None else ["--model", str(given.model)]
+            flags = [] if given.model is None else ["--model", str(given.model)]
             script = [sys.executable, str(ROOT / "benchmarks" / "workload.py"), made]
-            subprocess.run([*script, "--steps", str(given.steps), *model], check=True)
+            subprocess.run([*script, "--steps", str(given.steps), *flags], check=True)
         figures = measure(read(given.task or Path(made)), meter, steps=given.steps, micro=given.micro)
-    what = {"model": str(given.model or "random"), "steps": given.steps, "micro": given.micro}
+    model = {"model": given.model.name if given.model else "random"} if given.task is None else {}
+    what = {**model, "steps": given.steps, "micro": given.micro}
     text = json.dumps({**what, "threads": given.threads, **figures}, indent=1)
     print(text)
     if given.json:
