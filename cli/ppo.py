@@ -34,6 +34,7 @@ from models.critic import CriticConfig
 from models.errors import ModelError, out_of_memory
 from models.policy import Policy, build_policy
 from models.precision import DeviceConfig, resolve_precision
+from models.trackers import TrackerKind, check_tracker, open_trackers
 from ppo.config import PPOConfig
 from ppo.errors import TrainingError
 from ppo.loop import train
@@ -86,6 +87,9 @@ class PPOCommand:
     """Run folder to go on with, from its newest whole checkpoint and under its own settings."""
     allow_changes: tuple[str, ...] = ()
     """With --resume: keys that may differ from what the run was started with, such as iterations."""
+    tracker: TrackerKind = "none"
+    """Where its numbers and some texts go besides its own logs and TensorBoard. wandb and trackio are to be
+    installed, and go by their own settings (WANDB_MODE=offline)."""
     drop_long: bool = False
     """Leave problems out whose prompt is longer than max_prompt_tokens."""
     ppo: Annotated[PPOConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=PPOConfig)
@@ -135,7 +139,8 @@ def _run(settings: PPOCommand) -> None:
             create_run(out, settings, "ppo")
         else:  # flags given now go on to hold
             write_settings(out, replace(settings, resume=None, allow_changes=()), "ppo")
-        log = RunLog(out, console, config.iterations)
+        trackers = open_trackers(out, settings.tracker, plain(settings), "ppo")
+        log = RunLog(out, console, config.iterations, trackers)
         stack.callback(log.close)
         if isinstance(scorer, ScheduledScorer):
             scorer.note = log.note
@@ -218,6 +223,7 @@ def _check(settings: PPOCommand) -> None:
         raise UsageError(f"--reward-seconds must be in (0, {MAX_SECONDS:g}], not {settings.reward_seconds}")
     if settings.num_validation < 1:
         raise UsageError("--num-validation must be 1 or more: `best` is chosen by them")
+    check_tracker(settings.tracker)
     if settings.schedule.moves and settings.reward is not None:
         raise UsageError(
             "--schedule changes the project's objective, not the function of --reward: leave one out"

@@ -20,7 +20,7 @@ from ppo.prompts import EncodedPrompt
 
 # Where things are, and how the command was called, say nothing of what the run is.
 _CALL = {"config", "sft", "init", "problems", "validation", "reward", "out", "overwrite", "resume"}
-_CALL |= {"allow_changes", "reward_seconds", "model", "from_samples"}
+_CALL |= {"allow_changes", "reward_seconds", "model", "from_samples", "tracker"}
 
 # Keys of what the run reads, besides its settings.
 CONTENT = ("sft", "tokenizer", "template", "problems", "validation", "reward")

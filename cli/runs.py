@@ -12,7 +12,16 @@ from cli.lock import LOCK
 from cli.settings import dump
 
 # What each command leaves behind; a folder that holds anything else is not its to clear.
-SFT_FILES = {"config.yaml", "model", "sft.json", "metrics.jsonl", "timing.jsonl", "checkpoints"}
+SFT_FILES = {
+    "config.yaml",
+    "model",
+    "sft.json",
+    "metrics.jsonl",
+    "timing.jsonl",
+    "tensorboard",
+    "wandb",
+    "checkpoints",
+}
 PPO_FILES = {
     "config.yaml",
     "metrics.jsonl",
@@ -20,6 +29,7 @@ PPO_FILES = {
     "samples.jsonl",
     "tokens.jsonl",
     "tensorboard",
+    "wandb",
     "checkpoints",
     "report.html",
 }

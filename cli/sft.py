@@ -45,7 +45,11 @@ from models.storage import check_vocabulary, load_model, load_tokenizer, weight_
 from models.template import read_form
 from models.tiny import TinyConfig, build_model, build_tokenizer
 from models.tokens import TextCodec
+from models.trackers import Table, TrackerKind, check_tracker, open_trackers
 from ppo.prompts import PromptConfig, PromptTemplate, choose_form
+
+SHOWN = 3
+"""Demonstrations that trackers are shown."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,9 @@ class SFTCommand:
     """Run folder to go on with, from its newest whole checkpoint and under its own settings."""
     allow_changes: tuple[str, ...] = ()
     """With --resume: keys that may differ from what the run was started with, such as epochs."""
+    tracker: TrackerKind = "none"
+    """Where its numbers and some texts go besides its own logs and TensorBoard. wandb and trackio are to be
+    installed, and go by their own settings (WANDB_MODE=offline)."""
     max_prompt_tokens: int = 1024
     """Longer prompts keep the template and a part of the problem text (see --prompt-keep)."""
     drop_long: bool = False
@@ -109,6 +116,7 @@ def run_sft(settings: SFTCommand) -> None:
     """Train, and write the merged model. Raises one of cli.errors.USER_ERRORS."""
     if settings.allow_changes and settings.resume is None:
         raise UsageError("--allow-changes goes with --resume: a new run has nothing to differ from")
+    check_tracker(settings.tracker)
     with locked(settings.resume or settings.out):
         _run(settings)
 
@@ -146,8 +154,10 @@ def _run(settings: SFTCommand) -> None:
         (out / "sft.json").unlink(missing_ok=True)  # what it says of the model will not hold
     with ExitStack() as stack:
         console = stack.enter_context(Console("SFT", steps))
-        log = SFTLog(out, console, steps, config.validate_every)
+        trackers = open_trackers(out, settings.tracker, plain(settings), "sft")
+        log = SFTLog(out, console, steps, config.validate_every, trackers)
         stack.callback(log.close)
+        log.show("demonstrations", _shown(material))
         for line in damaged:
             console.say(line)
         if resumed is None:
@@ -198,6 +208,13 @@ def _write_model(
     write_json(out / "sft.json", about)
     which = f"of step {step}" + (", where the validation loss was lowest" if step < state.step else "")
     console.say(f"model {which}, written to {out / 'model'}")
+
+
+def _shown(material: _Material) -> Table:
+    """The first demonstrations as the model reads them, for trackers."""
+    decode = material.template.codec.decode
+    columns = ("prompt", "completion")
+    return Table(columns, [[decode(d.prompt_ids), decode(d.completion_ids)] for d in material.train[:SHOWN]])
 
 
 def _check_free(settings: SFTCommand) -> None:

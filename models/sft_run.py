@@ -12,7 +12,7 @@ They are for going on; what is used is the model that the end of a run writes.
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from models.checkpoints import Saved, Series, library_versions, load_optimizer, 
 from models.errors import ModelError
 from models.log_files import LogFiles
 from models.storage import atomic_folder, load_tensors, save_tensors
+from models.trackers import Table, Tracker, open_trackers
 
 SERIES = Series("step", 1)
 KIND = "sft"
@@ -96,11 +97,21 @@ class Display(Protocol):
 class SFTLog:
     """Appends to metrics.jsonl (values) and timing.jsonl (seconds), one row per step, shown at once."""
 
-    def __init__(self, folder: Path, display: Display, steps: int, every: int) -> None:
-        """`steps`: how many there will be; `every`: steps between lines for the reader."""
+    def __init__(
+        self,
+        folder: Path,
+        display: Display,
+        steps: int,
+        every: int,
+        trackers: Sequence[Tracker] | None = None,
+    ) -> None:
+        """`steps`: how many there will be; `every`: steps between lines for the reader. `trackers`: of
+        `open_trackers`; None: TensorBoard alone."""
         self.display = display
         self._steps, self._every = steps, every
         self._files = LogFiles(folder, FILES)
+        self._trackers = open_trackers(folder) if trackers is None else trackers
+        self._tables: dict[str, Table] = {}
         self._seconds: dict[str, float] = {}
 
     @contextmanager
@@ -116,14 +127,21 @@ class SFTLog:
         """Log a completed step, which trained on so many tokens, prompts included."""
         self._files.append("metrics.jsonl", {"step": step, **metrics})
         timing = {f"seconds/{name}": round(took, 4) for name, took in self._seconds.items()}
-        rate = tokens / max(self._seconds["train"], 1e-9)
-        self._files.append("timing.jsonl", {"step": step, **timing, "tokens_per_second": round(rate, 1)})
+        timing["tokens_per_second"] = round(tokens / max(self._seconds["train"], 1e-9), 1)
+        self._files.append("timing.jsonl", {"step": step, **timing})
         self._files.flush()  # step by step, for whoever watches
+        for tracker in self._trackers:
+            tracker.log(step, {**metrics, **timing}, self._tables)
+        self._tables = {}
         self._seconds = {}
         self.display.step(step)
         if "validation_loss" in metrics or step % self._every == 0 or step == self._steps:
             shown = "  ".join(f"{name} {v:.3f}" for name, v in metrics.items() if name.endswith("loss"))
             self.display.say(f"step {step}/{self._steps}  {shown}")
+
+    def show(self, name: str, table: Table) -> None:
+        """Hand a table to the trackers, with the step that is written next."""
+        self._tables[name] = table
 
     def offsets(self) -> dict[str, int]:
         """Lengths of the files, for the checkpoint."""
@@ -134,8 +152,10 @@ class SFTLog:
         self._files.truncate(offsets)
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files, and the trackers."""
         self._files.close()
+        for tracker in self._trackers:
+            tracker.close()
 
 
 def trainable(network: torch.nn.Module) -> dict[str, torch.nn.Parameter]:

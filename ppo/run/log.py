@@ -4,15 +4,15 @@ metrics.jsonl holds counts and values only, so one seed gives one file, byte for
 timing.jsonl. A checkpoint stores the length of each file; a resumed run cuts them back to it.
 """
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from torch.utils.tensorboard import SummaryWriter
-
 from models.log_files import LogFiles
+from models.trackers import Table, Tracker, open_trackers
 
 FILES = ("metrics.jsonl", "timing.jsonl", "samples.jsonl", "tokens.jsonl")
 
@@ -36,13 +36,20 @@ class Display(Protocol):
 class RunLog:
     """Appends to the logs of one run folder."""
 
-    def __init__(self, folder: Path, display: Display, iterations: int) -> None:
-        """`iterations`: how many the run will have, for the display."""
+    def __init__(
+        self,
+        folder: Path,
+        display: Display,
+        iterations: int,
+        trackers: Sequence[Tracker] | None = None,
+    ) -> None:
+        """`iterations`: how many the run will have, for the display. `trackers`: of `open_trackers`; None:
+        TensorBoard alone."""
         self.folder = folder
         self.display = display
         self.iterations = iterations
         self._files = LogFiles(folder, FILES)
-        self._tensorboard: SummaryWriter | None = None
+        self._trackers = open_trackers(folder) if trackers is None else trackers
         self._seconds: dict[str, float] = {}
         self._noted: dict[str, float | str] = {}
 
@@ -89,7 +96,9 @@ class RunLog:
                 self._files.append(name, {"iteration": iteration, **row})
         self._files.flush()
         numbers = {name: value for name, value in self._noted.items() if not isinstance(value, str)}
-        self._to_tensorboard(iteration, {**metrics, **timing, **numbers})
+        tables = {"samples": sample_table(samples)} if samples else {}
+        for tracker in self._trackers:
+            tracker.log(iteration, {**metrics, **timing, **numbers}, tables)
         self.display.iteration(iteration, self.iterations, metrics, total)
         for warning in warnings:
             self.display.say(warning)
@@ -109,12 +118,13 @@ class RunLog:
     def close(self) -> None:
         """Close all files."""
         self._files.close()
-        if self._tensorboard is not None:
-            self._tensorboard.close()
+        for tracker in self._trackers:
+            tracker.close()
 
-    def _to_tensorboard(self, iteration: int, values: Mapping[str, float]) -> None:
-        if self._tensorboard is None:
-            # Opened late, so that a resumed run hides the events after its checkpoint (purge_step).
-            self._tensorboard = SummaryWriter(str(self.folder / "tensorboard"), purge_step=iteration)
-        for name, value in values.items():
-            self._tensorboard.add_scalar(name, value, iteration)
+
+def sample_table(samples: Sequence[Mapping[str, Any]]) -> Table:
+    """The best, the middle and the worst of an iteration's samples, for trackers; not scored is last."""
+    ranked = sorted(samples, key=lambda row: math.inf if row.get("score") is None else -row["score"])
+    chosen = {0, len(ranked) // 2, len(ranked) - 1}
+    columns = ("score", "outcome", "problem", "program")
+    return Table(columns, [[ranked[place].get(name) for name in columns] for place in sorted(chosen)])

@@ -23,6 +23,7 @@ from models.precision import Precision
 from models.sft import SFTConfig, fresh_state, mean_loss, prepare_sft
 from models.sft_data import Demonstration
 from models.sft_run import SERIES, SFTLog, load_weights, restore, save_checkpoint
+from models.trackers import Table
 
 EOS = 1
 DEMOS = [Demonstration((9, 40 + i), (50 + i, 51 + 2 * i) * (1 + i % 3)) for i in range(10)]
@@ -258,3 +259,29 @@ def test_a_log_that_lost_rows_is_refused(tmp_path):
     with pytest.raises(ModelError, match=r"metrics\.jsonl: shorter than its checkpoint says"):
         log.truncate({"metrics.jsonl": 1, "timing.jsonl": 0})
     log.close()
+
+
+class Noted:
+    """A tracker that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple] = []
+        self.closed = False
+
+    def log(self, step, values, tables) -> None:
+        self.told.append((step, values.get("loss"), dict(tables)))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_trackers_get_every_step_and_a_table_once(tmp_path):
+    tracker, table = Noted(), Table(("prompt",), [["p"]])
+    log = SFTLog(tmp_path, Quiet(), 2, 1, [tracker])
+    log.show("demonstrations", table)
+    for step in (1, 2):
+        with log.phase("train"):
+            pass
+        log.write(step, {"loss": 1 / step}, tokens=3)
+    log.close()
+    assert tracker.told == [(1, 1.0, {"demonstrations": table}), (2, 0.5, {})] and tracker.closed

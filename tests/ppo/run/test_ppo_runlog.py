@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from loop_helpers import Quiet
 
-from ppo.run.log import RunLog
+from ppo.run.log import RunLog, sample_table
 
 
 def rows(file: Path) -> list[dict]:
@@ -74,3 +74,14 @@ def test_a_checkpoint_of_before_a_log_was_kept_empties_it(tmp_path):
     log.truncate(before)
     log.close()
     assert rows(tmp_path / "tokens.jsonl") == [] and len(rows(tmp_path / "samples.jsonl")) == 1
+
+
+@pytest.mark.parametrize(
+    ("scores", "shown"),
+    [([0.5], [0.5]), ([0.0, 1.0], [1.0, 0.0]), ([0.1, None, 0.9, 0.5, -1.0], [0.9, 0.1, None])],
+)
+def test_trackers_see_the_best_the_middle_and_the_worst(scores, shown):
+    table = sample_table([{"score": score, "program": f"print({score})"} for score in scores])
+    assert table.columns == ("score", "outcome", "problem", "program")
+    assert [row[0] for row in table.rows] == shown
+    assert all(row[1:] == [None, None, f"print({row[0]})"] for row in table.rows)
