@@ -151,6 +151,8 @@ def _run(settings: PPOCommand) -> None:
         else:
             _rewind(resumed, policy, state, config, log, console)
         console.say(f"PPO: {len(prompts)} problems, {config.batch_size} programs per iteration; {note}")
+        if ways := policy.plain_ways():
+            console.say(ways)
         console.say(
             f"best is chosen on {len(validation)} problems of {settings.validation}"
             if validation

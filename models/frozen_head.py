@@ -33,17 +33,22 @@ _LOGITS = 2**24
 _CPU_TOKENS = 128
 
 
+def knows(head: Head | nn.Linear) -> bool:
+    """Whether a head is of the kind that has this way: a linear layer, its logits scaled at most."""
+    project: Any = head.project if isinstance(head, Head) else head
+    capped = isinstance(head, Head) and not math.isinf(head.cap)
+    return type(project) is nn.Linear and getattr(project, "bias", None) is None and not capped
+
+
 def fits(head: Head | nn.Linear, hidden: Tensor, *, entropy_grad: bool) -> bool:
     """Whether `frozen_logprobs` says of these states what the plain form says: values and gradients."""
-    project: Any = head.project if isinstance(head, Head) else head
-    if not FROZEN_HEAD.on or type(project) is not nn.Linear or getattr(project, "bias", None) is not None:
+    if not FROZEN_HEAD.on or not knows(head):
         return False
-    capped = isinstance(head, Head) and not math.isinf(head.cap)
-    gradient = torch.is_grad_enabled() and (project.weight.requires_grad or entropy_grad)
+    gradient = torch.is_grad_enabled() and (head.weight.requires_grad or entropy_grad)
     # Autocast rounds what enters a layer, to its own format; here nothing is rounded that is not already so.
     device = hidden.device.type
     casts = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) != hidden.dtype
-    return not (capped or gradient or casts) and project.weight.dtype == hidden.dtype
+    return not (gradient or casts) and head.weight.dtype == hidden.dtype
 
 
 def frozen_logprobs(

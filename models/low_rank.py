@@ -11,7 +11,7 @@ Parameters, their names and files, folding and switching off are peft's.
 from typing import Any
 
 import torch
-from peft.tuners.lora import Linear
+from peft.tuners.lora import Linear, LoraLayer
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -49,6 +49,12 @@ class LowRankLinear(Linear):
         formats = base.weight.dtype == dtype and (mixed or a.weight.dtype == b.weight.dtype == dtype)
         frozen = not any(p.requires_grad for p in base.parameters())
         return plain and formats and frozen and a.bias is None and b.bias is None
+
+
+def others(model: nn.Module) -> list[str]:
+    """Class names of the layers whose adapters have peft's own way only."""
+    layers = [m for m in model.modules() if isinstance(m, LoraLayer) and not isinstance(m, LowRankLinear)]
+    return sorted({type(layer.base_layer).__name__ for layer in layers})
 
 
 class _LowRank(torch.autograd.Function):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from models import frozen_head, low_rank
 from models.adapter import TuneConfig, add_lora, checkpoint_layers, disable_dropout, disabled, merged
 from models.batch import TokenBatch
 from models.critic import CriticConfig, Reading, build_critic
@@ -119,6 +120,16 @@ class Policy(nn.Module):
     def trainable(self) -> dict[str, nn.Parameter]:
         """Trained parameters of the network by name; the value head's are apart."""
         return {name: p for name, p in self.adapted.named_parameters() if p.requires_grad}
+
+    def plain_ways(self) -> str:
+        """What of this model is calculated the plain, slower way because the short one does not fit it; empty
+        where nothing is."""
+        if not self.uses_lora:
+            return ""  # the short ways are those of a frozen base
+        ways = [f"adapters on {name}" for name in low_rank.others(self.adapted)]
+        if not frozen_head.knows(self.head):
+            ways.append("log-probabilities (its output layer has a bias, a cap or an adapter)")
+        return f"{type(self.network).__name__}, the plain way: {', '.join(ways)}" if ways else ""
 
     def forward(self, batch: TokenBatch, temperature: float, *, entropy_grad: bool = False) -> TokenStats:
         """Log-probabilities under the sampling distribution, values and entropies of the response tokens."""

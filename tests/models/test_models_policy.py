@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from models.adapter import TuneConfig, merged
+from models.adapter import TuneConfig, add_lora, merged
 from models.batch import TokenBatch, trim
 from models.errors import ModelError
 from models.policy import Policy, build_policy, frozen_policy
@@ -15,6 +15,7 @@ from models.precision import Precision
 from models.sft import save_model
 from models.storage import load_model
 from models.tiny import build_tokenizer
+from tests.architectures import small_model
 
 TUNES = ["lora", "full"]
 PROMPTS = [[9, 40, 77], [5], [30, 31, 32, 33, 34, 35], [100, 200, 17, 3]]
@@ -347,3 +348,33 @@ def test_a_frozen_policy_needs_no_layer_of_a_certain_name(tmp_path, tokenizer, c
     assert frozen_policy(tmp_path, cpu)(batch(), 0.7).logprobs.shape == batch().response_mask.shape
     with pytest.raises(ModelError, match="no layer named q_proj"):
         build_policy(tmp_path, TuneConfig(), cpu, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "said"),
+    [
+        ("llama", "q_proj", ""),
+        ("qwen2", "q_proj", ""),
+        ("cohere", "q_proj", ""),
+        ("gpt2", "c_attn", "GPT2LMHeadModel, the plain way: adapters on Conv1D"),
+        ("phi", "q_proj", "PhiForCausalLM, the plain way: log-probabilities (its output layer has a bias"),
+        (
+            "gemma2",
+            "q_proj",
+            "Gemma2ForCausalLM, the plain way: log-probabilities (its output layer has a bias",
+        ),
+        (
+            "llama",
+            "lm_head",
+            "LlamaForCausalLM, the plain way: log-probabilities (its output layer has a bias",
+        ),
+    ],
+)
+def test_a_policy_says_what_goes_the_plain_way(name, target, said, tokenizer, cpu):
+    model = add_lora(small_model(name), TuneConfig(lora_targets=(target,)), seed=1)
+    found = Policy(model, tokenizer, cpu, pack=False).plain_ways()
+    assert found.startswith(said) and bool(found) == bool(said)
+
+
+def test_full_tuning_has_no_short_way_to_miss(make_policy):
+    assert make_policy("full").plain_ways() == ""

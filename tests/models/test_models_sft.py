@@ -10,9 +10,11 @@ import torch
 from sft_helpers import rows, run_sft
 from torch import Tensor
 
-from models.adapter import TuneConfig
+from models.adapter import TuneConfig, add_lora
 from models.errors import ModelError
+from models.frozen_head import FROZEN_HEAD
 from models.head import find_head
+from models.low_rank import LOW_RANK
 from models.precision import Precision
 from models.sft import (
     SFTConfig,
@@ -84,6 +86,26 @@ def test_loss_is_the_cross_entropy_of_the_completions(make_model):
         padded = completion_loss(model, head, [*DEMOS, longest], EOS, CPU).item()
         padded -= completion_loss(model, head, [longest], EOS, CPU).item()
     assert padded == pytest.approx(expected, rel=1e-4)
+
+
+def test_short_ways_leave_the_loss_and_its_gradients(make_model):
+    """With adapters on a frozen base: 1e-6 from the plain forms."""
+    network = add_lora(make_model(), TuneConfig(lora_rank=4), seed=1)
+    with torch.no_grad():
+        for name, p in network.named_parameters():
+            if "lora_B" in name:
+                p += 0.1 * torch.arange(p.numel()).cos().reshape(p.shape)
+    head, trained = find_head(network.get_base_model()), [p for p in network.parameters() if p.requires_grad]
+
+    def outcome() -> list[Tensor]:
+        loss = completion_loss(network, head, DEMOS, EOS, CPU)
+        return [loss.detach(), *torch.autograd.grad(loss, trained)]
+
+    short = outcome()
+    with FROZEN_HEAD.off(), LOW_RANK.off():
+        plain = outcome()
+    for ours, theirs in zip(short, plain, strict=True):
+        assert (ours - theirs).norm() <= 1e-6 * theirs.norm()
 
 
 def test_loss_is_per_completion_token(make_model, cpu):
