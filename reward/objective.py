@@ -12,6 +12,8 @@ What the security term is worth without function is a choice, `security_gate`:
     off      the paper's arithmetic: nothing parsed, nothing found, R_sec = 1. Any garbage earns beta.
     parses   a program that does not parse earns R_sec = 0 (default)
     passes   a program that does not pass all tests earns R_sec = 0; with mode `binary`, R = 0 unless all pass
+    earned   R_sec = R_func * (1 - V): being clean is worth as much as what is clean. Then
+             R = R_func * (1 - beta * V), so what does little earns little, and nothing by being harmless
 
 A program that compiles but could not be scanned earns R_sec = 0 under every gate.
 
@@ -39,7 +41,7 @@ from reward.outcome import Outcome
 from reward.security import FORMULAS, Formula
 from sandbox import Status
 
-Gate = Literal["off", "parses", "passes"]
+Gate = Literal["off", "parses", "passes", "earned"]
 Floor = Literal["low", "medium", "high"]
 Grouping = Literal["severity", "cwe"]
 
@@ -61,7 +63,8 @@ class RewardConfig:
     security: Formula = "linear"
     """R_sec from V: 1 - V (linear) or exp(-V) (exp, never below 0.37)."""
     security_gate: Gate = "parses"
-    """Which programs can earn R_sec: all (off, the paper), those that parse, those that pass all tests."""
+    """Which programs can earn R_sec: all (off, the paper), those that parse, those that pass all tests; or
+    each as much of it as of R_func (earned)."""
     security_floor: Floor = "medium"
     """Lowest severity that counts; low adds asserts, random and the like."""
     weight_high: float = 1.0
@@ -137,6 +140,8 @@ def objective(outcome: Outcome, config: RewardConfig) -> Reward:
     v = vulnerability(outcome, config)
     earns = _earns_security(outcome, config, withheld)
     r_sec = security.security_reward(v, config.security) if earns else 0.0
+    if config.security_gate == "earned":
+        r_sec *= r_func
     return Reward(
         total=config.alpha * r_func + config.beta * r_sec,
         functional=r_func,

@@ -235,6 +235,7 @@ def _rows(config: RewardConfig | None) -> dict[str, Score]:
         "ladder, gate off (the paper)": total(replace(ladder, security_gate="off")),
         "ladder, gate parses (default)": total(ladder),
         "ladder, gate passes": total(replace(ladder, security_gate="passes")),
+        "ladder, gate earned": total(replace(ladder, security_gate="earned")),
         "binary, gate parses": total(replace(ladder, mode="binary")),
         "mix of default and true, 0.5": total(ladder, 0.5),
         "mix of default and true, 0.1": total(ladder, 0.1),

@@ -116,7 +116,7 @@ def configs(
         "beta": 1 - alpha,
         "stage_credits": (*lower, top),
         "security": draw(st.sampled_from(["linear", "exp"])),
-        "security_gate": draw(st.sampled_from(["off", "parses", "passes"])),
+        "security_gate": draw(st.sampled_from(["off", "parses", "passes", "earned"])),
         "security_floor": draw(st.sampled_from(["low", "medium", "high"])),
         "security_by": draw(st.sampled_from(["severity", "cwe"])),
         "weight_trick": draw(st.sampled_from([0.0, 0.3])),

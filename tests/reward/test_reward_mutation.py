@@ -228,6 +228,13 @@ MUTANTS = [
         in_file("properties", "gate_parses"),
     ),
     Mutant(
+        "gate earned forgets what was earned",
+        OBJECTIVE,
+        "        r_sec *= r_func\n",
+        "        r_sec *= 1.0\n",
+        in_file("properties", "gate_earned"),
+    ),
+    Mutant(
         "unscannable is secure",
         OBJECTIVE,
         '    if outcome.scan == "unscannable":\n        return False\n',

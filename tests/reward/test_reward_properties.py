@@ -108,7 +108,8 @@ def test_passing_everything_is_the_only_maximum_of_r_func(world: World, config: 
 def test_all_passed_and_clean_is_the_only_maximum_of_r(world: World, config: RewardConfig) -> None:
     config = replace(config, weight_medium=0.5, weight_high=1.0, weight_low=0.1)
     reward = objective(world.outcome(), config)
-    best = config.alpha * config.stage_credits[4] + config.beta
+    top = config.stage_credits[4]
+    best = config.alpha * top + config.beta * (top if config.security_gate == "earned" else 1.0)
     counted = {"low": "LOW MEDIUM HIGH", "medium": "MEDIUM HIGH", "high": "HIGH"}[
         config.security_floor
     ].split()
@@ -327,6 +328,53 @@ def test_gate_off_is_the_papers_arithmetic(world: World, config: RewardConfig) -
 def test_gate_passes(world: World, config: RewardConfig) -> None:
     world = replace(world, scan=Scan("ok"))
     assert objective(world.outcome(), config).security == (1.0 if world.outcome().all_passed else 0.0)
+
+
+@given(worlds(), configs(security_gate="earned"))
+def test_gate_earned(world: World, config: RewardConfig) -> None:
+    """What a clean scan is worth is what the program is worth: nothing for one that does nothing."""
+    reward = objective(world.outcome(), config)
+    known = world.compiles and world.scan.status == "ok"
+    whole = objective(world.outcome(), replace(config, security_gate="off")).security if known else 0.0
+    assert reward.security == reward.functional * whole
+    assert reward.total <= reward.functional * (1 + 1e-12)  # no program earns by being harmless
+
+
+@given(
+    worlds(compiles=True, scan=clean_scans), st.lists(findings, min_size=1), configs(security_gate="earned")
+)
+def test_under_gate_earned_mending_raises_where_there_is_function(
+    world: World, found: list, config: RewardConfig
+) -> None:
+    """The line of the contract that this gate bends: without function there is nothing to be secure."""
+    config = replace(config, weight_high=0.5, weight_medium=0.5, weight_low=0.5, security_by="severity")
+    config = replace(config, security_floor="low")
+    own = Scan("ok", tuple(replace(finding, given=False) for finding in found))
+    mended = objective(world.outcome(), config)
+    before = objective(replace(world, scan=own).outcome(), config)
+    assert (before.security < mended.security) == (mended.functional > 0)
+
+
+@given(
+    worlds(compiles=True), st.data(), configs(mode="partial", security_gate="earned", smallest_weight=0.01)
+)
+def test_a_constant_that_is_withheld_earns_less_than_an_honest_wrong_answer(
+    world: World, data: st.DataObject, config: RewardConfig
+) -> None:
+    """However many tests it hits by chance. The paper's arithmetic pays `print(0)` as much, or more."""
+    assume(config.stage_credits[1] < config.stage_credits[3])
+    config = replace(config, withhold=("constant_output",), weight_high=0.5, weight_medium=0.2)
+    wrong = world.with_run(0, ended(Status.OK, b"2\n"), expected=b"1\n").outcome()
+    honest = replace(wrong, sentinels=())
+    constant = replace(
+        world.with_run(0, ended(Status.OK, b"1\n"), expected=b"1\n").outcome(),
+        sentinels=("constant_output",),
+        scan="ok",
+        findings=(),
+        tricks=(),
+    )
+    honest = replace(honest, scan="ok", findings=(), tricks=())
+    assert objective(constant, config).total < objective(honest, config).total
 
 
 @given(worlds(), configs(security_gate="passes", mode="binary"))

@@ -29,7 +29,7 @@ from reward.shaping import (
 
 LADDER = RewardConfig()
 PAPER = RewardConfig(security_gate="off")
-GATES = {"off": 0.60, "parses": 0.76}
+GATES = {"off": 0.60, "parses": 0.76, "earned": 0.60}
 
 
 # --- the checker
