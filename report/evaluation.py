@@ -1,21 +1,12 @@
-"""The evaluation: the paper's table with intervals, and how far each model's programs get."""
+"""The evaluation: the paper's table with intervals, what stands beside it, paired differences, and how far
+each model's programs get. What an evaluation of an earlier version does not have is left out."""
 
 from collections.abc import Sequence
 
+from evaluation.columns import HEADLINE, MORE, Column
 from report.curves import OTHER_COLOURS, STAGE_COLOURS
-from report.markup import number, text
-from report.rows import Row, as_mapping
-
-# Key in evaluation.json -> heading, factor, format.
-COLUMNS = (
-    ("syntax", "Syn. %", 100, "{:.1f}"),
-    ("any_pass", "≥1-P %", 100, "{:.1f}"),
-    ("all_pass", "All-P %", 100, "{:.1f}"),
-    ("reward", "mean R", 1, "{:.3f}"),
-    ("reward_pass_fraction", "R with k/T", 1, "{:.3f}"),
-    ("length", "length", 1, "{:.1f}"),
-)
-
+from report.markup import details, number, text
+from report.rows import Row, as_mapping, is_number
 
 # What two evaluations must share for their models to stand in one table.
 _SETTING = ("problems", "source", "samples", "temperature", "seed")
@@ -26,7 +17,8 @@ def evaluation_section(content: Row, number: int = 0) -> str:
     name = f"evaluation-{number + 1}" if number else "evaluation"
     return (
         f'<section id="{name}"><h2>Evaluation</h2><p>{_setting(content)}</p>'
-        f"{_table(content['models'])}{_stage_bars(content['models'])}</section>"
+        f"{_table(content['models'], HEADLINE)}{_differences(content)}{_notes(content)}"
+        f"{_more(content['models'])}{_stage_bars(content['models'])}</section>"
     )
 
 
@@ -53,13 +45,71 @@ def _setting(content: Row) -> str:
     return f"{text(', '.join(parts))}. {note}"
 
 
-def _table(models: list[Row]) -> str:
+def paired(content: Row) -> list[Row]:
+    """Comparisons of two models whose differences have intervals: {"a", "b", "columns"}, names and key ->
+    difference."""
+    found = []
+    pairs = content.get("comparisons")
+    for pair in pairs if isinstance(pairs, list) else ():
+        if isinstance(pair, dict) and isinstance(pair.get("a"), str) and isinstance(pair.get("b"), str):
+            columns = {
+                key: difference
+                for key, difference in as_mapping(pair.get("columns")).items()
+                if isinstance(difference, dict)
+                and all(is_number(difference.get(part)) for part in ("mean", "low", "high"))
+            }
+            found.append({"a": pair["a"], "b": pair["b"], "columns": columns})
+    return found
+
+
+def _differences(content: Row) -> str:
+    """Pairs of models in rows; a star where a difference is real, by the evaluation's own word."""
+    pairs = paired(content)
+    columns = [column for column in HEADLINE if any(column.key in pair["columns"] for pair in pairs)]
+    if not columns:
+        return ""
+    head = "".join(f'<th scope="col">{text(column.heading)}</th>' for column in columns)
+    rows = ""
+    for pair in pairs:
+        cells = "".join(_difference(pair["columns"].get(column.key), column) for column in columns)
+        rows += f'<tr><th scope="row">{text(pair["b"])} − {text(pair["a"])}</th>{cells}</tr>'
+    return (
+        '<h3>Differences, paired by problem</h3><div class="wide"><table><thead><tr><th scope="col">pair</th>'
+        f"{head}</tr></thead><tbody>{rows}</tbody></table></div><p>★: 0 is outside the 95 % interval, and "
+        "p &lt; 0.05 by a test of signs. Without it two models cannot be told apart by these problems.</p>"
+    )
+
+
+def _difference(difference: Row | None, column: Column) -> str:
+    if difference is None:
+        return "<td>–</td>"
+    form = column.form.replace("{:", "{:+")
+    mean, low, high = (number(column.factor * difference[part], form) for part in ("mean", "low", "high"))
+    star = " ★" if difference.get("different") is True else ""
+    return f"<td><strong>{mean}{star}</strong> <small>[{low}, {high}]</small></td>"
+
+
+def _notes(content: Row) -> str:
+    """What the evaluation itself says that its reader must know: other tokenizers or prompts, prompts cut."""
+    notes = content.get("notes")
+    items = "".join(f"<li>{text(note)}</li>" for note in notes) if isinstance(notes, list) else ""
+    return f"<ul>{items}</ul>" if items else ""
+
+
+def _more(models: list[Row]) -> str:
+    """The columns beside the paper's, behind a click."""
+    if not any(column.key in model for column in MORE for model in models):
+        return ""
+    return details("More columns: parts of R, security, signs of playing the reward", _table(models, MORE))
+
+
+def _table(models: list[Row], every: Sequence[Column]) -> str:
     """Every column has one scale for all models, so that its bars can be compared."""
-    columns = [column for column in COLUMNS if any(column[0] in model for model in models)]
-    head = "".join(f'<th scope="col">{text(heading)}</th>' for _, heading, _, _ in columns)
+    columns = [column for column in every if any(column.key in model for model in models)]
+    head = "".join(f'<th scope="col">{text(column.heading)}</th>' for column in columns)
     rows = ""
     for model in models:
-        cells = "".join(_cell(model, column, _top(models, column[0])) for column in columns)
+        cells = "".join(_cell(model, column, _top(models, column.key)) for column in columns)
         faults = model.get("faults") or 0
         note = f"<small>{text(faults)} not scored (sandbox faults)</small>" if faults else ""
         where = text(model.get("checkpoint", ""))
@@ -71,7 +121,7 @@ def _table(models: list[Row]) -> str:
     )
 
 
-def _cell(model: Row, column: tuple[str, str, int, str], top: float) -> str:
+def _cell(model: Row, column: Column, top: float) -> str:
     key, _, factor, form = column
     interval = as_mapping(model.get(key))
     if "mean" not in interval:

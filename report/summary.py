@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from report.evaluation import paired
 from report.markup import number, text
 from report.read import Run
 from report.rows import Row, as_mapping
@@ -28,6 +29,9 @@ CARDS = (
     ("reward", "Mean R", 1, "{:.3f}", ""),
 )
 
+_SIGNED = {100: "{:+.1f}", 1: "{:+.3f}"}
+"""How a change is written, by the factor of its column."""
+
 
 def overview(runs: Sequence[Run]) -> str:
     """One line per run: how long it was."""
@@ -53,19 +57,30 @@ def headline(runs: Sequence[Run], evaluation: Row | None) -> str:
     """Before and after: held-out problems where there is an evaluation, else validation."""
     models = [] if evaluation is None else evaluation["models"]
     if len(models) > 1:
-        return "".join(_compared(models[0], other) for other in models[1:])
+        pairs = {(pair["a"], pair["b"]): pair["columns"] for pair in paired(evaluation or {})}
+        first = models[0]
+        return "".join(_compared(first, m, pairs.get((first["name"], m["name"]), {})) for m in models[1:])
     return "".join(map(_validated, runs))
 
 
-def _compared(before: Row, after: Row) -> str:
-    """Two models of an evaluation; the first one named is what the others are held against."""
+def _compared(before: Row, after: Row, differences: Row) -> str:
+    """Two models of an evaluation; the first one named is what the others are held against.
+
+    Where the evaluation has paired differences they decide which is real, else whether intervals are apart.
+    """
     cards = ""
     for key, name, factor, form, unit in CARDS:
         old, new = as_mapping(before.get(key)), as_mapping(after.get(key))
         if "mean" in old and "mean" in new:
-            apart = new["low"] > old["high"] or new["high"] < old["low"]
-            note = "95 % intervals apart" if apart else "95 % intervals overlap"
-            cards += _card(name, old["mean"], new["mean"], factor, form, unit, note, sure=apart)
+            difference = differences.get(key)
+            if difference is None:
+                real = new["low"] > old["high"] or new["high"] < old["low"]
+                note = "95 % intervals apart" if real else "95 % intervals overlap"
+            else:
+                real = difference.get("different") is True
+                low, high = (number(factor * difference[part], _SIGNED[factor]) for part in ("low", "high"))
+                note = f"paired by problem [{low}, {high}]" + ("" if real else ": cannot be told apart")
+            cards += _card(name, old["mean"], new["mean"], factor, form, unit, note, sure=real)
     title = f"{text(before['name'])} → {text(after['name'])}, evaluation"
     return _group(title, cards)
 
@@ -95,11 +110,10 @@ def _card(
 ) -> str:
     change = factor * (new - old)
     direction = "up" if change > 0 else "down" if change < 0 else "same"
-    digits = "{:+.1f}" if factor == 100 else "{:+.3f}"
     values = f"{number(factor * old, form)} <span>→</span> <strong>{number(factor * new, form)}</strong>"
     return (
         f'<div class="card {direction if sure else "unsure"}"><h3>{text(name)}</h3>'
-        f'<p class="values">{values}</p><p class="change">{number(change, digits)} {unit}</p>'
+        f'<p class="values">{values}</p><p class="change">{number(change, _SIGNED[factor])} {unit}</p>'
         f'<p class="note">{note}</p></div>'
     )
 

@@ -18,7 +18,7 @@ ALLOWED = {
     "sandbox": set(),
     "data": set(),
     "evaluation": set(),
-    "report": set(),
+    "report": {"evaluation"},
     "cli": ROOMS,
 }
 TORCH_FREE = ("reward", "sandbox", "data", "evaluation", "report")

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import BROWSER, Page, chromium
 from report_inputs import evaluation_model, sample_row, write_evaluation, write_lines, write_run
 
+from benchmarks.chromium import BROWSER, Page, chromium
 from report import write_report
 
 pytestmark = pytest.mark.skipif(

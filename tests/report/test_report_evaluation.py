@@ -7,7 +7,8 @@ import re
 import pytest
 from report_inputs import evaluation_model, metrics_row
 
-from report.evaluation import COLUMNS, evaluation_section
+from evaluation.columns import HEADLINE
+from report.evaluation import evaluation_section, paired
 from report.markup import number, text
 from report.read import Run
 from report.summary import duration, headline, overview, progress_table
@@ -35,7 +36,7 @@ def test_the_table_shows_means_and_intervals():
     assert head == ["model", "Syn. %", "≥1-P %", "All-P %", "mean R", "R with k/T", "length"]
     for model, row in zip(models, rows, strict=True):
         assert row[0] == model["name"]
-        for (key, _, factor, form), cell in zip(COLUMNS, row[1:], strict=True):
+        for (key, _, factor, form), cell in zip(HEADLINE, row[1:], strict=True):
             mean, low, high = (form.format(factor * model[key][part]) for part in ("mean", "low", "high"))
             assert cell == f"{mean} [{low}–{high}]"
 
@@ -59,7 +60,7 @@ def test_interval_bars_lie_within_their_scale():
     models = [evaluation_model("SFT", 0.0), evaluation_model("PPO", 0.25)]
     section = evaluation_section(content(*models))
     bars = re.findall(r"left:([\d.]+)%;width:([\d.]+)%", section)
-    assert len(bars) == 2 * len(COLUMNS)
+    assert len(bars) == 2 * len(HEADLINE)
     assert all(0 <= float(left) and float(left) + float(width) <= 100.01 for left, width in bars)
 
 
@@ -152,3 +153,35 @@ def test_text_is_escaped_and_hidden_characters_are_spelled_out():
     assert text("a\r\nb\tc") == "a\nb\tc"
     assert text("x" * 10, limit=4) == "xxxx\n… 6 more characters"
     assert text("&" * 5, limit=5) == "&amp;" * 5
+
+
+def pair_of(a: str, b: str, mean: float, different: bool) -> dict:
+    difference = {"mean": mean, "low": mean - 0.02, "high": mean + 0.02, "different": different, "p": 0.01}
+    return {"a": a, "b": b, "same": False, "columns": {"all_pass": difference, "reward": difference}}
+
+
+def test_paired_differences_decide_what_is_real():
+    """Intervals of two models may overlap where their paired difference is real, and the other way round."""
+    models = [evaluation_model(name, 0.01 * i) for i, name in enumerate(("SFT", "PPO", "other"))]
+    pairs = [pair_of("SFT", "PPO", 0.05, True), pair_of("SFT", "other", 0.3, False)]
+    page = {**content(*models), "comparisons": pairs, "notes": ["Read <this>."]}
+    section = evaluation_section(page)
+    assert "<li>Read &lt;this&gt;.</li>" in section
+    rows = [row for row in cells(section) if "−" in row[0]]
+    assert rows == [
+        ["PPO − SFT", "+5.0 ★ [+3.0, +7.0]", "+0.050 ★ [+0.030, +0.070]"],
+        ["other − SFT", "+30.0 [+28.0, +32.0]", "+0.300 [+0.280, +0.320]"],
+    ]
+    first, second = headline([], page).split("</section>")[:2]
+    assert "paired by problem [+3.0, +7.0]</p>" in first and 'class="card up"' in first
+    assert "cannot be told apart" in second and 'class="card unsure"' in second
+    assert "95 % intervals overlap" in first  # of a column that has no paired difference
+
+
+def test_comparisons_that_cannot_be_read_are_left_out():
+    """Of another version: what has no names, no interval, no list."""
+    broken = [3, {"a": "x"}, {"a": "x", "b": "y", "columns": {"all_pass": {"mean": 1}, "reward": 3}}]
+    assert paired({"comparisons": broken}) == [{"a": "x", "b": "y", "columns": {}}]
+    for comparisons in (None, 3, {}, [], broken):
+        shown = evaluation_section({**content(evaluation_model("SFT", 0.0)), "comparisons": comparisons})
+        assert "Differences" not in shown

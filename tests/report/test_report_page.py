@@ -127,7 +127,7 @@ def test_only_the_standard_library_matplotlib_and_yaml_are_imported():
             elif isinstance(node, ast.ImportFrom):
                 imported.add(node.module)
     foreign = {name for name in imported if name.split(".")[0] not in sys.stdlib_module_names}
-    assert {name.split(".")[0] for name in foreign} == {"report", "matplotlib", "yaml", "entry"}
+    assert {name.split(".")[0] for name in foreign} == {"report", "evaluation", "matplotlib", "yaml", "entry"}
     assert "matplotlib.pyplot" not in foreign
 
 
