@@ -142,6 +142,12 @@ class Policy(nn.Module):
         with self.precision.autocast():
             hidden = self._response_states(self.network, batch)  # (N, H)
             logprobs, entropy = self._logprobs(self.head, hidden, batch, temperature, entropy_grad)
+        return self.judge(batch, hidden, logprobs, entropy)
+
+    def judge(
+        self, batch: TokenBatch, hidden: Tensor, logprobs: Tensor, entropy: Tensor
+    ) -> tuple[TokenStats, Reading]:
+        """What `read` says, given what a pass has found: final states (N, H), numbers of the tokens (N,)."""
         reading = self._reading(hidden, batch, logprobs, entropy)
         values = self.value_head(reading)  # (N,)
         return TokenStats(*(_scatter(x, batch.response_mask) for x in (logprobs, values, entropy))), reading

@@ -73,6 +73,8 @@ def ppo_parts(shape: Shape, critic: CriticConfig, config: PPOConfig) -> dict[str
     head = _critic_bytes(shape, critic)
     resting = weights | trained_parts(trained) | {"critic, its gradients and moments": 4 * head}
     rollout = {"rollout's ids and numbers": _rollout_bytes(config)}
+    if shape.precision.exact:
+        rollout["states of decoding"] = _state_bytes(network, config)
     folded = _decoding_copies(merged, layouts)
     return {
         "rollout": resting | folded | sampling_parts(found),
@@ -142,6 +144,12 @@ def _rollout_bytes(config: PPOConfig) -> int:
     advantages, returns and weights, in float32."""
     ids = 9 * (config.max_prompt_tokens + config.max_new_tokens)
     return config.batch_size * (ids + 9 * 4 * config.max_new_tokens)
+
+
+def _state_bytes(network: Any, config: PPOConfig) -> int:
+    """Of the states from which all tokens were chosen, in float32, and of the entropies there."""
+    width = network.get_output_embeddings().weight.shape[1]
+    return 4 * config.batch_size * config.max_new_tokens * (width + 1)
 
 
 def _critic_bytes(shape: Shape, critic: CriticConfig) -> int:

@@ -100,6 +100,7 @@ def train(
                 batch_size=config.rollout_batch,
                 generator=generator("rollout"),
                 progress=log.display.advance,
+                keep_states=policy.precision.exact,
             )
 
         # 3. Scores. A missing one is a fault of the scorer's, not a bad program: its row is masked out.
@@ -127,7 +128,7 @@ def train(
             )
         ids = responses.problem_ids
         check_finite(ids, mask, logprobs=logprobs, ref_logprobs=ref_logprobs, values=values)
-        gap = check_rollout_gap(policy, responses.logprobs, logprobs, mask)
+        gap = check_rollout_gap(policy, responses.logprobs, logprobs, responses.compared)
         # In reduced precision decoding rounds differently: the update's own forward is the old policy.
         old_logprobs = responses.logprobs if policy.precision.exact else logprobs
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -12,10 +12,14 @@ from data import Answer, Problem, answer_in
 from models.batch import TokenBatch, trim
 from models.critic import Reading
 from models.errors import LogitsNotFinite
-from models.policy import Policy
+from models.generation import Generation
+from models.policy import Policy, TokenStats
 from ppo.errors import TrainingError
 from ppo.prompts import EncodedPrompt, pad_left
 from ppo.rewards import ended
+
+# Of so many responses one is read again, where decoding's states serve for the others.
+_COMPARED = 16
 
 
 class Score(Protocol):
@@ -66,6 +70,15 @@ class Scorer(Protocol):
         """Go on from a checkpoint."""
 
 
+class Decoded(NamedTuple):
+    """What decoding knew of the N tokens that it sampled, beside their log-probabilities."""
+
+    states: Tensor
+    """(N, H) the final states from which they were chosen, row by row"""
+    entropy: Tensor
+    """(B, T) of the distributions that they were chosen from"""
+
+
 @dataclass(frozen=True)
 class Responses:
     """One sampled response for each prompt, in order."""
@@ -79,6 +92,17 @@ class Responses:
     """(B,) bool, ended by a stop string"""
     texts: Sequence[str]
     """What the ids say; for scorers and readers only."""
+    decoded: Decoded | None = None
+    """What else decoding knew of the tokens; where it was kept"""
+
+    @cached_property
+    def compared(self) -> Tensor:
+        """(B, T) bool: tokens that a forward pass reads again. Where decoding's states serve for that, those
+        of one response in sixteen, the first, to see that the two agree; else all."""
+        mask = self.tokens.response_mask.clone()
+        if self.decoded is not None:
+            mask[-(-len(mask) // _COMPARED) :] = False
+        return mask
 
     @cached_property
     def programs(self) -> list[Answer]:
@@ -108,8 +132,11 @@ def sample_responses(
     batch_size: int,
     generator: torch.Generator,
     progress: Callable[[int], None] = lambda done: None,
+    keep_states: bool = False,
 ) -> Responses:
     """Sample one response per prompt, `batch_size` at a time; `progress` hears how many are done.
+
+    `keep_states`: spare `forward_responses` the policy's pass, for H numbers of memory for every token.
 
     The order of the generator's draws is that of the prompts, so `batch_size` changes no response.
 
@@ -126,6 +153,7 @@ def sample_responses(
                 max_new_tokens=max_new_tokens,
                 temperature=temperature,
                 generator=generator,
+                keep_states=keep_states,
             )
         except LogitsNotFinite as error:
             named = ", ".join(dict.fromkeys(batch[row].problem.id for row in error.rows[:3]))
@@ -142,6 +170,7 @@ def sample_responses(
         logprobs=_stack([part.logprobs for part in parts], 0.0),
         completed=torch.cat([part.completed for part in parts]),
         texts=texts,
+        decoded=_decoded(parts) if keep_states else None,
     )
 
 
@@ -153,7 +182,8 @@ def forward_responses(
     micro_batch_size: int,
     readings: list[Reading] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """logprobs, ref_logprobs and values of the sampled tokens by full forward passes, each (B, T).
+    """logprobs, ref_logprobs and values of the sampled tokens, each (B, T): by full forward passes, or from
+    the states that decoding has kept.
 
     `readings`: where to put what the critic reads of each response.
     """
@@ -163,13 +193,38 @@ def forward_responses(
     index = torch.arange(len(logprobs), device=policy.device)
     for rows in index.split(micro_batch_size):
         batch = trim(TokenBatch(*(x[rows] for x in tokens)))
-        stats, reading = policy.read(batch, temperature)
+        if responses.decoded is None:
+            stats, reading = policy.read(batch, temperature)
+        else:
+            stats, reading = _recall(policy, responses, responses.decoded, rows)
         if readings is not None:
             readings += reading.rows()
         width = batch.response_ids.shape[1]
         logprobs[rows, :width], values[rows, :width] = stats.logprobs, stats.values
         ref_logprobs[rows, :width] = policy.ref_logprobs(batch, temperature)
+    if responses.decoded is not None:
+        for rows in index[responses.compared.any(dim=1)].split(micro_batch_size):
+            batch = trim(TokenBatch(*(x[rows] for x in tokens)))
+            logprobs[rows, : batch.response_ids.shape[1]] = policy(batch, temperature).logprobs
     return logprobs, ref_logprobs, values
+
+
+def _decoded(parts: Sequence[Generation]) -> Decoded:
+    states = [part.states for part in parts if part.states is not None]
+    return Decoded(torch.cat(states), _stack([part.entropy for part in parts], 0.0))
+
+
+def _recall(
+    policy: Policy, responses: Responses, decoded: Decoded, rows: Tensor
+) -> tuple[TokenStats, Reading]:
+    """What the policy's pass over neighbouring responses would say, from what decoding knew of them."""
+    batch = trim(TokenBatch(*(x[rows] for x in responses.tokens)))
+    mask, width = batch.response_mask, batch.response_ids.shape[1]
+    ends = responses.tokens.response_mask.sum(dim=1).cumsum(dim=0)  # (B,)
+    end = int(ends[rows[-1]])
+    states = decoded.states[end - int(mask.sum()) : end]
+    numbers = (x[rows, :width][mask] for x in (responses.logprobs, decoded.entropy))
+    return policy.judge(batch, states, *numbers)
 
 
 def _stack(parts: list[Tensor], fill: float) -> Tensor:

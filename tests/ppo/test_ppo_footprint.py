@@ -163,6 +163,7 @@ def test_the_phases_of_ppo_take_what_was_planned(case, tmp_path, tokenizer, monk
             temperature=0.7,
             batch_size=config.rollout_batch,
             generator=torch.Generator().manual_seed(0),
+            keep_states=case.shape.precision.exact,
         )
 
     def train(buffer: Any) -> Any:
@@ -189,7 +190,7 @@ def test_the_phases_of_ppo_take_what_was_planned(case, tmp_path, tokenizer, monk
     resting += gradients + moments + 3 * sizes(head)
     rollout = allocated(sample)
     assert sum(plan["rollout"].values()) == pytest.approx(resting + rollout.peak, rel=0.1)
-    held = sizes([*rollout.result.tokens, rollout.result.logprobs])
+    held = sizes([*rollout.result.tokens, rollout.result.logprobs, *(rollout.result.decoded or ())])
     scoring = allocated(lambda: forward_responses(policy, rollout.result, 0.7, config.micro_batch))
     assert sum(plan["scoring"].values()) == pytest.approx(resting + held + scoring.peak, rel=0.1)
     buffer = buffer_of(policy, rollout.result, [24] * 16)

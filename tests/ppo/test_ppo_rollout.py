@@ -1,10 +1,14 @@
 """Ids cross from sampling to training as they were sampled; text is for scorers and readers."""
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 import torch
 from ppo_helpers import normal, prompts_of, ragged, rollout, small_config
 
 from models.batch import TokenBatch
+from models.critic import CriticConfig
 from models.template import PromptForm
 from ppo.checks import check_moved, check_rollout_gap
 from ppo.errors import TrainingError
@@ -47,6 +51,39 @@ def test_kl_is_zero_at_step_zero(make_policy):
     responses = rollout(policy)
     _, ref_logprobs, _ = forward_responses(policy, responses, 0.7, 8)
     assert (responses.logprobs - ref_logprobs).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("critic", ["surprise", "head"])
+@pytest.mark.parametrize("tune", ["lora", "full"])
+def test_decoding_knows_what_a_forward_pass_would_say(make_policy, tokenizer, tune, critic):
+    """Values, and what the critic reads, of responses of different lengths, in micro-batches of any size; one
+    response in sixteen is read again by a pass, so that a difference would be seen."""
+    policy = make_policy(tune, trained=True, critic=CriticConfig(critic=critic))
+    prompts = prompts_of(tokenizer, [f"{i}" * (1 + i % 4) for i in range(20)])
+    settings = {"max_new_tokens": 7, "temperature": 0.7, "batch_size": 8}
+    sample = partial(sample_responses, policy, prompts, **settings)
+    plain = sample(generator=torch.Generator().manual_seed(3))
+    kept = sample(generator=torch.Generator().manual_seed(3), keep_states=True)
+    mask = kept.tokens.response_mask
+    assert len(set(mask.sum(dim=1).tolist())) > 2
+    assert plain.compared.equal(mask) and kept.compared.any(dim=1).tolist() == [True] * 2 + [False] * 18
+    read: list[int] = []
+    policy.register_forward_pre_hook(lambda _, args: read.append(len(args[0].response_ids)))
+    for size in (1, 3, 20):
+        expected_readings, readings = [], []
+        expected = forward_responses(policy, plain, 0.7, size, expected_readings)
+        found = forward_responses(policy, kept, 0.7, size, readings)
+        assert sum(read) == 2
+        read.clear()
+        for a, b in zip(found, expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+        for a, b in zip(readings, expected_readings, strict=True):
+            for x, y in zip(a, b, strict=True):
+                torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-4)
+    moved = replace(kept, logprobs=kept.logprobs - 0.1)
+    logprobs, _, _ = forward_responses(policy, moved, 0.7, 3)
+    with pytest.raises(TrainingError, match=r"disagree by 0\.1 nats"):
+        check_rollout_gap(policy, moved.logprobs, logprobs, moved.compared)
 
 
 def test_ids_are_kept_where_text_would_change_them(make_policy, tokenizer):
