@@ -1,6 +1,6 @@
 """What the report costs: bytes and seconds to write, and milliseconds to filter in the browser.
 
-    .venv/bin/python benchmarks/report_filter.py --json benchmarks/results/report_filter.json
+    .venv/bin/python benchmarks/report_filter.py --rounds 3 --json benchmarks/results/report_filter.json
 
 Samples are made here: an answer of about 900 characters to one of 2,000 problems with five tests. Times are
 those of headless Chromium (Debian: apt-get install chromium), from the change of a filter until list and
