@@ -8,10 +8,11 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,11 @@ class Page:
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self._call(f"{domain}.enable")
+
+    def close(self) -> None:
+        """Close the pipes; the browser ends by itself then, if it is not killed before."""
+        for file in (self._in, self._out):
+            file.close()
 
     def open(self, path: Path) -> None:
         """Load a file, and wait until its samples are there or have failed to be."""
@@ -127,7 +133,8 @@ def chromium() -> Iterator[Page]:
     """A browser for the length of a block."""
     assert BROWSER is not None
     to_read, to_write = os.pipe(), os.pipe()
-    with tempfile.TemporaryDirectory() as profile:
+    # Its helpers may still write there for a moment after they were killed.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
 
         def place() -> None:  # Chromium reads commands from 3 and answers on 4
             os.dup2(os.dup2(to_read[0], 100), 3)
@@ -144,7 +151,8 @@ def chromium() -> Iterator[Page]:
         os.close(to_read[0])
         os.close(to_write[1])
         try:
-            yield Page(to_write[0], to_read[1])
+            with closing(Page(to_write[0], to_read[1])) as page:
+                yield page
         finally:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()

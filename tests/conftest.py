@@ -3,12 +3,16 @@
 torch is imported inside the fixtures: the tests of `sandbox`, `reward` and `data` run without it.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+# Several workers share the cores: a second thread of one would wait, spinning, for what another is doing.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same examples on every machine and no clock: a failure is a defect, never bad luck.
 settings.register_profile("repository", derandomize=True, deadline=None, max_examples=60)

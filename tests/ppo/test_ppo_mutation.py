@@ -333,8 +333,8 @@ MUTANTS = [
     Mutant(
         "the stop token is masked",
         "models/generation.py",
-        "mask[live, t] = tokens, token_logprobs, True",
-        "mask[live, t] = tokens, token_logprobs, ~torch.isin(tokens, stops)",
+        "mask[live, t] = writing",
+        "mask[live, t] = writing & ~torch.isin(tokens, stops)",
         GENERATION,
     ),
     Mutant(
