@@ -288,6 +288,7 @@ def check_interrupted(out: Path, below: set[int], status: int, said: str) -> Non
     assert not [pid for pid in below if Path(f"/proc/{pid}").exists()]
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_usable_checkpoint_and_no_process(sft_run, tmp_path):
     out = tmp_path / "run"
     arguments = ["--sft", sft_run, "--out", out, *PPO, "--iterations", 1000]

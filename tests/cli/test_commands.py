@@ -159,7 +159,7 @@ SCHEDULES = {
 }
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", ["switch", pytest.param("auto", marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("drawn")
 def test_a_schedule_in_a_preset_is_followed_logged_and_resumed(sft_run, tmp_path, capsys, name):
     schedule, weights = SCHEDULES[name]

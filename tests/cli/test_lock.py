@@ -44,6 +44,7 @@ def refused(capsys, process: BaseProcess, folder: Path, name: str, *arguments: o
         assert contents(folder) == before
 
 
+@pytest.mark.slow
 def test_four_combinations_of_overwrite_and_resume(capsys, sft_run, tmp_path):
     """And a lock that a killed process left behind is no lock."""
     out = tmp_path / "run"

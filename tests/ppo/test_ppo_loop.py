@@ -268,7 +268,7 @@ def test_when_validation_runs(tmp_path, letters_sft, every, expected):
     assert [r["iteration"] for r in rows if "validation/all_pass" in r] == expected
 
 
-@pytest.mark.parametrize("place", ["reward", "loss"])
+@pytest.mark.parametrize("place", ["reward", pytest.param("loss", marks=pytest.mark.slow)])
 def test_kl_penalty_holds_the_policy(tmp_path, letters_sft: Path, place):
     """Trap A10: with a heavy penalty the policy stays much nearer to SFT than without, in either place."""
     divergence = {}

@@ -170,6 +170,7 @@ class Copying(ToyScorer):
         ]
 
 
+@pytest.mark.slow
 def test_copies_the_letter_of_its_prompt(tmp_path, letters_sft):
     """Check 30: from an answer that ignores the prompt to mean reward > .9: another action per state."""
     config = toy_config(

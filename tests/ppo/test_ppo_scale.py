@@ -41,7 +41,7 @@ def test_rounding_is_not_blown_up(row_lengths, seed, scale, score):
     ("score", "options"),
     [
         (0.7, {}),
-        (-1e-4, {"critic": "head"}),
+        pytest.param(-1e-4, {"critic": "head"}, marks=pytest.mark.slow),
         (1 / 3, {"baseline": "prompt-mean"}),
         pytest.param(123.456, {"kl_coef": 0.05}, marks=pytest.mark.slow),
         pytest.param(0.0, {"kl_coef": 0.05}, marks=pytest.mark.slow),
