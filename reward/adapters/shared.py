@@ -36,8 +36,9 @@ from sandbox import Limits
 ENVIRONMENT = "CODERL_CONFIG"
 ATTEMPTS = 3  # of a program whose scoring failed through no fault of its own
 
-# What engines leave at the end of an answer that they decode with special tokens.
-_END = re.compile(r"(?:\s*(?:<\|[^|<>\s]{1,40}\|>|<｜[^｜<>]{1,40}｜>|</s>|<eos>|<end_of_turn>))+\s*\Z")
+# What engines leave at the end of an answer that they decode with special tokens: one of them, and its most.
+_SPECIAL = re.compile(r"(?:<\|[^|<>\s]{1,40}\|>|<｜[^｜<>]{1,40}｜>|</s>|<eos>|<end_of_turn>)\Z")
+_LONGEST = 44
 
 _lock = threading.Lock()
 _scorers: dict[int, Scorer] = {}
@@ -78,7 +79,6 @@ def _from_environment() -> Scorer:
     return Scorer(stored.config, limits=build(Limits, limits or {}, f"{path}: ppo.limits"))
 
 
-@lru_cache(maxsize=4096)
 def problem(ground_truth: str) -> Problem:
     """The problem of a ground truth.
 
@@ -86,7 +86,14 @@ def problem(ground_truth: str) -> Problem:
         RewardError: it is missing, no JSON, or no problem with tests.
     """
     if not isinstance(ground_truth, str) or not ground_truth:
-        raise RewardError("a ground truth is missing; `train.py prepare --to` writes data that has one")
+        raise RewardError(
+            "a ground truth is missing, or no text of JSON; `train.py prepare --to` writes data that has one"
+        )
+    return _parsed(ground_truth)
+
+
+@lru_cache(maxsize=4096)
+def _parsed(ground_truth: str) -> Problem:
     try:
         return problem_of(json.loads(ground_truth))
     except (ValueError, RecursionError):
@@ -111,7 +118,7 @@ def rewards(ground_truths: Sequence[str], answers: Sequence[str]) -> list[Reward
     pairs = []
     for truth, answer in zip(ground_truths, answers, strict=True):
         task = problem(truth)
-        pairs.append((task, answer_in(_END.sub("", answer), task).program))
+        pairs.append((task, answer_in(without_end(answer), task).program))
     return scorer().score(pairs)
 
 
@@ -133,6 +140,19 @@ def reward(ground_truth: str, answer: str) -> Reward:
 def numbers(found: Reward) -> dict[str, float]:
     """What a trainer may log beside the score, under this project's names."""
     return {"functional": found.functional, "security": found.security, **found.metrics}
+
+
+def without_end(answer: str) -> str:
+    """An answer without the special tokens behind it, in time that grows with its length alone."""
+    end = len(answer)
+    while True:
+        last = end
+        while last and answer[last - 1].isspace():
+            last -= 1
+        found = _SPECIAL.search(answer, max(0, last - _LONGEST), last)
+        if found is None:
+            return answer[:end]
+        end = found.start()
 
 
 def text_of(completion: str | Sequence[Mapping[str, str]]) -> str:

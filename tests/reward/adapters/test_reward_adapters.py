@@ -130,6 +130,8 @@ def test_areno_hands_over_records(expected):
     [
         (None, "a ground truth is missing"),
         ("", "a ground truth is missing"),
+        (row_of(DOUBLE), "no text of JSON"),
+        ([row_of(ADD)], "no text of JSON"),
         ("42", "no problem: the row is"),
         ("print(4)", "is not JSON: 'print"),
         ("[" * 100_000, "is not JSON"),
@@ -151,6 +153,27 @@ def test_a_ground_truth_that_is_none_is_one_line_in_every_trainer(truth, said):
         assert "\n" not in str(caught.value)
     with pytest.raises(RewardError, match="2 answers and 1 ground truths"):
         coderl_reward(completions=["a", "b"], ground_truth=[GIVEN[0]])
+
+
+@pytest.mark.parametrize("piece", [" ", "\n", "<|a|>", "<|a|> ", "</s>\n", "<|", "<", "<|x|>y"])
+def test_what_stands_behind_an_answer_is_taken_off_in_linear_work(piece, monkeypatch):
+    """Of the longest answers: looks for a special token are as many as those that stand there, and one."""
+    looks = 0
+    real = shared._SPECIAL
+
+    class Counting:
+        def search(self, text: str, start: int, end: int):
+            nonlocal looks
+            looks += 1
+            assert end - start <= shared._LONGEST
+            return real.search(text, start, end)
+
+    monkeypatch.setattr(shared, "_SPECIAL", Counting())
+    answer = "print(1)" + piece * 20_000
+    left = shared.without_end(answer)
+    ends = real.search(piece.strip()) is not None
+    assert left.rstrip() == ("print(1)" if ends else answer.rstrip())
+    assert looks == (20_001 if ends else 1)
 
 
 def test_a_fault_is_tried_again_and_never_a_number(monkeypatch):
