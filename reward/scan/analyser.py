@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -38,10 +39,12 @@ class ScanProcess:
     def __init__(self) -> None:
         self._sock, theirs = socket.socketpair()
         with theirs:
-            # A new session: a Ctrl-C at the terminal is for the caller. No environment: it holds secrets.
+            # A new session: a Ctrl-C at the terminal is for the caller. The environment holds secrets: of it
+            # only where packages lie, for Bandit may have been installed with `pip install --target`.
+            kept = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
             self._process = subprocess.Popen(
                 COMMAND,
-                env={"PYTHONHASHSEED": "0"},
+                env={"PYTHONHASHSEED": "0", **kept},
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

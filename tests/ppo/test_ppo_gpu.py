@@ -53,7 +53,7 @@ def test_gpu_and_cpu_say_the_same(letters_sft):
         loss, _ = minibatch_loss(policy, buffer, small_config(), 0.1, denominator=buffer.response_mask.sum())
         loss.backward()
         gradients = [p.grad.cpu() for p in policy.trainable().values()]
-        results.append([buffer.response_ids.cpu(), buffer.old_logprobs.cpu(), *gradients])
+        results.append([buffer.tokens.response_ids.cpu(), buffer.old_logprobs.cpu(), *gradients])
     assert torch.equal(results[0][0], results[1][0])  # the draws are made on the CPU
     for ours, theirs in zip(results[0][1:], results[1][1:], strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)

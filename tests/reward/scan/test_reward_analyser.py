@@ -136,6 +136,14 @@ def test_a_bandit_that_does_not_work_is_an_error_at_once(
         Analyser()
 
 
+def test_packages_are_found_where_pythonpath_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As after `pip install --target FOLDER`: what stands there is what is imported."""
+    (tmp_path / "bandit.py").write_text("raise ImportError('the one of PYTHONPATH')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(RewardError, match="the one of PYTHONPATH"):
+        Analyser()
+
+
 def test_answers_are_kept_by_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
     with Analyser(cache_size=2) as scans:
         scanned = []
