@@ -78,13 +78,14 @@ def generate(
     for t in range(max_new_tokens):
         states = reader.start(prompt_ids, prompt_mask) if t == 0 else reader.step(tokens)  # (b, H)
         tokens, token_logprobs, token_entropy = sample_tokens(head(states), temperature, draws[live, t])
-        response_ids[live, t] = tokens.where(writing, pad_id)
+        # Filled in, not chosen by `where`: that would copy the number to the device, and wait for it.
+        response_ids[live, t] = tokens.masked_fill(~writing, pad_id)
         mask[live, t] = writing
-        logprobs[live, t] = token_logprobs.where(writing, 0.0)
-        entropy[live, t] = token_entropy.where(writing, 0.0)
+        logprobs[live, t] = token_logprobs.masked_fill(~writing, 0.0)
+        entropy[live, t] = token_entropy.masked_fill(~writing, 0.0)
         if keep_states:
             kept.append((live * max_new_tokens + t, states))
-        writing = writing & ~torch.isin(tokens, stops)
+        writing = writing & ~(tokens[:, None] == stops).any(dim=1)
         if (t + 1) % reader.look_every and not stop_strings and t + 1 < max_new_tokens:
             continue
         if (broken := logprobs[live, seen : t + 1].isnan().any(dim=1)).any():
@@ -93,9 +94,10 @@ def generate(
         if stop_strings:
             completed[live] = _complete(stop_strings, response_ids[live, :seen], writing)
             writing = writing & ~completed[live]
-        if not writing.any():
+        staying = int(writing.sum())
+        if not staying:
             break
-        if not reader.fixed_rows and not writing.all():
+        if staying < len(writing) and reader.drops(staying):
             rows = fill_gaps(writing)
             live, tokens, writing = live[rows], tokens[rows], writing[rows]
             reader.keep(rows)

@@ -14,6 +14,7 @@ from models import frozen_head, low_rank
 from models.adapter import TuneConfig, add_lora, checkpoint_layers, disable_dropout, disabled, merged
 from models.batch import TokenBatch
 from models.critic import CriticConfig, Reading, build_critic
+from models.decoding import Decoding
 from models.errors import ModelError
 from models.generation import Generation, generate
 from models.head import Head, find_head
@@ -21,7 +22,6 @@ from models.logprobs import final_states, token_logprobs
 from models.packing import pack_limit, packed_states, packing_saves
 from models.precision import Precision
 from models.quick_layers import quick_layers
-from models.reader import Reader
 from models.stopping import StopStrings, stop_ids
 from models.storage import check_vocabulary, load_model, load_tokenizer, weight_hash
 from models.template import PromptForm, read_form
@@ -101,6 +101,9 @@ class Policy(nn.Module):
             if any(p.device != precision.device for p in each.parameters()):
                 each.to(precision.device)
         self.pack_limit = pack_limit(self.network, precision) if pack else 0
+        # Weights that autocast casts are those of a network that is trained in float32.
+        lasting = precision.exact or self.uses_lora or not self.trainable()
+        self.decoding = Decoding(network, precision, lasting=lasting)
 
     def ask_as(self, prompt: PromptForm | None) -> None:
         """How problems are put to it, and at which texts its responses end."""
@@ -124,11 +127,11 @@ class Policy(nn.Module):
     def plain_ways(self) -> str:
         """What of this model is calculated the plain, slower way because the short one does not fit it; empty
         where nothing is."""
-        if not self.uses_lora:
-            return ""  # the short ways are those of a frozen base
-        ways = [f"adapters on {name}" for name in low_rank.others(self.adapted)]
-        if not frozen_head.knows(self.head):
-            ways.append("log-probabilities (its output layer has a bias, a cap or an adapter)")
+        ways = [f"decoding ({reason})"] if (reason := self.decoding.plain_because) else []
+        if self.uses_lora:  # the other short ways are those of a frozen base
+            ways += [f"adapters on {name}" for name in low_rank.others(self.adapted)]
+            if not frozen_head.knows(self.head):
+                ways.append("log-probabilities (its output layer has a bias, a cap or an adapter)")
         return f"{type(self.network).__name__}, the plain way: {', '.join(ways)}" if ways else ""
 
     def forward(self, batch: TokenBatch, temperature: float, *, entropy_grad: bool = False) -> TokenStats:
@@ -172,13 +175,13 @@ class Policy(nn.Module):
         keep_states: bool = False,
     ) -> Generation:
         """Sample one response per prompt, with the adapters folded in; see models.generation.generate."""
-        was_training = self.training
+        was_training, (rows, width) = self.training, prompt_ids.shape
         self.eval()  # in training mode gradient checkpointing would switch the KV cache off
         try:
             quick = quick_layers(self.adapted, layouts=self.precision.exact)
             with merged(self.adapted), quick, self.precision.autocast():
                 return generate(
-                    Reader(self.network, max_new_tokens, share_head=self.pack_limit > 0),
+                    self.decoding.reader(rows, width, max_new_tokens, share_head=self.pack_limit > 0),
                     self.head,
                     prompt_ids.to(self.device),
                     prompt_mask.to(self.device),
@@ -191,6 +194,7 @@ class Policy(nn.Module):
                     keep_states=keep_states,
                 )
         finally:
+            self.decoding.done()
             self.train(was_training)
 
     def text(self, response_ids: list[int]) -> str:
@@ -208,6 +212,7 @@ class Policy(nn.Module):
 
     def _response_states(self, network: PreTrainedModel, batch: TokenBatch) -> Tensor:
         """Final hidden states from which each response token was (or would be) chosen: (N, H)."""
+        self.decoding.release()
         if self.pack_limit and packing_saves(batch, self.pack_limit):
             return packed_states(network, batch, self.pack_limit)
         ids = torch.cat([batch.prompt_ids, batch.response_ids], dim=1)  # (B, P+T)

@@ -26,6 +26,10 @@ class DeviceConfig:
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Format of the frozen weights and the activations; what is trained is always float32. auto: float32
     on the CPU, bfloat16 on a GPU that has it in hardware, else float16 with loss scaling (V100)."""
+    decode: Literal["auto", "eager", "graph"] = "auto"
+    """How tokens are sampled. graph: a step of the model is recorded as a CUDA graph and played again, which
+    spares Python's time for every kernel. eager: kernel by kernel. auto: graph on a GPU, for models that it
+    fits, else eager. Results agree up to rounding."""
     threads: NotNegativeInt = 0
     """CPU threads of torch; 0 leaves torch's choice. The same seed gives the same run only at the same
     number of threads."""
@@ -40,6 +44,8 @@ class Precision:
 
     device: torch.device
     dtype: torch.dtype
+    decode: Literal["auto", "eager", "graph"] = "auto"
+    """As `DeviceConfig` says; "graph" with a GPU only."""
 
     @property
     def exact(self) -> bool:
@@ -61,8 +67,8 @@ def resolve_precision(config: DeviceConfig) -> Precision:
     """The device and format to use.
 
     Raises:
-        ModelError: CUDA was asked for and is absent, the installed torch has no kernels for this GPU, or
-            the GPU only emulates bfloat16.
+        ModelError: CUDA was asked for and is absent, also for --decode graph; the installed torch has no
+            kernels for this GPU, or the GPU only emulates bfloat16.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -74,7 +80,11 @@ def resolve_precision(config: DeviceConfig) -> Precision:
     dtype = DTYPES[config.dtype] if config.dtype != "auto" else _native_dtype(on_gpu)
     if on_gpu and dtype == torch.bfloat16 and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise ModelError("this GPU only emulates bfloat16, slower than float32; use --dtype float16")
-    return Precision(torch.device("cuda" if on_gpu else "cpu"), dtype)
+    if config.decode == "graph" and not on_gpu:
+        raise ModelError(
+            "--decode graph: CUDA graphs need a GPU, and this runs on the CPU; use auto or eager"
+        )
+    return Precision(torch.device("cuda" if on_gpu else "cpu"), dtype, config.decode)
 
 
 def too_many_skipped(in_a_row: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import Cache
 
 from models.cache import roomy_cache
 from models.logprobs import positions
@@ -22,8 +23,6 @@ class Reader:
 
     look_every = 1
     """Tokens between two looks at which rows have ended: each look waits for the device."""
-    fixed_rows = False
-    """Whether rows that have ended stay."""
 
     def __init__(self, network: Any, max_new_tokens: int, *, share_head: bool = False) -> None:
         """`share_head`: whether what all prompts begin with may be read apart, the padding then behind it:
@@ -35,7 +34,7 @@ class Reader:
     def start(self, prompt_ids: Tensor, prompt_mask: Tensor) -> Tensor:
         """Read prompts (B, P), padded on the left. The states (B, H) from which first tokens are chosen."""
         (rows, width), device = prompt_ids.shape, prompt_ids.device
-        self._cache = roomy_cache(width + self._new_tokens)
+        self._cache = self._fresh_cache(width + self._new_tokens)
         texts = [tuple(ids[real].tolist()) for ids, real in zip(prompt_ids, prompt_mask, strict=True)]
         first_row = {text: row for row, text in reversed(list(enumerate(texts)))}
         once = sorted(first_row.values())  # (b',) the first of rows that are alike
@@ -71,6 +70,13 @@ class Reader:
         self._cache.batch_select_indices(rows)
         self._mask = self._mask[rows]
         self._last = {name: place[rows] for name, place in self._last.items()}
+
+    def drops(self, staying: int) -> bool:
+        """Whether it is cheaper to go on with so many rows alone than to read those that have ended too."""
+        return True
+
+    def _fresh_cache(self, room: int) -> Cache:
+        return roomy_cache(room)
 
     def _read(self, ids: Tensor, mask: Tensor, placed: dict[str, Tensor]) -> Tensor:
         output = self._decoder(

@@ -66,7 +66,7 @@ def _invert(weights: Tensor, upto: Tensor, target: Tensor) -> Tensor:
     blocks, size = weights.shape[1:]
     # Out of range there is only what is not a number; its caller is told by its log-probability.
     block = torch.searchsorted(upto, target, right=True).clamp(max=blocks - 1)  # (b, 1)
-    before = upto.gather(1, (block - 1).clamp(min=0)).where(block > 0, 0.0)  # (b, 1)
+    before = upto.gather(1, (block - 1).clamp(min=0)).masked_fill(block == 0, 0.0)  # (b, 1)
     inner = weights.gather(1, block[..., None].expand(-1, 1, size))[:, 0]  # (b, size)
     within = inner.double().cumsum(dim=-1)  # (b, size)
     # The two sums of a block differ by rounding: not beyond its last token that has a weight.

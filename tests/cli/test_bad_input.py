@@ -216,6 +216,8 @@ def test_cuda_without_cuda(capsys, monkeypatch, sft_run, tmp_path):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     said = refused(capsys, "ppo", "--sft", sft_run, "--out", tmp_path / "o", "--device", "cuda", *PPO)
     assert "--device cpu" in said
+    said = refused(capsys, "ppo", "--sft", sft_run, "--out", tmp_path / "o", "--decode", "graph", *PPO)
+    assert "--decode graph: CUDA graphs need a GPU" in said and not (tmp_path / "o").exists()
 
 
 def test_a_full_disk_keeps_the_checkpoints_that_are_there(capsys, monkeypatch, copied):

@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from decoding_helpers import HEAD, PROMPTS, assert_same, run
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -12,37 +13,11 @@ from transformers import Cache, DynamicCache
 import models.reader
 from models.adapter import TuneConfig, add_lora, merged
 from models.cache import RoomyLayer
-from models.generation import Generation, fill_gaps, generate
+from models.generation import fill_gaps
 from models.head import find_head
 from models.quick_layers import FewRows, has_layouts, linear_layers, quick_layers
 from models.reader import Reader
 from tests.architectures import WORKING, small_model
-
-HEAD = list(range(40, 90))
-PROMPTS = [[*HEAD, 12], [*HEAD, 12], [*HEAD, 30, 31, 32, 33], [*HEAD, 12], [*HEAD, 60, 61]]
-
-
-def run(network, prompts=PROMPTS, *, share_head=False, stop_ids=(), tokens=9, **settings) -> Generation:
-    width = max(map(len, prompts))
-    return generate(
-        Reader(network, tokens, share_head=share_head),
-        find_head(network),
-        torch.tensor([[0] * (width - len(p)) + p for p in prompts]),
-        torch.tensor([[False] * (width - len(p)) + [True] * len(p) for p in prompts]),
-        max_new_tokens=tokens,
-        temperature=0.7,
-        stop_ids=list(stop_ids),
-        pad_id=0,
-        generator=torch.Generator().manual_seed(0),
-        **settings,
-    )
-
-
-def assert_same(found: Generation, expected: Generation) -> None:
-    assert torch.equal(found.response_ids, expected.response_ids)
-    assert torch.equal(found.response_mask, expected.response_mask)
-    torch.testing.assert_close(found.logprobs, expected.logprobs, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(found.entropy, expected.entropy, rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture
