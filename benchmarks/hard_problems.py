@@ -1,22 +1,34 @@
-"""What an objective makes of problems that are too hard: the embedded model on problems that it cannot solve.
+"""What an objective makes of problems that are too hard: does the model end in programs that do nothing?
 
-    python benchmarks/hard_problems.py --problems codecontests.jsonl --seeds 1 2 3 \\
+    python benchmarks/hard_problems.py --problems codecontests.jsonl --jobs 2 \\
         --json benchmarks/results/hard_problems.json
+    python benchmarks/hard_problems.py --easy --jobs 2 --json benchmarks/results/hard_problems_easy.json
+    python benchmarks/hard_problems.py --model HuggingFaceTB/SmolLM2-135M-Instruct --no-sft --seeds 1 \\
+        --problems codecontests.jsonl --json benchmarks/results/hard_problems_smollm2.json
 
-Where nothing passes, PPO climbs to whatever else is paid. Every arm starts from the same SFT model, at the
-same learning rate, KL weight and seed, and differs in the objective alone. Told is the share of programs that
-are silent or constant (the sentinels `silent`, `constant_output`, `ignores_input`, and programs that neither
-read nor print): at the start, which is SFT's, and over the last iterations, beside the KL to SFT. An arm
-`holds` if that share is at most 10 points above SFT's while its KL is above 0.3 nats.
-`--easy` runs the same arms on the embedded problems, where all of them can learn, and tells All-P held out.
-Runs go on where they were cut off. A run takes about a minute of one core, with --easy four.
+Where nothing passes, PPO climbs to whatever else is paid. All arms of a seed start from one model, at one
+learning rate and KL weight, and differ in the objective alone. Told is the share of programs that are
+silent or constant (`kind_of`): in the first iteration, whose programs are SFT's, and over the last ones,
+beside the KL to SFT and what an honest wrong answer earns. A run `holds` if the share is at most 10 points
+above SFT's while its KL is above 0.3 nats.
+`--easy` runs the arms on the preset's own problems to the end and compares All-P held out, after as many
+samples, with the arm `parses`, problem by problem.
+`--model`: a pretrained one, on settings of `--config`, with room for longer texts.
+Runs go on where they were cut off; `--jobs N` are made side by side, each on a core and a thread of its own.
+A run of the embedded model takes about a minute of one core, with --easy five.
 """
 
+import argparse
 import json
+import os
+import shlex
 import sys
-from collections import defaultdict
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,114 +45,285 @@ from benchmarks.runs import (  # noqa: E402
     write,
 )
 from evaluation.intervals import bootstrap_interval  # noqa: E402
+from evaluation.paired import paired_difference  # noqa: E402
 
-ITERATIONS = 10
-LAST = 3  # iterations that the share is told of
+ITERATIONS, EASY_ITERATIONS = 10, 40
+LAST = 3  # iterations that the end is told of
 MORE, DRIFT = 0.10, 0.3  # of the share, and of the KL to SFT in nats
-PAPER = "--objective.security-gate off --objective.pay-idle --objective.weight-trick 0"
-WITHHOLD = "--objective.withhold silent constant_output"
+PRETRAINED = "configs/smollm2-135m-cpu.yaml"
+ROOM = "--max-prompt-tokens 768 --max-new-tokens 128 --prompts-per-iteration 32 --rollout-batch 128"
+UNPAID = "--objective.withhold silent constant_output --objective.withheld-credit"
+GATE = "--objective.security-gate"
+ANNEAL = "--schedule.anneal-at 0 --schedule.anneal-over END"  # the last iteration
+# Flags that name the whole objective, so that no arm changes with the default.
 ARMS = {
-    "paper": PAPER.split(),
-    "parses": ["--objective.security-gate", "parses"],
-    "parses, withhold": [*"--objective.security-gate parses".split(), *WITHHOLD.split()],
-    "earned": ["--objective.security-gate", "earned"],
-    "earned, withhold": [*"--objective.security-gate earned".split(), *WITHHOLD.split()],
+    "paper": f"{GATE} off --objective.pay-idle --objective.weight-trick 0 --objective.withhold",
+    "parses": f"{GATE} parses --objective.withhold",
+    "parses, annealed": f"{GATE} parses --objective.withhold {ANNEAL}",
+    "earned": f"{GATE} earned --objective.withhold",
+    "earned, withhold": f"{GATE} earned --objective.withhold silent constant_output",
+    "parses, unpaid": f"{GATE} parses {UNPAID} 0",
+    "passes, unpaid": f"{GATE} passes {UNPAID} 0",
+    "earned, unpaid": f"{GATE} earned {UNPAID} 0",
+    "earned, nearly unpaid": f"{GATE} earned {UNPAID} 0.02",
+    "earned, moved": f"{GATE} earned --objective.withhold silent --objective.withheld-credit 0 "
+    "--objective.no-pay-unmoved",
 }
-SIGNS = {"silent", "constant_output", "ignores_input"}
+BASE = "parses"  # what --easy compares with
+KINDS = ("syntax error", "silent", "constant", "crash", "quiet", "wrong", "passes")
+NOTHING = ("silent", "constant")
+
+
+class Job(NamedTuple):
+    """One run, or where all arms of a seed start from (arm "sft")."""
+
+    seed: int
+    arm: str
 
 
 def main() -> None:
     """Run what is missing, write results after every run, print a Markdown table."""
-    parser = arguments(__doc__, ARMS, "runs/benchmark-hard")
-    parser.add_argument("--problems", help="problems that are too hard for the embedded model")
-    parser.add_argument("--easy", action="store_true", help="on the embedded problems instead, to the end")
-    given = parser.parse_args()
-    if not (given.problems or given.easy):
-        parser.error("--problems FILE, or --easy")
-    hard = ["--problems", str(Path(given.problems).resolve())] if given.problems else []
-    hard += ["--validation", "None", "--iterations", str(ITERATIONS)]
-    runs: list[dict[str, Any]] = []
-    for seed in given.seeds:
-        sft = train_sft(given.out / f"seed-{seed}" / "sft", seed)
-        for arm in given.arms:
-            name = arm.replace(", ", "-") + ("-easy" if given.easy else "")
-            flags = [*ARMS[arm], *([] if given.easy else hard)]
-            folder = train_ppo(given.out / f"seed-{seed}" / name, sft, seed, flags)
-            found = held_out(folder, seed) if given.easy else collapse(folder)
-            runs.append({"seed": seed, "arm": arm, **found})
-            if given.json:
-                write(given.json, {"easy": given.easy, "iterations": ITERATIONS, "runs": runs})
+    given = _arguments()
+    starts = [Job(seed, "sft") for seed in given.seeds if given.sft]
+    for _ in in_parallel(starts, lambda job: start(job, given), given):
+        pass
+    jobs = [Job(seed, arm) for seed in given.seeds for arm in given.arms]
+    found: dict[Job, dict[str, Any]] = {}
+    for job, result in in_parallel(jobs, lambda job: run(job, given), given):
+        found[job] = {"seed": job.seed, "arm": job.arm, **result}
+        runs = [found[done] for done in jobs if done in found]
+        if given.json:
+            names = ("easy", "model", "config", "sft", "ppo", "iterations")
+            write(given.json, {name: getattr(given, name) for name in names} | {"runs": runs})
     print(easy_table(runs) if given.easy else table(runs))
 
 
-def collapse(run: Path) -> dict[str, Any]:
-    """How the share of programs that do nothing went, iteration by iteration."""
-    marks: dict[int, list[float]] = defaultdict(list)
-    for line in (ROOT / run / "samples.jsonl").open(encoding="utf-8"):
+def _arguments() -> argparse.Namespace:
+    parser = arguments(__doc__, ARMS, "runs/benchmark-hard")
+    parser.add_argument("--problems", help="problems that are too hard for the model")
+    parser.add_argument(
+        "--easy", action="store_true", help="on the preset's own problems instead, to the end"
+    )
+    parser.add_argument("--model", help="a pretrained one in place of the embedded: folder or hub name")
+    parser.add_argument("--no-sft", dest="sft", action="store_false", help="PPO on the model as it is")
+    parser.add_argument("--config", help=f"preset of all steps; with --model {PRETRAINED}")
+    parser.add_argument("--ppo", default="", help="more flags of PPO in one text")
+    parser.add_argument("--iterations", type=int, help=f"else {ITERATIONS}, with --easy {EASY_ITERATIONS}")
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
+    given = parser.parse_args()
+    if not (given.problems or given.easy):
+        parser.error("--problems FILE, or --easy")
+    if not (given.model or given.sft):
+        parser.error("--no-sft needs --model")
+    given.iterations = given.iterations or (EASY_ITERATIONS if given.easy else ITERATIONS)
+    given.problems = given.problems and str(Path(given.problems).resolve())
+    given.config = given.config or (PRETRAINED if given.model else PRESET[1])
+    return given
+
+
+def in_parallel(
+    jobs: list[Job], do: Callable[[Job], Any], given: argparse.Namespace
+) -> Iterator[tuple[Job, Any]]:
+    """Each job with what came of it, as they end; an error of one is raised when all others are done."""
+    cores = sorted(os.sched_getaffinity(0))
+    numbers = count()
+
+    def pin() -> None:  # of this thread, and so of the processes that it starts
+        if given.jobs > 1:
+            os.sched_setaffinity(0, {cores[next(numbers) % len(cores)]})
+
+    errors = []
+    with ThreadPoolExecutor(given.jobs, initializer=pin) as threads:
+        running = {threads.submit(do, job): job for job in jobs}
+        for future in as_completed(running):
+            if error := future.exception():
+                errors.append(error)
+            else:
+                yield running[future], future.result()
+    if errors:
+        raise errors[0]
+
+
+# --- the runs ---
+
+
+def start(job: Job, given: argparse.Namespace) -> Path:
+    """The SFT model of a seed."""
+    preset = ["--config", given.config, *(["--model", given.model] if given.model else [])]
+    preset += ["--threads", "1"] if given.jobs > 1 else []
+    return train_sft(given.out / f"seed-{job.seed}" / "sft", job.seed, preset, _log(job, given))
+
+
+def run(job: Job, given: argparse.Namespace) -> dict[str, Any]:
+    """One arm and seed: trained, and measured."""
+    name = job.arm.replace(", ", "-").replace(" ", "-") + ("-easy" if given.easy else "")
+    iterations = str(given.iterations)
+    flags = ["--iterations", iterations, *ARMS[job.arm].replace("END", iterations).split()]
+    flags += ["--threads", "1"] if given.jobs > 1 else []
+    if not given.easy:
+        flags += ["--problems", given.problems, "--validation", "None"]
+        flags += shlex.split(ROOM) if given.model else []
+    flags += shlex.split(given.ppo)
+    sft = given.out / f"seed-{job.seed}" / "sft" if given.sft else given.model
+    preset = ["--config", given.config]
+    out = given.out / f"seed-{job.seed}" / name
+    folder = train_ppo(out, sft, job.seed, flags, preset, _log(job, given))
+    return held_out(folder, job, given) if given.easy else collapse(folder)
+
+
+def _log(job: Job, given: argparse.Namespace) -> Path | None:
+    """Where what a run prints goes, if it is not the only one."""
+    return given.out / f"seed-{job.seed}" / f"{job.arm}.log" if given.jobs > 1 else None
+
+
+def held_out(folder: Path, job: Job, given: argparse.Namespace) -> dict[str, Any]:
+    """The last checkpoint on the held-out problems: all arms have had as many samples by then."""
+    result = ROOT / folder.parent / f"{folder.name}.json"
+    if not result.is_file():
+        last = max((ROOT / folder / "checkpoints").glob("iteration-*"))
+        flags = ["--names", folder.name, "--seed", str(job.seed), "--out", str(result)]
+        call("evaluate.py", str(last), "--config", given.config, *flags, log=_log(job, given))
+    model = json.loads(result.read_text())["models"][0]
+    rows = [json.loads(line) for line in result.with_name(f"{folder.name}_evaluation_samples.jsonl").open()]
+    solved: Counter[str] = Counter()
+    for row in rows:
+        solved[row["problem"]] += _all_passed(row["verdict"])
+    columns = {name: model[name] for name in ("all_pass", "syntax", "hacking")}
+    # A digit a problem, in the order of the problems: how many of its samples pass all tests.
+    return {**columns, "solved": "".join(map(str, solved.values())), "samples": len(rows) // len(solved)}
+
+
+def _all_passed(verdict: dict[str, Any] | None) -> bool:
+    return verdict is not None and verdict["passed"] == verdict["num_tests"]
+
+
+# --- what became of the programs ---
+
+
+def collapse(folder: Path) -> dict[str, Any]:
+    """How the share of programs that do nothing went, iteration by iteration, and what there was instead."""
+    samples: dict[int, list[tuple[str, float, str]]] = {}
+    for line in (ROOT / folder / "samples.jsonl").open(encoding="utf-8"):
         row = json.loads(line)
         if row["verdict"] is not None:
-            marks[row["iteration"]].append(float(does_nothing(row["verdict"])))
-    shares = [float(np.mean(marks[iteration])) for iteration in sorted(marks)]
-    rows = metrics_of(run)[1:]
-    last = np.array([m for iteration in sorted(marks)[-LAST:] for m in marks[iteration]])
-    share, kl = bootstrap_interval(last[:, None], 1), float(np.mean([r["ppo/ref_kl"] for r in rows[-LAST:]]))
+            made = (kind_of(row["verdict"]), row["score"], row["program"])
+            samples.setdefault(row["iteration"], []).append(made)
+    iterations = [samples[number] for number in sorted(samples)]
+    late = [sample for iteration in iterations[-LAST:] for sample in iteration]
+    rows = metrics_of(folder)[1:]
+    share = bootstrap_interval(np.array([float(kind in NOTHING) for kind, _, _ in late])[:, None], 1)
+    kl = [round(row["ppo/ref_kl"], 4) for row in rows]
+    first, kl_end = _share(iterations[0]), float(np.mean(kl[-LAST:]))
+    (program, times), *_ = Counter(program for _, _, program in late).most_common(1)
     return {
-        "start": shares[0],
+        "start": first,
         "end": share,
-        "shares": shares,
-        "kl": [row["ppo/ref_kl"] for row in rows],
-        "kl_end": kl,
-        "reward": [row["reward/mean"] for row in rows],
-        "syntax": [row["reward/parses"] for row in rows],
-        "prints": [row["stage/prints"] for row in rows],
-        "any_pass": [row["reward/any_pass"] for row in rows],
-        "length": [row["rollout/length"] for row in rows],
-        "holds": share["mean"] <= shares[0] + MORE if kl > DRIFT else None,
+        "kl_end": kl_end,
+        "holds": share["mean"] <= first + MORE if kl_end > DRIFT else None,
+        "shares": [round(_share(iteration), 4) for iteration in iterations],
+        "kl": kl,
+        "reward": [round(row["reward/mean"], 4) for row in rows],
+        "kinds_start": _kinds(iterations[0]),
+        "kinds_end": _kinds(late),
+        "commonest": {"program": program[:200], "share": times / len(late)},
     }
 
 
-def does_nothing(verdict: dict[str, Any]) -> bool:
-    """Silent or constant: a sentinel says so, or no run read or printed."""
-    idle = verdict["compiles"] and all(run["idle"] for run in verdict["verdicts"])
-    return idle or not SIGNS.isdisjoint(verdict["sentinels"] or ())
+def kind_of(verdict: dict[str, Any]) -> str:
+    """One of KINDS. Silent: a sentinel says so, or no run read or printed; constant: a sentinel says so.
+
+    The others are honest: a crash ends no run cleanly, a quiet one prints nothing in those it does.
+    """
+    signs = set(verdict["sentinels"] or ())
+    if not verdict["compiles"]:
+        return "syntax error"
+    if "silent" in signs or all(run["idle"] for run in verdict["verdicts"]):
+        return "silent"
+    if signs & {"constant_output", "ignores_input"}:
+        return "constant"
+    return {"parses": "crash", "runs": "quiet", "prints": "wrong", "passes": "passes"}[verdict["stage"]]
 
 
-def held_out(run: Path, seed: int) -> dict[str, Any]:
-    """The last checkpoint on the held-out problems; evaluate.py --seeds pairs the runs themselves."""
-    result = run.with_suffix(".json")  # beside the run
-    if not (ROOT / result).is_file():
-        last = max((ROOT / run / "checkpoints").glob("iteration-*"))
-        call(
-            "evaluate.py", str(last), *PRESET, "--names", run.name, "--seed", str(seed), "--out", str(result)
-        )
-    model = json.loads((ROOT / result).read_text())["models"][0]
-    return {"all_pass": model["all_pass"], "syntax": model["syntax"], "hacking": model["hacking"]}
+def _share(samples: list[tuple[str, float, str]]) -> float:
+    return float(np.mean([kind in NOTHING for kind, _, _ in samples]))
+
+
+def _kinds(samples: list[tuple[str, float, str]]) -> dict[str, Any]:
+    """Of each kind: its share, and what its programs earned in the mean."""
+    earned = {kind: [score for other, score, _ in samples if other == kind] for kind in KINDS}
+    return {
+        kind: {"share": round(len(scores) / len(samples), 4), "reward": round(float(np.mean(scores)), 4)}
+        for kind, scores in earned.items()
+        if scores
+    }
+
+
+# --- for the reader ---
 
 
 def table(runs: list[dict[str, Any]]) -> str:
-    """One line per run."""
+    """One line per objective, seeds side by side."""
     lines = [
-        "| objective | seed | silent or constant % at the start | over the last three iterations | KL | "
-        "parses % | prints % | passes a test % | holds |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| objective | silent or constant %, SFT | at the end | KL, nats | honest: crash, quiet, wrong, "
+        "passes % | R of silent, constant, wrong | one program % | holds |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for run in runs:
-        end = "{mean:.1f} [{low:.1f}-{high:.1f}]".format(**{k: 100 * v for k, v in run["end"].items()})
-        late = [f"{100 * np.mean(run[key][-LAST:]):.1f}" for key in ("syntax", "prints", "any_pass")]
-        holds = {True: "yes", False: "no", None: "hardly moved"}[run["holds"]]
-        cells = [run["arm"], str(run["seed"]), f"{100 * run['start']:.1f}", end, f"{run['kl_end']:.2f}"]
-        lines.append("| " + " | ".join([*cells, *late, holds]) + " |")
+    for arm in dict.fromkeys(run["arm"] for run in runs):
+        mine = [run for run in runs if run["arm"] == arm]
+        holds = [{True: "yes", False: "no", None: "hardly moved"}[run["holds"]] for run in mine]
+        honest = [
+            f"{100 * np.mean([_of(run, kind, 'share', 0.0) for run in mine]):.0f}" for kind in KINDS[3:]
+        ]
+        earned = [_mean_reward(mine, kind) for kind in (*NOTHING, "wrong")]
+        cells = [
+            arm,
+            _row(100 * run["start"] for run in mine),
+            _row(100 * run["end"]["mean"] for run in mine),
+            _row((run["kl_end"] for run in mine), digits=2),
+            ", ".join(honest),
+            ", ".join(earned),
+            _row(100 * run["commonest"]["share"] for run in mine),
+            ", ".join(holds),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _of(run: dict[str, Any], kind: str, name: str, default: float | None = None) -> Any:
+    return run["kinds_end"].get(kind, {}).get(name, default)
+
+
+def _mean_reward(runs: list[dict[str, Any]], kind: str) -> str:
+    """Over the runs that have such programs, at their end or at their start; a dash where none has."""
+    ends = [run[when] for run in runs for when in ("kinds_start", "kinds_end")]
+    seen = [kinds[kind]["reward"] for kinds in ends if kind in kinds]
+    return f"{np.mean(seen):.2f}" if seen else "-"
+
+
+def _row(values: Iterable[float], digits: int = 1) -> str:
+    return ", ".join(f"{value:.{digits}f}" for value in values)
 
 
 def easy_table(runs: list[dict[str, Any]]) -> str:
-    """All-P held out, one line per objective, seeds side by side."""
-    arms = dict.fromkeys(run["arm"] for run in runs)
-    lines = ["| objective | All-P %, seed by seed | mean |", "|---|---|---|"]
-    for arm in arms:
-        shares = [100 * run["all_pass"]["mean"] for run in runs if run["arm"] == arm]
-        lines.append(f"| {arm} | {', '.join(f'{s:.1f}' for s in shares)} | {np.mean(shares):.1f} |")
+    """All-P held out, one line per objective; the difference to BASE is paired by problem, over all seeds."""
+    lines = [f"| objective | All-P %, seed by seed | mean | minus `{BASE}`, points |", "|---|---|---|---|"]
+    base = {run["seed"]: run for run in runs if run["arm"] == BASE}
+    for arm in dict.fromkeys(run["arm"] for run in runs):
+        mine = [run for run in runs if run["arm"] == arm]
+        shares = [100 * run["all_pass"]["mean"] for run in mine]
+        gap = "-"
+        if arm != BASE and all(run["seed"] in base for run in mine):
+            theirs, ours = (_solved(these) for these in ([base[run["seed"]] for run in mine], mine))
+            found = paired_difference(theirs, ours, seed=1)
+            mean, low, high = (f"{100 * found[key]:+.1f}" for key in ("mean", "low", "high"))
+            gap = f"{mean} [{low} to {high}]"
+        lines.append(f"| {arm} | {_row(shares)} | {np.mean(shares):.1f} | {gap} |")
     return "\n".join(lines)
+
+
+def _solved(runs: list[dict[str, Any]]) -> np.ndarray:
+    """(problems, seeds): the share of a problem's samples that pass all tests."""
+    return np.array([[int(digit) / run["samples"] for digit in run["solved"]] for run in runs]).T
 
 
 if __name__ == "__main__":

@@ -25,30 +25,41 @@ def arguments(doc: str | None, arms: Iterable[str], out: str) -> argparse.Argume
     return parser
 
 
-def train_sft(out: Path, seed: int) -> Path:
+def train_sft(out: Path, seed: int, preset: Sequence[str] = PRESET, log: Path | None = None) -> Path:
     """The SFT model of a seed, made where it is missing."""
     if not (ROOT / out / "model" / "model.safetensors").is_file():
-        call("train.py", "sft", *PRESET, "--seed", str(seed), "--out", str(out), "--overwrite")
+        call("train.py", "sft", *preset, "--seed", str(seed), "--out", str(out), "--overwrite", log=log)
     return out
 
 
 def train_ppo(
-    out: Path, sft: str | Path, seed: int, flags: Sequence[str], preset: Sequence[str] = PRESET
+    out: Path,
+    sft: str | Path,
+    seed: int,
+    flags: Sequence[str],
+    preset: Sequence[str] = PRESET,
+    log: Path | None = None,
 ) -> Path:
     """A PPO run with some flags: started, gone on with where it was cut off, or found complete."""
     if (ROOT / out / "report.html").is_file():  # the last thing that a run writes
         return out
     if (ROOT / out / "checkpoints").is_dir():
-        call("train.py", "ppo", "--resume", str(out))
+        call("train.py", "ppo", "--resume", str(out), log=log)
     else:
         start = ["--sft", str(sft), "--seed", str(seed), "--out", str(out), "--overwrite"]
-        call("train.py", "ppo", *preset, *start, *flags)
+        call("train.py", "ppo", *preset, *start, *flags, log=log)
     return out
 
 
-def call(script: str, *flags: str) -> None:
-    """One command of the project, from its root."""
-    subprocess.run([sys.executable, str(ROOT / script), *flags], cwd=ROOT, check=True)
+def call(script: str, *flags: str, log: Path | None = None) -> None:
+    """One command of the project, from its root; what it prints is added to a file, if one is given."""
+    command = [sys.executable, str(ROOT / script), *flags]
+    if log is None:
+        subprocess.run(command, cwd=ROOT, check=True)
+        return
+    (ROOT / log).parent.mkdir(parents=True, exist_ok=True)
+    with (ROOT / log).open("a", encoding="utf-8") as file:
+        subprocess.run(command, cwd=ROOT, check=True, stdout=file, stderr=subprocess.STDOUT)
 
 
 def metrics_of(run: Path) -> list[dict[str, Any]]:

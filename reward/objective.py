@@ -81,13 +81,19 @@ class RewardConfig:
     """What each dangerous call that Bandit does not see adds to V, >= 0; the default is what eval adds."""
     withhold: tuple[sentinels.Sentinel, ...] = ()
     """Sentinels that withhold the stage where they fire; the others are only reported."""
+    withheld_credit: float | None = None
+    """R_func of a program whose stage is withheld, at most what parsing earns, and 0 for one that prints
+    nothing; R_sec only by gate earned. None: what parsing earns, R_sec too."""
+    pay_unmoved: bool = True
+    """Pay outputs that are the same on every test, where other ones are expected; False: as none."""
 
     def __post_init__(self) -> None:
         if self.security_gate is False:
             raise RewardError('security_gate must be quoted in YAML, which reads a bare off as false: "off"')
         _one_of("mode", self.mode, MODES)
-        if not isinstance(self.pay_idle, bool):
-            raise RewardError(f"pay_idle must be true or false, not {self.pay_idle!r}")
+        for name in ("pay_idle", "pay_unmoved"):
+            if not isinstance(getattr(self, name), bool):
+                raise RewardError(f"{name} must be true or false, not {getattr(self, name)!r}")
         _one_of("security", self.security, FORMULAS)
         _one_of("security_gate", self.security_gate, get_args(Gate))
         _one_of("security_floor", self.security_floor, get_args(Floor))
@@ -103,6 +109,13 @@ class RewardConfig:
             _one_of("withhold", name, sentinels.NAMES)
         object.__setattr__(self, "withhold", tuple(self.withhold))
         object.__setattr__(self, "stage_credits", _credits(self.stage_credits))
+        if self.withheld_credit is not None:
+            _non_negative("withheld_credit", self.withheld_credit)
+            if self.withheld_credit > (most := self.stage_credits[Stage.PARSES]):
+                value = f"{self.withheld_credit:g}"
+                raise RewardError(
+                    f"withheld_credit must be at most what parsing earns, {most:g}, not {value}"
+                )
 
     @property
     def weights(self) -> dict[str, float]:
@@ -214,8 +227,13 @@ def _is_unpaid(outcome: Outcome, config: RewardConfig) -> bool:
 
 def _functional(outcome: Outcome, config: RewardConfig, withheld: bool) -> float:
     stage, passed = outcome.stage, outcome.passed
+    if withheld and config.withheld_credit is not None:
+        printed = stage >= Stage.PRINTS and not _is_unpaid(outcome, config)
+        return config.withheld_credit if printed and config.mode == "partial" else 0.0
     if withheld:
         stage, passed = min(stage, Stage.PARSES), 0
+    if not config.pay_unmoved and outcome.unmoved:
+        stage, passed = min(stage, Stage.RUNS), 0
     if _is_unpaid(outcome, config):
         stage, passed = Stage.SYNTAX_ERROR, 0
     if config.mode == "binary":
@@ -226,6 +244,8 @@ def _functional(outcome: Outcome, config: RewardConfig, withheld: bool) -> float
 def _earns_security(outcome: Outcome, config: RewardConfig, withheld: bool) -> bool:
     """Unknown is not clean: what compiles and cannot be scanned passes no gate."""
     if outcome.scan == "unscannable":
+        return False
+    if withheld and config.withheld_credit is not None and config.security_gate != "earned":
         return False
     if config.security_gate == "passes":
         return outcome.all_passed and not withheld

@@ -1,0 +1,91 @@
+"""What the benchmark of too hard problems makes of samples and runs."""
+
+import argparse
+import json
+
+import pytest
+
+from benchmarks import hard_problems as bench
+from reward import Outcome
+from reward.outcome import Verdict
+
+NO_RUNS = argparse.Namespace(jobs=2)
+
+
+def verdict(*runs: tuple[str, bool, int, bool], signs: tuple[str, ...] = (), compiles: bool = True) -> dict:
+    """Of runs that are (status, passed, bytes written, idle)."""
+    verdicts = tuple(
+        Verdict(status, passed, size, "0" * 64, idle=idle) for status, passed, size, idle in runs
+    )
+    scan = "ok" if compiles else "syntax"
+    return Outcome(compiles, max(1, len(runs)), verdicts, scan, sentinels=signs).to_dict()
+
+
+@pytest.mark.parametrize(
+    "kind, made",
+    [
+        ("syntax error", verdict(compiles=False)),
+        ("silent", verdict(("ok", False, 0, True), ("crash", False, 0, True))),  # no run did anything
+        ("silent", verdict(("ok", False, 0, False), signs=("silent",))),
+        ("constant", verdict(("ok", False, 2, False), signs=("constant_output", "ignores_input"))),
+        ("constant", verdict(("ok", True, 2, False), ("ok", False, 2, False), signs=("constant_output",))),
+        ("crash", verdict(("crash", False, 0, False))),
+        ("quiet", verdict(("ok", False, 0, False))),
+        ("wrong", verdict(("ok", False, 2, False), signs=("introspection",))),
+        ("passes", verdict(("ok", True, 2, False), ("crash", False, 0, False))),
+    ],
+)
+def test_every_program_is_of_one_kind(kind: str, made: dict) -> None:
+    assert bench.kind_of(made) == kind
+
+
+def test_a_run_holds_unless_it_moved_to_programs_that_do_nothing(tmp_path) -> None:
+    """Half of the programs are constant at the start; at the end all of them, or fewer, or nothing moved."""
+    constant = verdict(("ok", False, 2, False), signs=("constant_output",))
+    wrong = verdict(("ok", False, 2, False))
+
+    def made(late: list[dict], kl: float) -> dict:
+        iterations = [[constant, wrong], late, late, late]
+        rows = [
+            {"iteration": number, "verdict": v, "score": 0.5, "program": "print(1)"}
+            for number, verdicts in enumerate(iterations, 1)
+            for v in [*verdicts, None]  # a fault is in no share
+        ]
+        metrics = [{}, *({"ppo/ref_kl": kl, "reward/mean": 0.5} for _ in iterations)]
+        for name, lines in {"samples": rows, "metrics": metrics}.items():
+            (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return bench.collapse(tmp_path)
+
+    worse = made([constant, constant], kl=1.0)
+    assert (worse["start"], worse["end"]["mean"], worse["holds"]) == (0.5, 1.0, False)
+    assert worse["kinds_end"] == {"constant": {"share": 1.0, "reward": 0.5}}
+    assert worse["commonest"] == {"program": "print(1)", "share": 1.0}
+    assert made([constant, wrong], kl=1.0)["holds"] is True
+    assert made([constant, constant], kl=0.1)["holds"] is None
+    runs = [{"seed": 1, "arm": "paper", **worse}]
+    assert "| paper | 50.0 | 100.0 | 1.00 | 0, 0, 0, 0 | -, 0.50, 0.50 | 100.0 | no |" in bench.table(runs)
+
+
+def test_all_p_is_paired_by_problem_over_the_seeds() -> None:
+    """Of two problems with two samples each: one sample more passes, of four."""
+    runs = [
+        {"seed": seed, "arm": arm, "all_pass": {"mean": mean}, "solved": solved, "samples": 2}
+        for seed in (1, 2)
+        for arm, mean, solved in (("parses", 0.5, "11"), ("paper", 0.75, "21"))
+    ]
+    assert "| paper | 75.0, 75.0 | 75.0 | +25.0 [+0.0 to +50.0] |" in bench.easy_table(runs)
+
+
+def test_an_error_of_one_run_is_raised_when_the_others_are_done() -> None:
+    jobs = [bench.Job(seed, "paper") for seed in (1, 2, 3)]
+    done = []
+
+    def work(job: bench.Job) -> int:
+        if job.seed == 1:
+            raise OSError("no disk")
+        return job.seed
+
+    with pytest.raises(OSError, match="no disk"):
+        for job, result in bench.in_parallel(jobs, work, NO_RUNS):
+            done.append((job.seed, result))
+    assert sorted(done) == [(2, 2), (3, 3)]
