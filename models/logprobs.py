@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from models import frozen_head
 from models.head import Head
+from models.last_layer import reading
 
 # Logits alive at once: 2²⁴ numbers, 64 MiB in float32 (520 tokens of a 32k vocabulary).
 CHUNK_LOGITS = 2**24
@@ -58,16 +59,19 @@ def token_logprobs(
     return torch.cat([r[0] for r in results]), torch.cat([r[1] for r in results])
 
 
-def final_states(network: Any, ids: Tensor, mask: Tensor) -> Tensor:
-    """Final hidden states (B, L, H) of a causal language model; `models.head.find_head` has what follows.
+def final_states(network: Any, ids: Tensor, mask: Tensor, wanted: Tensor) -> Tensor:
+    """Final hidden states (N, H) of a causal language model; `models.head.find_head` has what follows.
 
     Args:
         ids: (B, L). `mask`: (B, L), True on real tokens; padding may stand on either side.
+        wanted: (B, L), True on the N tokens whose states are read.
     """
     decoder = network.get_decoder()
-    return decoder(
-        input_ids=ids, attention_mask=mask.long(), use_cache=False, **positions(decoder, mask)
-    ).last_hidden_state
+    with reading(network, wanted.flatten().nonzero()[:, 0], wanted.numel()):
+        states = decoder(
+            input_ids=ids, attention_mask=mask.long(), use_cache=False, **positions(decoder, mask)
+        ).last_hidden_state
+    return states[wanted]
 
 
 def positions(module: nn.Module, mask: Tensor) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from models.batch import TokenBatch
+from models.last_layer import reading
 from models.logprobs import final_states
 from models.precision import Precision
 
@@ -60,7 +61,7 @@ def packed_states(network: Any, batch: TokenBatch, limit: int) -> Tensor:
     states = []
     for piece in _pieces(_rows(batch), limit):
         layout = _lay_out(piece)
-        states.append(_run(network, layout)[layout.places])
+        states.append(_run(network, layout))
     return torch.cat(states)
 
 
@@ -96,16 +97,18 @@ def _tokens(rows: list[_Row]) -> int:
 
 
 def _run(network: Any, layout: _Layout) -> Tensor:
-    """Final hidden states of the sequence: (L, H)."""
+    """Final hidden states from which the response tokens were chosen: (N, H)."""
     dtype = network.get_input_embeddings().weight.dtype
     blocked = torch.zeros(layout.sees.shape, dtype=dtype)
     blocked = blocked.masked_fill(~layout.sees, torch.finfo(dtype).min)
-    return network.get_decoder()(
-        input_ids=layout.ids[None],
-        attention_mask=blocked[None, None],
-        position_ids=layout.positions[None],
-        use_cache=False,
-    ).last_hidden_state[0]
+    with reading(network, layout.places, len(layout.ids)):
+        states = network.get_decoder()(
+            input_ids=layout.ids[None],
+            attention_mask=blocked[None, None],
+            position_ids=layout.positions[None],
+            use_cache=False,
+        ).last_hidden_state[0]
+    return states[layout.places]
 
 
 def pack_limit(network: Any, precision: Precision) -> int:
@@ -133,7 +136,9 @@ def heeds_packing(network: Any) -> bool:
     ids = (17 * torch.arange(3 * 12) + 5).remainder(vocabulary).reshape(3, 12)
     ids[1, :7], ids[2, :4] = ids[0, :7], ids[0, :4]  # a prompt in common, and a beginning
     mask = torch.ones_like(ids, dtype=torch.bool)
-    padded = final_states(network, ids, mask)[:, 6:-1].flatten(0, 1)  # (N, H)
+    wanted = torch.zeros_like(mask)
+    wanted[:, 6:-1] = True
+    padded = final_states(network, ids, mask, wanted)  # (N, H)
     packed = packed_states(network, TokenBatch(ids[:, :7], mask[:, :7], ids[:, 7:], mask[:, 7:]), limit=64)
     return bool((packed - padded).norm() <= _CLOSE * padded.norm())
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models import frozen_head, low_rank
@@ -217,10 +218,10 @@ class Policy(nn.Module):
             return packed_states(network, batch, self.pack_limit)
         ids = torch.cat([batch.prompt_ids, batch.response_ids], dim=1)  # (B, P+T)
         mask = torch.cat([batch.prompt_mask, batch.response_mask], dim=1)  # (B, P+T)
-        states = final_states(network, ids, mask)  # (B, P+T, H)
         # Token t of the response was chosen after reading the prompt and the tokens before t.
         start = batch.prompt_ids.shape[1] - 1
-        return states[:, start : start + batch.response_ids.shape[1]][batch.response_mask]
+        wanted = pad(batch.response_mask, (start, 1))  # (B, P+T)
+        return final_states(network, ids, mask, wanted)
 
     @torch.no_grad()
     def _embed(self, ids: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 from peft import PeftModel
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.adapter import TuneConfig, add_lora, checkpoint_layers, disable_dropout, fold_in
@@ -230,9 +231,9 @@ def completion_loss(
 ) -> Tensor:
     """Cross-entropy summed over the completion tokens and the EOS of each demonstration: a scalar."""
     ids, mask, supervised = (x.to(device) for x in collate(batch, eos_id))
-    hidden = final_states(_base(network), ids, mask)  # (B, L, H)
-    predicts = supervised[:, 1:]  # the state at i predicts token i+1
-    logprobs, _ = token_logprobs(hidden[:, :-1][predicts], head, ids[:, 1:][predicts], temperature=1.0)
+    predicts = pad(supervised[:, 1:], (0, 1))  # (B, L): the state at i predicts token i+1
+    hidden = final_states(_base(network), ids, mask, predicts)  # (N, H)
+    logprobs, _ = token_logprobs(hidden, head, ids[:, 1:][supervised[:, 1:]], temperature=1.0)
     return -logprobs.sum()
 
 

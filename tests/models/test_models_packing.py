@@ -45,7 +45,8 @@ def alone(network, prompts=PROMPTS, responses=RESPONSES) -> torch.Tensor:
     found = []
     for prompt, response in zip(prompts, responses, strict=True):
         ids = torch.tensor([[*prompt, *response]])
-        states = final_states(network, ids, torch.ones_like(ids, dtype=torch.bool))[0]
+        every = torch.ones_like(ids, dtype=torch.bool)
+        states = final_states(network, ids, every, every)
         found.append(states[len(prompt) - 1 : len(prompt) + len(response) - 1])
     return torch.cat(found)
 
