@@ -1,6 +1,7 @@
 # make demo   SFT, PPO and evaluation of the embedded default (about 5 minutes on two cores)
 # make test   the test suite           make lint   ruff and mypy
-# Each creates .venv and installs what it needs; nothing is to be activated.
+# Each creates .venv and installs what it needs; nothing is to be activated. But for
+# make gpu    what needs a GPU: tests, and the benchmark; by the PYTHON that is there, with wheels from WHEELS
 
 PYTHON ?= python3
 VENV   := .venv
@@ -13,7 +14,7 @@ CONSTRAINTS := $(if $(filter 7.0 7.2,$(COMPUTE_CAP)),constraints-v100.txt,constr
 # Of the tests: two more than cores, for some wait on others; and the dear ones, of the commands, come first.
 WORKERS := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$(( n < 4 ? n + 2 : 6 )))
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow gpu lint clean
 .DELETE_ON_ERROR:
 
 $(BIN)/python:
@@ -37,6 +38,10 @@ test: $(VENV)/installed-dev
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow
+
+gpu:
+	PYTHON="$(PYTHON)" WHEELS="$(WHEELS)" MODEL="$(MODEL)" JSON="$(JSON)" DTYPE="$(DTYPE)" TESTS="$(TESTS)" \
+	  sh benchmarks/gpu.sh
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

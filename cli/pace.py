@@ -8,12 +8,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from transformers import LlamaConfig
 
 from cli.errors import UsageError
-from models.adapter import TuneConfig
 from models.footprint import Shape
-from models.precision import Precision
 from ppo.config import PPOConfig
 
 PHASES = ("rollout", "scoring", "update")
@@ -80,8 +77,7 @@ def by_rates(path: Path, shape: Shape, config: PPOConfig) -> Pace:
         # Its rates are of response tokens; prompts take time in proportion.
         share = (measured["prompt"] + measured["response"]) / measured["response"]
         rates = {phase: share * row[f"{name} tokens/s"] for phase, name in _GPU_PHASES.items()}
-        weights = multiplied(_benchmark_shape(measured).network(shape.precision.dtype))
-        device = measured["device"]
+        weights, device = measured["weights"], measured["device"]
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
         raise UsageError(f"--rates {path}: not what benchmarks/gpu.py --json writes") from error
     tokens = config.batch_size * (config.max_prompt_tokens + config.max_new_tokens)
@@ -89,17 +85,6 @@ def by_rates(path: Path, shape: Shape, config: PPOConfig) -> Pace:
     seconds = {phase: tokens * larger / rate for phase, rate in rates.items()}
     seconds["update"] *= config.epochs  # it measures one
     return Pace(seconds, f"{path}, on {device}", least=False)
-
-
-def _benchmark_shape(measured: Mapping[str, Any]) -> Shape:
-    config = LlamaConfig(
-        vocab_size=measured["vocab"],
-        hidden_size=measured["hidden"],
-        intermediate_size=measured["feed_forward"] or 43 * measured["hidden"] // 16,
-        num_hidden_layers=measured["layers"],
-        num_attention_heads=measured["heads"],
-    )
-    return Shape(config, TuneConfig(), Precision(torch.device("cpu"), torch.float32))
 
 
 def _products_per_second(dtype: torch.dtype, seconds: float = 0.5) -> float:

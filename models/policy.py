@@ -1,7 +1,7 @@
 """The actor-critic: one network, the critic on it, and the frozen reference it is held to."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,6 +52,10 @@ class Policy(nn.Module):
     With LoRA the reference is the same network with the adapters off, so it costs no memory and is the SFT
     model exactly; with full tuning it is a frozen copy.
     """
+
+    folds = True
+    """Whether adapters are folded into the weights for decoding; else they are run beside them. When it is
+    changed, `decoding` must let go of what it keeps."""
 
     def __init__(
         self,
@@ -179,8 +183,7 @@ class Policy(nn.Module):
         was_training, (rows, width) = self.training, prompt_ids.shape
         self.eval()  # in training mode gradient checkpointing would switch the KV cache off
         try:
-            quick = quick_layers(self.adapted, layouts=self.precision.exact)
-            with merged(self.adapted), quick, self.precision.autocast():
+            with self._folded() if self.folds else nullcontext(), self.precision.autocast():
                 return generate(
                     self.decoding.reader(rows, width, max_new_tokens, share_head=self.pack_limit > 0),
                     self.head,
@@ -197,6 +200,11 @@ class Policy(nn.Module):
         finally:
             self.decoding.done()
             self.train(was_training)
+
+    @contextmanager
+    def _folded(self) -> Iterator[None]:
+        with merged(self.adapted), quick_layers(self.adapted, layouts=self.precision.exact):
+            yield
 
     def text(self, response_ids: list[int]) -> str:
         """The text of one response; what ended it, a token or a text, is not part of it."""

@@ -137,8 +137,8 @@ def test_measured_rates_are_scaled_by_weights_tokens_and_epochs(tmp_path):
     """The benchmark's own model and lengths take what it measured; three epochs three times its update."""
     names = {"rollout": 100, "forward": 50, "update": 25}
     row = {"gradient checkpointing": True} | {f"{name} tokens/s": rate for name, rate in names.items()}
-    shape = {"vocab": 1000, "hidden": 64, "feed_forward": 176, "layers": 2, "heads": 4}
-    measured = {"device": "a card", "prompt": 24, "response": 8, "rows": [row], **shape}
+    weights = pace.multiplied(SHAPE.network(torch.float32))
+    measured = {"device": "a card", "prompt": 24, "response": 8, "rows": [row], "weights": weights}
     (tmp_path / "gpu.json").write_text(json.dumps(measured))
     found = pace.by_rates(tmp_path / "gpu.json", SHAPE, CONFIG)
     tokens = 32 * 8
