@@ -132,20 +132,18 @@ def test_policies_in_half_precision_decode_recorded(sft_dir, tune, dtype):
 
 def test_memory_is_given_back_for_the_update(sft_dir):
     policy = build_policy(sft_dir, TuneConfig(), card(decode="graph"), seed=1)
-    torch.cuda.synchronize()
-    rested = torch.cuda.memory_allocated()
-    for _ in range(3):
+    left = []
+    for _ in range(4):
         made = sample(policy, PROMPTS * 40)
         held = torch.cuda.memory_allocated()
-        assert held - rested > policy.decoding.nbytes > 2**20
-        ids = made.response_ids
+        kept = policy.decoding.nbytes
+        assert kept > 2**20
         del made
         policy.decoding.release()
-        freed = torch.cuda.memory_allocated() - ids.nbytes
-        del ids
-        # What is left are workspaces of the stream that recorded, the same every time.
-        assert freed - rested < 80 * 2**20
-    assert torch.cuda.memory_allocated() - rested < 80 * 2**20
+        left.append(torch.cuda.memory_allocated())
+        assert held - left[-1] >= kept
+    # After the first round the libraries' workspaces stay, the same ones every time.
+    assert max(left[1:]) <= left[0]
 
 
 class Watched(GraphReader):
