@@ -85,7 +85,7 @@ def target(compute: DeviceConfig) -> Precision:
     # Two formats of 16 bits take the same memory; which of them "auto" is, the GPU decides.
     native = torch.bfloat16 if on_gpu else torch.float32
     dtype = native if compute.dtype == "auto" else DTYPES[compute.dtype]
-    return Precision(torch.device("cuda" if on_gpu else "cpu"), dtype)
+    return Precision(torch.device("cuda" if on_gpu else "cpu"), dtype, compute.decode)
 
 
 def _model_config(settings: PlanCommand, sft: SFTCommand, ppo: PPOCommand) -> tuple[Any, str]:

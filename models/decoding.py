@@ -52,7 +52,7 @@ class Decoding:
         self._steps: StaticSteps | None = None
         self.plain_because = ""
         """Why a network on a GPU decodes kernel by kernel unasked; empty if it does not."""
-        self._recording = precision.device.type == "cuda" and precision.decode != "eager"
+        self._recording = precision.records
         if self._recording and (reason := why_not_recorded(network, precision, record=True)):
             if precision.decode == "graph":
                 raise ModelError(f"--decode graph: {type(network).__name__}: {reason}; use auto or eager")

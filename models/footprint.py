@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from models.adapter import TuneConfig, adapted_weights, add_lora, checkpoint_layers
 from models.cache import roomy_cache
 from models.errors import ModelError
+from models.graph_reader import in_whole_pieces
 from models.head import find_head
 from models.logprobs import positions
 from models.precision import Precision
@@ -191,13 +192,13 @@ def gradient_parts(found: Parts, checkpointing: bool) -> Parts:
 def decode_parts(network: Any, ledger: Ledger, rows: int, prompt_tokens: int, new_tokens: int) -> Parts:
     """Sampling with the adapters folded in: the prompts' pass, and the last step, with the longest KV cache.
 
-    `cache` and `decode` are alive together in that step, `prefill` in that pass.
+    `cache` and `decode` are alive together in that step, `prefill` in that pass; `prompts` of it is cache.
     """
     start = ledger.restart()
     cache = roomy_cache(prompt_tokens + new_tokens)
     with torch.no_grad():
         _decode(network, cache, rows, prompt_tokens, prompt_tokens)
-        prefill = ledger.peak - start
+        prefill, prompts = ledger.peak - start, sum(layer.nbytes for layer in cache.layers)
         length = prompt_tokens + new_tokens
         for layer in cache.layers:  # as full as before the last step
             held = (layer.keys, layer.values)  # (b, heads, prompt_tokens, size)
@@ -206,7 +207,8 @@ def decode_parts(network: Any, ledger: Ledger, rows: int, prompt_tokens: int, ne
         longest = sum(layer.nbytes for layer in cache.layers)
         ledger.restart()
         _decode(network, cache, rows, 1, length)
-    return {"cache": longest, "decode": ledger.peak - start - longest, "prefill": prefill}
+    decode = ledger.peak - start - longest
+    return {"cache": longest, "decode": decode, "prefill": prefill, "prompts": prompts}
 
 
 def _decode(network: Any, cache: Any, rows: int, tokens: int, length: int) -> None:
@@ -232,8 +234,17 @@ def layout_bytes(network: nn.Module, precision: Precision) -> int:
     return _bytes(layer.weight for layer in linear_layers(network).values())
 
 
-def sampling_parts(found: Parts) -> Parts:
-    """The items of sampling: of the last step, or of the prompts' pass where that takes more."""
+def sampling_parts(found: Parts, precision: Precision, tokens: int) -> Parts:
+    """The items of sampling: of the last step, or of the prompts' pass where that takes more.
+
+    Where steps are recorded the whole cache is there from the start, with a few places more than `tokens`.
+    """
+    if precision.records:
+        cache = found["cache"] * in_whole_pieces(tokens) // tokens
+        return {
+            "KV cache": cache,
+            "pass beside it": max(found["decode"], found["prefill"] - found["prompts"]),
+        }
     if found["prefill"] > found["cache"] + found["decode"]:
         return {"the prompts' pass, with its KV cache": found["prefill"]}
     return {"KV cache": found["cache"], "decoding step": found["decode"]}

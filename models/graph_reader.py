@@ -22,6 +22,11 @@ PLACES = 256
 """A step looks at places in multiples of this: at half of it too many, on average."""
 
 
+def in_whole_pieces(places: int) -> int:
+    """So many places, or as many more as fill the last piece."""
+    return -(-places // PLACES) * PLACES
+
+
 class StaticSteps:
     """Steps of at most B texts of at most L tokens, in memory that they keep.
 
@@ -32,7 +37,7 @@ class StaticSteps:
     def __init__(self, network: Any, rows: int, places: int, *, record: bool) -> None:
         """`record` False: the same steps kernel by kernel, for tests and on any device."""
         longest = getattr(network.config.get_text_config(), "max_position_embeddings", None) or places
-        self.rows, self.places = rows, max(places, min(longest, -(-places // PLACES) * PLACES))
+        self.rows, self.places = rows, max(places, min(longest, in_whole_pieces(places)))
         self._decoder, self._record = network.get_decoder(), record
         device = network.get_input_embeddings().weight.device
         self._at = torch.zeros(1, dtype=torch.long, device=device)
@@ -68,7 +73,7 @@ class StaticSteps:
             place += 1
         self._length += 1
         rows = self._bucket(self._in_use)
-        places = min(self.places, -(-self._length // PLACES) * PLACES)
+        places = min(self.places, in_whole_pieces(self._length))
         states = self._replay(rows, places) if self._record else self._pass(rows, places)
         return states[: len(tokens)].clone()
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 
 from models import frozen_head
@@ -59,19 +60,21 @@ def token_logprobs(
     return torch.cat([r[0] for r in results]), torch.cat([r[1] for r in results])
 
 
-def final_states(network: Any, ids: Tensor, mask: Tensor, wanted: Tensor) -> Tensor:
+def final_states(network: Any, ids: Tensor, mask: Tensor, wanted: Tensor, start: int = 0) -> Tensor:
     """Final hidden states (N, H) of a causal language model; `models.head.find_head` has what follows.
 
     Args:
         ids: (B, L). `mask`: (B, L), True on real tokens; padding may stand on either side.
-        wanted: (B, L), True on the N tokens whose states are read.
+        wanted: (B, W), True on the N tokens whose states are read, of the W from `start` on.
     """
     decoder = network.get_decoder()
-    with reading(network, wanted.flatten().nonzero()[:, 0], wanted.numel()):
+    width = wanted.shape[1]
+    places = pad(wanted, (start, ids.shape[1] - start - width)).flatten().nonzero()[:, 0]  # (N,)
+    with reading(network, places, ids.numel()):
         states = decoder(
             input_ids=ids, attention_mask=mask.long(), use_cache=False, **positions(decoder, mask)
         ).last_hidden_state
-    return states[wanted]
+    return states[:, start : start + width][wanted]
 
 
 def positions(module: nn.Module, mask: Tensor) -> dict[str, Tensor]:

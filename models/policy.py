@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models import frozen_head, low_rank
@@ -228,8 +227,7 @@ class Policy(nn.Module):
         mask = torch.cat([batch.prompt_mask, batch.response_mask], dim=1)  # (B, P+T)
         # Token t of the response was chosen after reading the prompt and the tokens before t.
         start = batch.prompt_ids.shape[1] - 1
-        wanted = pad(batch.response_mask, (start, 1))  # (B, P+T)
-        return final_states(network, ids, mask, wanted)
+        return final_states(network, ids, mask, batch.response_mask, start)
 
     @torch.no_grad()
     def _embed(self, ids: Tensor) -> Tensor:

@@ -52,6 +52,11 @@ class Precision:
         """Whether two forward passes agree closely enough for a rollout's own log-probabilities to serve."""
         return self.dtype == torch.float32
 
+    @property
+    def records(self) -> bool:
+        """Whether steps of decoding are recorded, of networks that this fits."""
+        return self.device.type == "cuda" and self.decode != "eager"
+
     def autocast(self) -> AbstractContextManager:
         """The context of every forward pass: activations in `dtype`."""
         if self.exact:

@@ -83,6 +83,16 @@ def _put(x: Tensor, indices: Sequence[Tensor | None], *rest: Any) -> Tensor:
     return aten.index_put_.default(x, indices, *rest) if plain else x
 
 
+def _places(mask: Tensor) -> Tensor:
+    """Of a full mask."""
+    return mask.new_empty((mask.numel(), mask.dim()), dtype=torch.long)
+
+
+def _once(x: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Numbers of which no two are alike."""
+    return torch.empty_like(x), x.new_empty(0, dtype=torch.long), x.new_empty(0, dtype=torch.long)
+
+
 def _grouped_mm(x: Tensor, weights: Tensor, ends: Tensor, *rest: Any) -> Tensor:
     """Rows of x by the weights of their group; torch knows the shapes of this in bfloat16 alone."""
     if weights.dim() == 3:
@@ -97,6 +107,8 @@ _ANSWERS: dict[Any, Callable[..., Any]] = {
     aten.equal.default: lambda *_: True,
     aten.index.Tensor: _index,
     aten.index_put_.default: _put,
+    aten.nonzero.default: _places,
+    aten._unique2.default: _once,
 }
 
 

@@ -16,7 +16,6 @@ from typing import Any, Literal
 import torch
 from peft import PeftModel
 from torch import Tensor
-from torch.nn.functional import pad
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.adapter import TuneConfig, add_lora, checkpoint_layers, disable_dropout, fold_in
@@ -231,9 +230,9 @@ def completion_loss(
 ) -> Tensor:
     """Cross-entropy summed over the completion tokens and the EOS of each demonstration: a scalar."""
     ids, mask, supervised = (x.to(device) for x in collate(batch, eos_id))
-    predicts = pad(supervised[:, 1:], (0, 1))  # (B, L): the state at i predicts token i+1
+    predicts = supervised[:, 1:]  # (B, L-1): the state at i predicts token i+1
     hidden = final_states(_base(network), ids, mask, predicts)  # (N, H)
-    logprobs, _ = token_logprobs(hidden, head, ids[:, 1:][supervised[:, 1:]], temperature=1.0)
+    logprobs, _ = token_logprobs(hidden, head, ids[:, 1:][predicts], temperature=1.0)
     return -logprobs.sum()
 
 

@@ -127,9 +127,8 @@ def own_logprobs(network: Any, ids: Tensor, last: int) -> Tensor:
 
 def _batch_logprobs(network: Any, head: Head, ids: Tensor, mask: Tensor) -> Tensor:
     """Of the last tokens of padded texts, the way a policy takes them: (B, T)."""
-    wanted = torch.zeros_like(mask)
-    wanted[:, -_NEW_TOKENS - 1 : -1] = True
-    states = final_states(network, ids, mask, wanted)  # (B·T, H)
+    wanted = torch.ones_like(mask[:, :_NEW_TOKENS])
+    states = final_states(network, ids, mask, wanted, ids.shape[1] - _NEW_TOKENS - 1)  # (B·T, H)
     targets = ids[:, -_NEW_TOKENS:]
     logprobs, _ = token_logprobs(states, head, targets.flatten(), temperature=1.0)
     return logprobs.reshape(targets.shape)

@@ -42,6 +42,11 @@ class Sampling(NamedTuple):
     new_tokens: int
     """Of the longest response"""
 
+    @property
+    def tokens(self) -> int:
+        """Of both."""
+        return self.prompt_tokens + self.new_tokens
+
 
 def ppo_parts(shape: Shape, critic: CriticConfig, config: PPOConfig) -> dict[str, Parts]:
     """Rollout, scoring and update of an iteration, all prompts and responses of full length.
@@ -77,7 +82,7 @@ def ppo_parts(shape: Shape, critic: CriticConfig, config: PPOConfig) -> dict[str
         rollout["states of decoding"] = _state_bytes(network, config)
     folded = _decoding_copies(merged, layouts)
     return {
-        "rollout": resting | folded | sampling_parts(found),
+        "rollout": resting | folded | sampling_parts(found, shape.precision, sampling.tokens),
         "scoring": resting | rollout | {"forward passes": found["scoring"]},
         "update": resting
         | rollout
@@ -93,7 +98,12 @@ def evaluation_parts(shape: Shape, critic: CriticConfig, sampling: Sampling) -> 
     folded = _decoding_copies(merged_copy(network), layout_bytes(network, shape.precision))
     base = network.get_base_model() if shape.tune.tune == "lora" else network
     found = by_depth(shape, [network], lambda ledger: decode_parts(base.eval(), ledger, *sampling))
-    return weights | {"critic": _critic_bytes(shape, critic)} | folded | sampling_parts(found)
+    return (
+        weights
+        | {"critic": _critic_bytes(shape, critic)}
+        | folded
+        | sampling_parts(found, shape.precision, sampling.tokens)
+    )
 
 
 def _decoding_copies(merged: int, layouts: int) -> Parts:
