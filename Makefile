@@ -1,4 +1,5 @@
 # make demo   SFT, PPO and evaluation of the embedded default (about 5 minutes on two cores)
+# make study  the paper's comparison, over three seeds, from an ordinary and from a sparse start (1 to 2 hours)
 # make test   the test suite           make lint   ruff and mypy
 # Each creates .venv and installs what it needs; nothing is to be activated. But for
 # make gpu    what needs a GPU: tests, and the benchmark; by the PYTHON that is there, with wheels from WHEELS
@@ -14,7 +15,9 @@ CONSTRAINTS := $(if $(filter 7.0 7.2,$(COMPUTE_CAP)),constraints-v100.txt,constr
 # Of the tests: two more than cores, for some wait on others; and the dear ones, of the commands, come first.
 WORKERS := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$(( n < 4 ? n + 2 : 6 )))
 
-.PHONY: demo test test-slow gpu lint clean
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+
+.PHONY: demo study test test-slow gpu lint clean
 .DELETE_ON_ERROR:
 
 $(BIN)/python:
@@ -32,6 +35,10 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 
 demo: $(VENV)/installed
 	$(BIN)/python train.py demo
+
+study: $(VENV)/installed
+	$(BIN)/python train.py study --jobs $(JOBS) --out runs/study
+	$(BIN)/python train.py study --jobs $(JOBS) --out runs/study-sparse --config configs/tiny-sparse.yaml
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder

@@ -8,6 +8,7 @@ COMMANDS = {
     "sft": "train a model on demonstrations (the warm start)",
     "ppo": "train an SFT model with PPO on problems",
     "demo": "the whole way on the embedded default: SFT, PPO, evaluation, report",
+    "study": "SFT and PPO under several rewards, over seeds, compared in one table",
     "plan": "say what a preset takes in memory and time, without weights and GPU",
     "doctor": "check this machine: packages, GPU, sandbox, memory, disk",
     "prepare": "make a checked file of problems of a public data set",

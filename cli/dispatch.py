@@ -18,6 +18,7 @@ from cli.prepare import PrepareCommand, run_prepare
 from cli.resume import resume_defaults
 from cli.sample import SampleCommand, run_sample
 from cli.sft import SFTCommand, run_sft
+from cli.study.command import StudyCommand, run_study
 from cli.yardstick import of_runs
 from reward import RewardConfig
 
@@ -30,6 +31,7 @@ _COMMANDS = {
     "plan": (PlanCommand, run_plan),
     "evaluate": (EvaluateCommand, run_evaluate),
     "export": (ExportCommand, run_export),
+    "study": (StudyCommand, run_study),
 }
 
 _LOWER = {

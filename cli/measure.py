@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from evaluation.facts import failure, sample_facts
+from cli.sample_numbers import sample_numbers, tabulated
+from evaluation.facts import failure
 from evaluation.summary import Numbers
 from models.policy import Policy
 from ppo.prompts import EncodedPrompt
 from ppo.rollout import Responses, sample_responses
 from ppo.run.sampler import derived_seed
 from ppo.run.samples import sample_rows
-from reward import Reward, RewardConfig, Scorer
+from reward import Reward, Scorer
 from sandbox import SandboxError
 
 
@@ -86,26 +87,11 @@ def measure(
     rows = [
         None
         if reward is None
-        else _row(reward, program, scorer.config)
-        | sample_facts(reward.record, end, [test.public for test in problem.tests])
+        else sample_numbers(reward, program, scorer.config, end, [test.public for test in problem.tests])
         for reward, (problem, program), end in zip(rewards, pairs, ended, strict=True)
     ]
-    scored = [row for row in rows if row is not None]
-    if not scored:
+    if all(row is None for row in rows):
         raise SandboxError("the sandbox failed on every program; see that it can start processes here")
-    columns = {
-        name: np.array([np.nan if row is None else row[name] for row in rows]).reshape(len(prompts), samples)
-        for name in scored[0]
-    }
     became = ["" if r is None else failure(r.record, end) for r, end in zip(rewards, ended, strict=True)]
+    columns = tabulated(rows, samples)
     return Measurement(columns, np.array(became).reshape(len(prompts), samples), policy, responses, rewards)
-
-
-def _row(reward: Reward, program: str, config: RewardConfig) -> dict[str, float]:
-    """What depends on the objective, and what only a program tells."""
-    metrics = reward.metrics
-    # The paper's column: k/T in the place of the staged R_func.
-    paper = config.alpha * metrics["reward/pass_fraction"] + config.beta * reward.security
-    row = {"reward": reward.total, "reward_pass_fraction": paper, "functional": reward.functional}
-    row["length"] = float(len(program))
-    return row | {name: value for name, value in metrics.items() if name.startswith(("stage/", "hack/"))}

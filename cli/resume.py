@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from cli.errors import UsageError
 from cli.places import check_resume
-from cli.settings import load_preset
+from cli.settings import flat, load_preset
 from models.checkpoints import library_versions
 from models.policy import Policy
 from models.sft_data import Demonstration, fingerprint
@@ -118,14 +118,7 @@ def version_note(then: Mapping[str, str]) -> str:
 
 def _decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that decide the course of a run, flat."""
-    return {key: value for key, value in _flat(settings).items() if key not in _CALL}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
-    return flat
+    return {key: value for key, value in flat(settings).items() if key not in _CALL}
 
 
 def _problems_hash(prompts: Sequence[EncodedPrompt]) -> str:

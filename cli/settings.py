@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from cli.errors import UsageError
 from cli.flags import is_flat, refusal, short_help
 
-SECTIONS = ("sft", "ppo", "evaluate", "demo", "sample", "prepare", "plan")
+SECTIONS = ("sft", "ppo", "evaluate", "demo", "study", "sample", "prepare", "plan")
 
 T = TypeVar("T")
 
@@ -115,6 +115,14 @@ def plain(settings: Any) -> dict[str, Any]:
     for name, value in values.items():
         flat.update(value if _is_flat(type(settings), name) else {name: value})
     return flat
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values under dotted keys: objective.alpha."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found.update(flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return found
 
 
 def _over(values: Mapping[str, Any], beneath: Mapping[str, Any]) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def comparisons(models: Sequence[Numbers], seed: int) -> list[dict[str, Any]]:
             if _paired(a.columns, b.columns, key)
         }
         found.append({"a": a.name, "b": b.name, "same": _is_same(a, b), "columns": columns})
-    _decide(found)
+    decide(found)
     return found
 
 
@@ -87,7 +87,7 @@ def recipe_comparisons(groups: Mapping[str, Sequence[Numbers]]) -> list[dict[str
         ]
         same = all(_is_same(x, y) for x, y in zip(first, second, strict=True))
         found.append({"a": a, "b": b, "same": same, "columns": _over_seeds(gaps)})
-    _decide(found)
+    decide(found)
     return found
 
 
@@ -153,8 +153,9 @@ def _over_seeds(tables: Sequence[Mapping[str, np.ndarray]]) -> dict[str, dict[st
     return found
 
 
-def _decide(found: Sequence[dict[str, Any]]) -> None:
-    """Add p_holm over the pairs of each column, and whether the two are different."""
+def decide(found: Sequence[dict[str, Any]]) -> None:
+    """Add p_holm over the pairs of each column, and whether the two are different: once for all that a study
+    compares."""
     for key in COMPARED:
         pairs = [pair["columns"][key] for pair in found if key in pair["columns"]]
         for difference, p in zip(pairs, holm([d["p"] for d in pairs]), strict=True):

@@ -29,24 +29,24 @@ def tables(results: Content) -> list[Table]:
     models = results["models"]
     title = f"{results['problems']} problems x {results['samples']}, T = {results['temperature']}"
     found = [
-        _columns(title, models, HEADLINE, INTERVALS),
-        _columns("Beside them", models, MORE),
-        _columns("Several samples of a problem", models, _of_several(models)),
+        columns_table(title, models, HEADLINE, INTERVALS),
+        columns_table("Beside them", models, MORE),
+        columns_table("Several samples of a problem", models, _of_several(models)),
         _shares("How far programs get, %", models, "stages"),
         _shares("What became of the samples, %", models, "failures"),
         _shares("Signs of playing the reward, % of programs", models, "hacking_signs"),
-        _differences("Differences, paired by problem", results.get("comparisons", ())),
-        _recipes(results.get("recipes", ())),
-        _differences(
+        differences_table("Differences, paired by problem", results.get("comparisons", ())),
+        recipes_table(results.get("recipes", ())),
+        differences_table(
             "Differences of recipes, paired by seed and problem", results.get("recipe_comparisons", ())
         ),
     ]
     if greedy := results.get("greedy"):
-        found.append(_columns("Greedy: the likeliest token, one sample", greedy["models"], HEADLINE))
-        found.append(_differences("Differences, greedy", greedy["comparisons"]))
+        found.append(columns_table("Greedy: the likeliest token, one sample", greedy["models"], HEADLINE))
+        found.append(differences_table("Differences, greedy", greedy["comparisons"]))
     if overlap := results.get("overlap"):
         seen = f"Without the {overlap['problems']} problems that stood among those of training"
-        found.append(_columns(seen, overlap["models"], HEADLINE))
+        found.append(columns_table(seen, overlap["models"], HEADLINE))
     return [table for table in found if table.rows and len(table.header) > 1]
 
 
@@ -68,7 +68,7 @@ def statement(pair: Content) -> str:
     if pair["same"]:
         return f"{a} and {b}: every difference is 0, sample by sample"
     shown, difference = column(MAIN), pair["columns"][MAIN]
-    much = f"{shown.heading} {_signed(shown, difference)}, p = {difference['p_holm']:.2g}"
+    much = f"{shown.heading} {signed(shown, difference)}, p = {difference['p_holm']:.2g}"
     if difference["different"]:
         word = "more" if difference["mean"] > 0 else "less"
         return f"{b} passes {word} than {a}: {much}"
@@ -83,17 +83,25 @@ def statement(pair: Content) -> str:
 
 def markdown(results: Content) -> str:
     """The tables and sentences as Markdown."""
-    parts = []
-    for table in tables(results):
-        lines = [table.header, ["---"] * len(table.header), *table.rows]
-        rows = "\n".join(f"| {' | '.join(map(_in_markdown, cells))} |" for cells in lines)
-        parts.append(f"**{table.title}**\n\n{rows}" + (f"\n\n{table.note}" if table.note else ""))
+    parts = [table_in_markdown(table) for table in tables(results)]
     if said := statements(results):
-        parts.append("\n".join(f"- {_in_markdown(line)}" for line in said))
+        parts.append(list_in_markdown(said))
     return "\n\n".join(parts) + "\n"
 
 
-def _columns(title: str, models: Sequence[Content], columns: Sequence[Column], note: str = "") -> Table:
+def table_in_markdown(table: Table) -> str:
+    """Title, rows and note."""
+    lines = [table.header, ["---"] * len(table.header), *table.rows]
+    rows = "\n".join(f"| {' | '.join(map(_in_markdown, cells))} |" for cells in lines)
+    return f"**{table.title}**\n\n{rows}" + (f"\n\n{table.note}" if table.note else "")
+
+
+def list_in_markdown(lines: Sequence[str]) -> str:
+    """One point for each."""
+    return "\n".join(f"- {_in_markdown(line)}" for line in lines)
+
+
+def columns_table(title: str, models: Sequence[Content], columns: Sequence[Column], note: str = "") -> Table:
     """Models in rows; columns that no model has are left out."""
     kept = [c for c in columns if any(c.key in model for model in models)]
     rows = [
@@ -117,14 +125,14 @@ def _shares(title: str, models: Sequence[Content], key: str) -> Table:
     return Table(title, ["", *(name for name, _ in shares)], rows)
 
 
-def _differences(title: str, pairs: Sequence[Content]) -> Table:
+def differences_table(title: str, pairs: Sequence[Content]) -> Table:
     """Pairs in rows, the columns of the headline; a star where a difference is real."""
     kept = [c for c in HEADLINE if any(c.key in pair["columns"] for pair in pairs)]
     rows = [
         [
             f"{pair['b']} - {pair['a']}",
             *(
-                _signed(c, d) + (" *" if d["different"] else "") if (d := pair["columns"].get(c.key)) else ""
+                signed(c, d) + (" *" if d["different"] else "") if (d := pair["columns"].get(c.key)) else ""
                 for c in kept
             ),
         ]
@@ -137,7 +145,7 @@ def _differences(title: str, pairs: Sequence[Content]) -> Table:
     return Table(title, ["pair", *(c.heading for c in kept)], rows, note)
 
 
-def _recipes(found: Sequence[Content]) -> Table:
+def recipes_table(found: Sequence[Content]) -> Table:
     """Mean of the main column over seeds, and where their spread comes from."""
     main = column(MAIN)
     rows = []
@@ -156,7 +164,7 @@ def _interval(shown: Column, value: Content) -> str:
     return f"{mean} [{low}-{high}]"
 
 
-def _signed(shown: Column, value: Content) -> str:
+def signed(shown: Column, value: Content) -> str:
     form = shown.form.replace("{:", "{:+")
     mean, low, high = (form.format(shown.factor * value[key]) for key in ("mean", "low", "high"))
     return f"{mean} [{low}, {high}]"

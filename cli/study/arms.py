@@ -1,0 +1,136 @@
+"""The arms of the study: what each changes about `train.py ppo`, and which of them are compared.
+
+A new arm is one entry of ARMS; its flags are those of `train.py ppo`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from cli.errors import UsageError
+
+SFT = "SFT"
+"""Name of the start in tables."""
+
+_BINARY = ("--objective.mode", "binary", "--objective.security-gate", "passes")
+_PAPER = ("--objective.security-gate", "off", "--objective.pay-idle", "--objective.weight-trick", "0")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One recipe of training, from the SFT model of a seed."""
+
+    key: str
+    """What --arms takes, and the run's folder."""
+    title: str
+    """Its name in tables."""
+    flags: tuple[str, ...] = ()
+    """Of `train.py ppo`, over the preset's; HALF stands for half of the arm's iterations."""
+    phases: int = 1
+    """How many times the preset's iterations it trains."""
+    after: str | None = None
+    """The arm whose weights it starts from, in the place of SFT's."""
+
+
+HALF = "HALF"
+
+ARMS = (
+    Arm("simple", "PPO-simple", _BINARY),
+    Arm("fresh", "PPO-fresh"),
+    Arm("continue", "PPO-continue", after="simple"),
+    Arm("fresh-twice", "PPO-fresh x2", phases=2),
+    # Beside the paper's:
+    Arm("simple-twice", "PPO-simple x2", _BINARY, phases=2),
+    Arm("switch", "PPO-switch", ("--schedule.kind", "binary-to-partial", "--schedule.switch-at", HALF)),
+    Arm("auto", "PPO-auto", ("--schedule.kind", "auto")),
+    Arm("off", "gate off", ("--objective.security-gate", "off")),
+    Arm("parses", "gate parses", ("--objective.security-gate", "parses")),
+    Arm("earned", "gate earned", ("--objective.security-gate", "earned")),
+    Arm("paper", "paper's arithmetic", _PAPER),
+)
+DEFAULT = ("simple", "fresh", "continue", "fresh-twice")
+
+ALPHA = "alpha="
+"""`alpha=0.8`: PPO-fresh under alpha 0.8 and beta 0.2."""
+
+_PAIRS = (
+    ("simple", "fresh"),
+    ("simple", "continue"),
+    ("fresh", "continue"),
+    ("fresh-twice", "continue"),
+    ("fresh", "fresh-twice"),
+    ("simple-twice", "fresh-twice"),
+    ("simple-twice", "continue"),
+)
+"""The questions that arms of the paper answer, the second against the first."""
+
+
+def chosen(keys: Sequence[str]) -> list[Arm]:
+    """The arms of these names, in their order. Raises UsageError for one that is none, or named twice."""
+    if not keys:
+        raise UsageError("--arms: name at least one arm")
+    if twice := [key for number, key in enumerate(keys) if key in keys[:number]]:
+        raise UsageError(f"--arms: {twice[0]} is named twice")
+    return [arm_of(key) for key in keys]
+
+
+def arm_of(key: str) -> Arm:
+    """The arm of one name."""
+    if key.startswith(ALPHA):
+        return _weighted(key)
+    for arm in ARMS:
+        if arm.key == key:
+            return arm
+    known = ", ".join(arm.key for arm in ARMS)
+    raise UsageError(f"--arms {key}: no such arm; there are {known}, and {ALPHA}0.8 for any weight in [0, 1]")
+
+
+def needed(arms: Sequence[Arm]) -> list[Arm]:
+    """These arms and those that they start from, each after what it starts from."""
+    found: dict[str, Arm] = {}
+    for arm in arms:
+        chain = [arm]
+        while chain[0].after is not None:
+            chain.insert(0, arm_of(chain[0].after))
+        found |= {one.key: one for one in chain}
+    return list(found.values())
+
+
+def phases_in_all(arm: Arm) -> int:
+    """Phases of training from SFT to the end of an arm."""
+    return arm.phases + (phases_in_all(arm_of(arm.after)) if arm.after else 0)
+
+
+def pairs(start: str, arms: Sequence[Arm]) -> list[tuple[str, str]]:
+    """What is compared, by titles: every arm with SFT, the paper's questions, all other arms with PPO-fresh.
+
+    Few and known before the runs: each more would raise the p of all.
+    """
+    titles = {arm.key: arm.title for arm in arms}
+    asked = [pair for pair in _PAIRS if titles.keys() >= set(pair)]
+    inside = {key for pair in _PAIRS for key in pair}
+    asked += [("fresh", key) for key in titles if key not in inside and "fresh" in titles]
+    return [(start, arm.title) for arm in arms] + [(titles[a], titles[b]) for a, b in asked]
+
+
+def flags(arm: Arm, iterations: int) -> list[str]:
+    """Of `train.py ppo`, for an arm whose single phase has so many iterations."""
+    whole = iterations * arm.phases
+    own = [str(whole // 2) if flag == HALF else flag for flag in arm.flags]
+    return [*own, "--iterations", str(whole)]
+
+
+def alpha_of(arm: Arm) -> float | None:
+    """The weight of an arm of the sweep; None for others."""
+    return float(arm.key.removeprefix(ALPHA)) if arm.key.startswith(ALPHA) else None
+
+
+def _weighted(key: str) -> Arm:
+    try:
+        alpha = float(key.removeprefix(ALPHA))
+    except ValueError:
+        alpha = -1.0
+    if not 0.0 <= alpha <= 1.0:
+        raise UsageError(f"--arms {key}: give a weight in [0, 1], such as {ALPHA}0.8")
+    beta = f"{round(1 - alpha, 12):g}"  # 1 - 0.9 is not 0.1
+    weights = ("--objective.alpha", f"{alpha:g}", "--objective.beta", beta)
+    return replace(arm_of("fresh"), key=key, title=f"alpha {alpha:g}, beta {beta}", flags=weights)

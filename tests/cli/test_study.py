@@ -1,0 +1,190 @@
+"""`train.py study`: small runs under several rewards and seeds, compared; what it refuses; how it goes on."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from small_runs import command
+
+from cli.study import command as study
+from cli.study.arms import ARMS, arm_of, chosen, flags, needed, pairs, phases_in_all
+from cli.study.steps import Step
+
+CORPUS = {"sft": 64, "rl": 8, "validation": 4, "heldout": 6}
+COMMON = {"prompt": "study", "threads": 1, "device": "cpu", "max_prompt_tokens": 64, "corpus": CORPUS}
+SAMPLED = {"max_new_tokens": 16, "limits": {"cpu_seconds": 0.5}}
+PRESET = {
+    "sft": {
+        **COMMON,
+        **{"epochs": 3.0, "batch_size": 16, "learning_rate": 0.01, "tune": "full", "validation": None},
+        "tiny": {"hidden_size": 16, "layers": 1, "heads": 2, "feed_forward": 16},
+    },
+    "ppo": {
+        **COMMON,
+        **SAMPLED,
+        **{"iterations": 2, "prompts_per_iteration": 4, "minibatch_size": 4, "epochs": 1},
+    },
+    "evaluate": {**COMMON, **SAMPLED, "samples": 2},
+}
+
+
+def in_process(steps, jobs=1, *, times, logs=None, say=print, fail=""):
+    """The steps here, one after the other: a process of its own would import torch for each."""
+    failed = {}
+    for step in steps:
+        if fail and fail in step.name:
+            failed[step.name] = "told to fail"
+        elif not step.done and not failed.keys() & set(step.needs):
+            _, script, first, *rest = step.command()
+            name, given = ("evaluate", [first, *rest]) if script.endswith("evaluate.py") else (first, rest)
+            assert command(name, *given) == 0
+    return failed
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("study") / "preset.yaml"
+    path.write_text(yaml.safe_dump(PRESET))
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(preset) -> Path:
+    """A study of two seeds and two arms; only added to."""
+    out = preset.parent / "study"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cli.ppo.write_report", lambda path, runs: path.write_text("not drawn\n"))
+        patch.setattr(study, "run_steps", in_process)
+        assert run(preset, out) == 0
+    return out
+
+
+def run(preset, out, *more, arms=("fresh", "continue"), seeds=(1, 2)) -> int:
+    return command("study", "--config", preset, "--out", out, "--arms", *arms, "--seeds", *seeds, *more)
+
+
+def test_every_model_of_every_seed_is_measured_on_the_same_problems(done):
+    results = json.loads((done / "study.json").read_text())
+    assert [model["name"] for model in results["models"]] == ["SFT", "PPO-fresh", "PPO-continue"]
+    assert all(list(model["by_seed"]) == ["1", "2"] for model in results["models"])
+    assert results["programs"] == {"SFT": 0, "PPO-fresh": 8, "PPO-continue": 16}
+    rows = {path: [json.loads(line) for line in path.open()] for path in done.glob("seed-*/*_samples.jsonl")}
+    assert len(rows) == 6
+    assert len({tuple(row["problem"] for row in found) for found in rows.values()}) == 1
+    seeds = {json.loads(path.read_text())["seed"] for path in done.glob("seed-*/*.json")}
+    assert seeds == {1}
+
+
+def test_r_of_every_model_is_by_one_objective(done):
+    """Also of those that were trained on another."""
+    settings = [yaml.safe_load(path.read_text()) for path in (done / "presets").glob("*.yaml")]
+    by_mode = {next(iter(s)): s.get("evaluate", s.get("ppo", {})) for s in settings}
+    assert by_mode["evaluate"]["objective"]["mode"] == "partial"
+    simple = yaml.safe_load((done / "presets" / "ppo-simple.yaml").read_text())["ppo"]["objective"]
+    assert (simple["mode"], simple["security_gate"]) == ("binary", "passes")
+
+
+def test_tables_and_sentences_name_each_pair(done):
+    said = (done / "study.md").read_text()
+    for a, b in pairs("SFT", chosen(["fresh", "continue"])):
+        assert f"| {b} - {a} |" in said
+    assert "**All-P % by training seed**" in said
+    assert (done / "study.svg").read_text().startswith("<?xml")
+
+
+def test_what_is_done_is_not_done_again_and_arms_can_be_added(done, preset, monkeypatch, capsys):
+    """Those of a sweep have a figure."""
+    before = {path: path.stat().st_mtime_ns for path in done.glob("seed-*/*.json")}
+    for arm in ("alpha=0.8", "alpha=0.2"):  # as if they were trained: copies
+        (done / "seed-1" / arm).mkdir()
+        shutil.copy(done / "seed-1" / "fresh" / "report.html", done / "seed-1" / arm)
+        for end in (".json", "_evaluation_samples.jsonl"):
+            shutil.copy(done / "seed-1" / f"fresh{end}", done / "seed-1" / f"{arm}{end}")
+    monkeypatch.setattr(study, "run_steps", in_process)
+    assert run(preset, done, arms=["fresh", "alpha=0.8", "alpha=0.2"], seeds=[1]) == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert (done / "sweep.svg").is_file()
+    said = capsys.readouterr().out
+    assert "- PPO-fresh and alpha 0.8, beta 0.2: every difference is 0" in said
+
+
+def test_a_step_that_fails_leaves_the_others_and_ends_in_status_1(done, preset, monkeypatch, capsys):
+    def broken(steps, jobs, **others):
+        return in_process(steps, jobs, **others, fail="auto")
+
+    monkeypatch.setattr(study, "run_steps", broken)
+    with pytest.raises(SystemExit) as status:
+        study.run_study(study.StudyCommand(config=preset, out=done, seeds=(1, 2), arms=("fresh", "auto")))
+    assert status.value.code == 1
+    said = capsys.readouterr().out
+    assert "| PPO-fresh - SFT |" in said and "failed: seed 2, auto: told to fail" in said
+
+
+@pytest.mark.parametrize(
+    "more, told",
+    [
+        (["--arms", "fresh", "frsh"], "--arms frsh: no such arm; there are simple, fresh"),
+        (["--arms", "fresh", "fresh"], "--arms: fresh is named twice"),
+        (["--arms", "alpha=1.5"], "--arms alpha=1.5: give a weight in [0, 1]"),
+        (["--seeds", "2", "1", "2"], "2 is named twice"),
+        (["--seeds", "-1"], "seeds: name at least one, 0 or more"),
+        (["--jobs", "0"], "jobs"),
+        (["--test", "missing.jsonl"], "missing.jsonl"),
+        (["--problems", "missing.jsonl"], "missing.jsonl"),
+        (["--validation", "missing.jsonl"], "missing.jsonl"),
+        (["--model", "./missing"], "missing"),
+        (["--config", "missing.yaml"], "missing.yaml: no such preset"),
+        (["--table-only"], "no model of this study is measured yet"),
+    ],
+)
+def test_what_is_wrong_is_one_line_before_anything_is_written(
+    preset, tmp_path, capsys, monkeypatch, more, told
+):
+    out = tmp_path / "out"
+    monkeypatch.setattr(study, "run_steps", None)
+    assert command("study", "--config", preset, "--out", out, *more) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and said.count("\n") == 1 and told in said
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "section, key, value",
+    [("sft", "epochs", 4.0), ("ppo", "kl_coef", 0.9), ("evaluate", "samples", 3)],
+)
+def test_another_preset_in_the_same_folder_is_refused(done, tmp_path, capsys, section, key, value):
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump({**PRESET, section: {**PRESET[section], key: value}}))
+    assert run(other, done) == 2
+    assert f"its study has {section}.{key} " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.key)
+def test_flags_of_every_arm_are_taken(arm, preset):
+    plan = study._plan(study.StudyCommand(config=preset, arms=(arm.key,)), [arm])
+    assert plan.arms[arm.key].ppo.iterations == 2 * arm.phases
+    assert set(plan.arms) == {one.key for one in needed([arm])}
+
+
+def test_weights_of_the_sweep_add_up_to_one(preset):
+    for alpha in ("0", "0.1", "0.3", "0.9", "1"):
+        key = f"alpha={alpha}"
+        plan = study._plan(study.StudyCommand(config=preset, arms=(key,)), chosen([key]))
+        objective = plan.arms[key].objective
+        assert objective.alpha == float(alpha) and objective.alpha + objective.beta == 1.0
+
+
+def test_phases_add_up_and_half_is_half():
+    assert [phases_in_all(arm_of(key)) for key in ("simple", "fresh-twice", "continue")] == [1, 2, 2]
+    assert flags(arm_of("switch"), 40)[-3:] == ["20", "--iterations", "40"]
+    assert [arm.key for arm in needed([arm_of("continue")])] == ["simple", "continue"]
+
+
+def test_a_step_begins_and_then_goes_on(tmp_path):
+    step = Step("a", tmp_path / "run" / "report.html", ("train.py", "ppo", "--epochs", "1"), tmp_path / "run")
+    assert step.command()[2:] == ["ppo", "--epochs", "1"] and not step.done
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("")
+    assert step.command()[2:] == ["ppo", "--resume", str(tmp_path / "run")]

@@ -1,0 +1,133 @@
+"""Steps as processes: their order, how many at a time, what fails, what an interruption leaves."""
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from cli.study.jobs import run_steps
+from cli.study.steps import Step
+
+SCRIPT = """
+import pathlib, signal, sys, time
+target, folder = map(pathlib.Path, sys.argv[1:3])
+seconds, status = map(float, sys.argv[3:])
+signal.signal(signal.SIGINT, lambda *_: (print("saved", flush=True), sys.exit(130)))
+mark = folder / f"{target.name}.running"
+mark.touch()
+end = time.monotonic() + seconds
+while time.monotonic() < end:
+    time.sleep(0.005)
+mark.unlink()
+if status:
+    print("error: it cannot be done")
+    sys.exit(int(status))
+target.write_text(str(time.monotonic()))
+"""
+
+
+class Job:
+    """Steps that take a while and write their name, in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.script, self.steps = folder, folder / "script.py", []
+        self.script.write_text(SCRIPT)
+
+    def add(self, name, *needs, seconds=0.0, status=0):
+        target = self.folder / name
+        fresh = (str(self.script), str(target), str(self.folder), str(seconds), str(status))
+        self.steps.append(Step(name, target, fresh, None, needs))
+
+    def run(self, jobs=1, said=None):
+        say = [].append if said is None else said.append
+        return run_steps(
+            self.steps, jobs, times=self.folder / "times.json", logs=self.folder / "logs", say=say
+        )
+
+    def done(self):
+        return {step.name for step in self.steps if step.done}
+
+
+@pytest.fixture
+def job(tmp_path):
+    return Job(tmp_path)
+
+
+def test_each_step_comes_after_those_that_it_needs(job):
+    job.add("sft", seconds=0.1)
+    job.add("ppo", "sft")
+    job.add("evaluate", "ppo", "sft")
+    assert job.run(jobs=3) == {}
+    ended = [float((job.folder / name).read_text()) for name in ("sft", "ppo", "evaluate")]
+    assert ended == sorted(ended)
+    assert set(json.loads((job.folder / "times.json").read_text())) == {"sft", "ppo", "evaluate"}
+
+
+def test_so_many_run_at_a_time_and_no_more(job):
+    for number in range(4):
+        job.add(f"s{number}", seconds=0.3)
+    most, over = 0, threading.Event()
+
+    def watch():
+        nonlocal most
+        while not over.is_set():
+            most = max(most, len(list(job.folder.glob("*.running"))))
+            time.sleep(0.002)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    assert job.run(jobs=2) == {}
+    over.set()
+    watcher.join()
+    assert most == 2 and len(job.done()) == 4
+
+
+def test_what_fails_stops_only_what_needs_it(job):
+    job.add("bad", status=2)
+    job.add("after", "bad")
+    job.add("later", "after")
+    job.add("good")
+    failed = job.run()
+    assert job.done() == {"good"} and set(failed) == {"bad", "after", "later"}
+    assert failed["bad"].startswith("exit status 2: error: it cannot be done (")
+    assert failed["after"] == "not begun, it needs bad"
+
+
+def test_what_is_done_stays_and_what_it_feeds_is_made_anew(job):
+    job.add("sft")
+    job.add("ppo", "sft")
+    job.add("other")
+    assert job.run() == {}
+    before = {name: (job.folder / name).read_text() for name in job.done()}
+    (job.folder / "sft").unlink()
+    assert job.run() == {}
+    after = {name: (job.folder / name).read_text() for name in job.done()}
+    assert {name for name in after if after[name] != before[name]} == {"sft", "ppo"}
+
+
+def test_a_step_that_ends_well_and_leaves_nothing_has_failed(job):
+    job.add("empty")
+    job.script.write_text("")
+    assert "is missing though it ended well" in job.run()["empty"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_lets_steps_save_and_begins_no_other(job, number):
+    job.add("long", seconds=60)
+    job.add("next")
+
+    def interrupt():
+        while not (job.folder / "long.running").exists():
+            time.sleep(0.005)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        job.run()
+    assert job.done() == set()
+    assert (job.folder / "logs" / "long.log").read_text().endswith("saved\n")
+    assert "long" in json.loads((job.folder / "times.json").read_text())
