@@ -40,8 +40,9 @@ study: $(VENV)/installed
 	$(BIN)/python train.py study --jobs $(JOBS) --out runs/study
 	$(BIN)/python train.py study --jobs $(JOBS) --out runs/study-sparse --config configs/tiny-sparse.yaml
 
+# With byte code, even where the environment is against it: all workers read all tests, and rewrite their asserts.
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow

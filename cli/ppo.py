@@ -124,6 +124,8 @@ def _run(settings: PPOCommand) -> None:
     validation = _encode(settings.validation, settings, template)[0] if settings.validation else []
     validation = validation[: settings.num_validation]
     setup = describe_run(plain(settings), policy, prompts, validation, settings.reward)
+    if resumed is not None:
+        check_changes(resumed.state["setup"], setup, settings.allow_changes, plain(PPOCommand()))
     state = fresh_state(policy, prompts, config, setup)
     with ExitStack() as stack:
         judge = stack.enter_context(
@@ -132,7 +134,6 @@ def _run(settings: PPOCommand) -> None:
         console = stack.enter_context(Console("PPO", config.iterations))
         scorer = _loop_scorer(settings, judge, console, prompts[0].problem)
         if resumed is not None:
-            check_changes(resumed.state["setup"], setup, settings.allow_changes, plain(PPOCommand()))
             restore(resumed, policy, state, any_base="sft" in settings.allow_changes)
             scorer.load_state_dict(state.scorer)
         if settings.resume is None:

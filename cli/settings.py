@@ -28,6 +28,8 @@ SECTIONS = ("sft", "ppo", "evaluate", "demo", "study", "sample", "prepare", "pla
 
 T = TypeVar("T")
 
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {}
+
 
 def parse(
     section: str,
@@ -90,7 +92,7 @@ def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     nested = _nest(kind, values, where)
     try:
         # JSON's strict mode is what a preset needs: "1e-6" is no number, 3 is a float too, a list is a tuple.
-        return TypeAdapter(kind).validate_json(json.dumps(nested, default=str), strict=True)
+        return _adapter(kind).validate_json(json.dumps(nested, default=str), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         flat = {f.name for f in dataclasses.fields(kind) if _is_flat(kind, f.name)}  # type: ignore[arg-type]
@@ -103,6 +105,13 @@ def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         raise UsageError(f"{where}{'.' + key if key else ''}: {message}{shown}{hint}") from error
 
 
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    """Kept: to build one takes longer than all that is done with it."""
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
+
+
 def dump(settings: Any, section: str) -> str:
     """The settings as a preset that gives them back."""
     return yaml.safe_dump({section: plain(settings)}, sort_keys=False)
@@ -110,7 +119,7 @@ def dump(settings: Any, section: str) -> str:
 
 def plain(settings: Any) -> dict[str, Any]:
     """The settings as plain values under the keys of a preset."""
-    values = TypeAdapter(type(settings)).dump_python(settings, mode="json")
+    values = _adapter(type(settings)).dump_python(settings, mode="json")
     flat: dict[str, Any] = {}
     for name, value in values.items():
         flat.update(value if _is_flat(type(settings), name) else {name: value})

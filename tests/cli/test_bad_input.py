@@ -314,6 +314,7 @@ def test_ctrl_c_leaves_a_usable_checkpoint_and_no_process(sft_run, tmp_path):
     assert command("evaluate", out, "--num-problems", 2, "--max-new-tokens", 4, "--threads", 1) == 0
 
 
+@pytest.mark.usefixtures("own_processes")
 def test_sigterm_leaves_a_usable_checkpoint_and_no_process(capsys, sft_run, tmp_path):
     """The same in this process: what a batch system sends is what Ctrl-C sends, under another number."""
     out, below, before = tmp_path / "run", set(), children(os.getpid())

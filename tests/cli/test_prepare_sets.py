@@ -1,6 +1,5 @@
 """`train.py prepare` on a small file of every public set, as it is published: JSON lines or Parquet."""
 
-import contextlib
 import json
 from pathlib import Path
 
@@ -12,9 +11,6 @@ from small_runs import command
 
 from data import Problem, load_problems
 from data.formats.known import FORMATS
-from reward import Scorer
-from reward.recording import recording_limits
-from sandbox import Limits, Sandbox
 
 CALLS = {"fn_name": "add_one", "inputs": [[1], [2]], "outputs": [[2], [3]]}  # as codewars' are in APPS
 LEETCODE = "class Solution:\n    def addOne(self, a: List[int]) -> int:\n        "
@@ -66,20 +62,6 @@ SETS = {
 }
 PARQUET = ("APPS of the hub", "TACO", "CodeContests", "open-r1", "DeepCoder", "MBPP, sanitized")
 PARQUET += ("MBPP+ of the hub", "KodCode", "AceCode", "DeepCoder, of LiveCodeBench")
-
-
-@pytest.fixture(scope="module")
-def processes():
-    with Sandbox(recording_limits(Limits()), workers=1) as box, Scorer(workers=1, look=False) as scorer:
-        yield box, scorer
-
-
-@pytest.fixture(autouse=True)
-def shared_processes(processes, monkeypatch):
-    """Starting them takes longer than all else here."""
-    box, scorer = processes
-    monkeypatch.setattr("cli.prepare.Sandbox", lambda limits: contextlib.nullcontext(box))
-    monkeypatch.setattr("cli.prepare.Scorer", lambda limits, look: contextlib.nullcontext(scorer))
 
 
 def prepared(folder: Path, row: dict, is_parquet: bool) -> tuple[dict, list[Problem]]:

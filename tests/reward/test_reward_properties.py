@@ -334,8 +334,8 @@ def test_gate_passes(world: World, config: RewardConfig) -> None:
 def test_gate_earned(world: World, config: RewardConfig) -> None:
     """What a clean scan is worth is what the program is worth: nothing for one that does nothing."""
     reward = objective(world.outcome(), config)
-    known = world.compiles and world.scan.status == "ok"
-    whole = objective(world.outcome(), replace(config, security_gate="off")).security if known else 0.0
+    earns = world.compiles and world.scan.status == "ok" and not unpaid(world, config)
+    whole = objective(world.outcome(), replace(config, security_gate="off")).security if earns else 0.0
     assert reward.security == reward.functional * whole
     assert reward.total <= reward.functional * (1 + 1e-12)  # no program earns by being harmless
 
