@@ -86,14 +86,18 @@ def generate(
         if keep_states:
             kept.append((live * max_new_tokens + t, states))
         writing = writing & ~(tokens[:, None] == stops).any(dim=1)
-        if (t + 1) % reader.look_every and not stop_strings and t + 1 < max_new_tokens:
+        if (t + 1) % reader.look_every and t + 1 < max_new_tokens:
             continue
+        if stop_strings:
+            told = mask[live, : t + 1].sum(dim=1) - (~writing).long()  # (b,) tokens without a stop token
+            for i, end in _completions(stop_strings, response_ids[live, : t + 1], told, seen):
+                completed[row := live[i]] = True
+                response_ids[row, end:], mask[row, end:] = pad_id, False
+                logprobs[row, end:] = entropy[row, end:] = 0.0
+            writing = writing & ~completed[live]
         if (broken := logprobs[live, seen : t + 1].isnan().any(dim=1)).any():
             raise LogitsNotFinite(live[broken].tolist())
         seen = t + 1
-        if stop_strings:
-            completed[live] = _complete(stop_strings, response_ids[live, :seen], writing)
-            writing = writing & ~completed[live]
         staying = int(writing.sum())
         if not staying:
             break
@@ -121,13 +125,21 @@ def fill_gaps(staying: Tensor) -> Tensor:
     return order
 
 
-def _complete(stop_strings: StopStrings, response_ids: Tensor, writing: Tensor) -> Tensor:
-    """Which of the responses (b, t) that are being written hold a stop string with their last token: (b,)."""
-    found = [
-        unfinished and stop_strings.may_end_with(ids[-1].item()) and stop_strings.completed(ids.tolist())
-        for unfinished, ids in zip(writing.tolist(), response_ids, strict=True)
-    ]
-    return torch.tensor(found, device=writing.device)
+def _completions(
+    stop_strings: StopStrings, response_ids: Tensor, lengths: Tensor, seen: int
+) -> list[tuple[int, int]]:
+    """Responses that hold a stop string, and after how many tokens they do for the first time.
+
+    Args:
+        response_ids: (b, t), of which the first `seen` hold none. `lengths`: (b,) tokens to be looked at.
+    """
+    found = []
+    for i, (tokens, length) in enumerate(zip(response_ids[:, seen:].tolist(), lengths.tolist(), strict=True)):
+        for end, token in enumerate(tokens[: max(0, length - seen)], start=seen + 1):
+            if stop_strings.may_end_with(token) and stop_strings.completed(response_ids[i, :end].tolist()):
+                found.append((i, end))
+                break
+    return found
 
 
 def _by_row(kept: list[tuple[Tensor, Tensor]], mask: Tensor) -> Tensor:

@@ -82,6 +82,9 @@ def resolve_precision(config: DeviceConfig) -> Precision:
     on_gpu = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
     if on_gpu:
         check_kernels(torch.cuda.get_device_capability(), torch.cuda.get_arch_list())
+        # Long sums of 16-bit products stay in float32 until they are whole; by default parts may be rounded.
+        torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     dtype = DTYPES[config.dtype] if config.dtype != "auto" else _native_dtype(on_gpu)
     if on_gpu and dtype == torch.bfloat16 and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise ModelError("this GPU only emulates bfloat16, slower than float32; use --dtype float16")

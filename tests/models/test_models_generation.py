@@ -128,14 +128,20 @@ def test_responses_end_at_the_first_stop_token(model):
     assert result.response_mask.any(dim=0).all()  # no column that nobody uses
 
 
-def test_responses_end_where_a_stop_string_is_complete(model, tokenizer):
-    """The ids are those of a run without, up to the token that completes one; whoever ended says how."""
+@pytest.mark.parametrize(("look_every", "drops"), [(1, True), (3, True), (3, False), (99, False)])
+def test_responses_end_where_a_stop_string_is_complete(model, tokenizer, monkeypatch, look_every, drops):
+    """The ids are those of a run without, up to the token that completes one; whoever ended says how. So also
+    where one looks after some tokens, and where rows that have ended are read on."""
     codec = TextCodec(tokenizer)
     plain = run(model, PROMPTS * 6)
     rows = zip(plain.response_ids, plain.response_mask, strict=True)
     texts = [codec.decode(ids[mask].tolist()) for ids, mask in rows]
     strings = [text[i : i + 2] for text, i in ((texts[0], 1), (texts[3], 2), (texts[7], 0))]
+    monkeypatch.setattr(Reader, "look_every", look_every)
+    monkeypatch.setattr(Reader, "drops", lambda self, staying: drops)
     stopped = run(model, PROMPTS * 6, stop_strings=StopStrings(strings, codec))
+    assert (stopped.response_ids[~stopped.response_mask] == PAD).all()
+    assert (stopped.entropy[~stopped.response_mask] == 0).all()
     for row in range(len(texts)):
         whole = plain.response_ids[row][plain.response_mask[row]].tolist()
         ids = stopped.response_ids[row][stopped.response_mask[row]].tolist()
