@@ -17,6 +17,7 @@ from transformers import Cache
 
 from models.reader import Reader
 from models.static_cache import static_cache
+from models.step_attention import one_token_at_a_time
 
 PLACES = 256
 """A step looks at places in multiples of this: at half of it too many, on average."""
@@ -109,13 +110,14 @@ class StaticSteps:
         """The final states (rows, H) after the tokens that stand ready."""
         for layer in self.cache.layers:
             layer.visible = places
-        output = self._decoder(
-            input_ids=self._tokens[:rows],
-            attention_mask=self._mask[:rows, ..., :places],
-            past_key_values=self.cache,
-            use_cache=True,
-            **{name: place[:rows] for name, place in self._positions.items()},
-        )
+        with one_token_at_a_time(self._decoder):
+            output = self._decoder(
+                input_ids=self._tokens[:rows],
+                attention_mask=self._mask[:rows, ..., :places],
+                past_key_values=self.cache,
+                use_cache=True,
+                **{name: place[:rows] for name, place in self._positions.items()},
+            )
         return output.last_hidden_state[:, -1]
 
     def _replay(self, rows: int, places: int) -> Tensor:
