@@ -35,9 +35,9 @@ class Console:
     Everything said with `say` also reaches a pipe or a file; bars are drawn on a terminal only.
     """
 
-    def __init__(self, title: str, total: int) -> None:
-        """`total`: steps of the whole command."""
-        self.out = RichConsole(soft_wrap=True, highlight=False)
+    def __init__(self, title: str, total: int, *, quiet: bool = False) -> None:
+        """`total`: steps of the whole command. `quiet`: another process says it."""
+        self.out = RichConsole(soft_wrap=True, highlight=False, quiet=quiet)
         self._progress = Progress(
             TextColumn("{task.description:<10}"),
             BarColumn(),
@@ -46,7 +46,7 @@ class Console:
             TimeRemainingColumn(),
             console=self.out,
             transient=True,
-            disable=not self.out.is_terminal,
+            disable=quiet or not self.out.is_terminal,
         )
         self._whole: TaskID = self._progress.add_task(title, total=total)
         self._part: TaskID = self._progress.add_task("", total=None, visible=False)

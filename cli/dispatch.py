@@ -12,6 +12,7 @@ from cli.demo import DemoCommand, run_demo
 from cli.errors import LOWER, UsageError, run_command
 from cli.evaluate import EvaluateCommand, run_evaluate
 from cli.export import ExportCommand, run_export
+from cli.parallel import check_one_process
 from cli.plan import PlanCommand, run_plan
 from cli.ppo import PPOCommand, run_ppo
 from cli.prepare import PrepareCommand, run_prepare
@@ -78,6 +79,8 @@ def dispatch(name: str, argv: list[str]) -> int:
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
     def command() -> None:
+        if name != "ppo":
+            check_one_process(prog)
         function: Callable[[Any], None]
         kind, function = _COMMANDS[name]  # type: ignore[assignment]
         start = _settings_of_run(name, kind, argv)

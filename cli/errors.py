@@ -41,6 +41,14 @@ LOWER = {
 """What takes less memory in a phase: settings to lower."""
 
 
+_said_by_another: list[Callable[[], bool]] = []
+
+
+def leave_the_word(said: Callable[[], bool]) -> None:
+    """Where `said` is True in the end, another process says what this one would."""
+    _said_by_another.append(said)
+
+
 def run_command(command: Callable[[], None], lower: str = "") -> int:
     """Run a command to its exit status: 0; 2 after an error, told in one line; 130 if interrupted.
 
@@ -54,19 +62,24 @@ def run_command(command: Callable[[], None], lower: str = "") -> int:
         signal.signal(signal.SIGTERM, _interrupt)
         command()
     except USER_ERRORS as error:
-        print(f"error: {_one_line(error)}", file=sys.stderr)
+        _say(f"error: {_one_line(error)}")
         return 2
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
         advice = f": lower {lower}; train.py plan says what takes how much" if lower else ""
-        print(f"error: out of memory{advice}", file=sys.stderr)
+        _say(f"error: out of memory{advice}")
         return 2
     except KeyboardInterrupt as interrupt:
         quit_when_told()  # once more: at once
-        print(f"interrupted{_told(interrupt)}", file=sys.stderr)
+        _say(f"interrupted{_told(interrupt)}")
         return INTERRUPTED
     return 0
+
+
+def _say(text: str) -> None:
+    if not any(said() for said in _said_by_another):
+        print(text, file=sys.stderr)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

@@ -11,6 +11,7 @@ from cli.sample_numbers import sample_numbers, tabulated
 from evaluation.facts import failure
 from evaluation.summary import Numbers
 from models.policy import Policy
+from ppo.parallel import ALONE, World
 from ppo.prompts import EncodedPrompt
 from ppo.rollout import Responses, sample_responses
 from ppo.run.sampler import derived_seed
@@ -65,8 +66,10 @@ def measure(
     batch_size: int,
     seed: int,
     progress: Callable[[int], None] = lambda done: None,
+    world: World = ALONE,
 ) -> Measurement:
-    """Sample `samples` programs per problem and score them under the scorer's objective.
+    """Sample `samples` programs per problem and score them under the scorer's objective; several processes
+    share them.
 
     The random numbers depend on the seed alone, so policies measured with one seed answer the same problems
     with the same luck.
@@ -80,9 +83,10 @@ def measure(
         batch_size=batch_size,
         generator=torch.Generator().manual_seed(derived_seed(seed, 0, "evaluation")),
         progress=progress,
+        world=world,
     )
     pairs = responses.pairs()
-    rewards = scorer.score(pairs)
+    rewards = world.spread(pairs, scorer.score)
     ended = responses.stopped(policy.stop_ids).tolist()
     rows = [
         None

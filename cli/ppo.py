@@ -1,6 +1,6 @@
 """`train.py ppo`: an SFT model and problems in, checkpoints out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from cli.console import Console, end_line
 from cli.errors import UsageError
 from cli.lock import locked
 from cli.measure import measure
+from cli.parallel import check_same, check_shares, together
 from cli.places import check_init, model_folder
 from cli.problems import (
     check_sampling,
@@ -38,6 +39,7 @@ from models.trackers import TrackerKind, check_tracker, open_trackers
 from ppo.config import PPOConfig
 from ppo.errors import TrainingError
 from ppo.loop import train
+from ppo.parallel import World
 from ppo.prompts import EncodedPrompt, PromptConfig, PromptTemplate
 from ppo.rollout import Scorer as LoopScorer
 from ppo.run.checkpoint import load_weights, recorded_form, restore, save_checkpoint
@@ -107,15 +109,66 @@ class PPOCommand:
 def run_ppo(settings: PPOCommand) -> None:
     """Train to the last iteration. Raises one of cli.errors.USER_ERRORS."""
     _check(settings)
-    with locked(settings.resume or settings.out):
-        _run(settings)
+    out = settings.resume or settings.out
+    with together(out, settings.compute, plain(settings)) as world, ExitStack() as stack:
+        world.lead(lambda: stack.enter_context(locked(out)))
+        _run(settings, world)
 
 
-def _run(settings: PPOCommand) -> None:
+def _run(settings: PPOCommand, world: World) -> None:
     out = settings.resume or settings.out
     if settings.resume is None:
-        _check_free(settings)
-    resumed, damaged = newest_whole(out) if settings.resume else (None, [])
+        world.lead(lambda: _check_free(settings))
+    resumed, damaged = world.lead(lambda: newest_whole(out)) if settings.resume else (None, [])
+    with ExitStack() as stack:
+        with world.agreeing():
+            check_shares(world, settings.ppo)
+            parts = _set_up(settings, world, resumed, stack)
+        check_same(world, parts.state.setup)
+        with world.agreeing():
+            log = _open_log(out, settings, world, resumed, parts)
+        stack.callback(log.close)
+        if isinstance(parts.scorer, ScheduledScorer):
+            parts.scorer.note = log.note
+        _greet(settings, parts, [*damaged, *([] if resumed is None else _resuming(resumed))])
+        with _told_where_to_go_on(out), StopRequest(quiet=not world.leads) as stop:
+            train(
+                parts.config,
+                parts.policy,
+                parts.state,
+                scorer=parts.scorer,
+                evaluator=_evaluator(parts, world),
+                log=log,
+                checkpoints=out / "checkpoints",
+                stop=lambda: world.any(stop),
+                world=world,
+            )
+            if parts.state.iteration < parts.config.iterations:
+                world.settled = True
+                raise KeyboardInterrupt
+        if world.leads:
+            write_report(out / "report.html", runs=[out])
+            newest = out / "checkpoints" / checkpoint_name(parts.state.iteration)
+            parts.console.say(end_line(parts.state.best, newest))
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a run is made of, before anything of it is on disk."""
+
+    config: PPOConfig
+    policy: Policy
+    state: TrainState
+    prompts: list[EncodedPrompt]
+    note: str
+    """What there is to say of them"""
+    validation: list[EncodedPrompt]
+    judge: Scorer
+    scorer: LoopScorer
+    console: Console
+
+
+def _set_up(settings: PPOCommand, world: World, resumed: Checkpoint | None, stack: ExitStack) -> _Parts:
     policy = _build_policy(settings, resumed)
     # With --init the critic comes with the weights; in a resumed run too.
     config = replace(settings.ppo, init_value_bias=settings.ppo.init_value_bias and settings.init is None)
@@ -127,73 +180,66 @@ def _run(settings: PPOCommand) -> None:
     if resumed is not None:
         check_changes(resumed.state["setup"], setup, settings.allow_changes, plain(PPOCommand()))
     state = fresh_state(policy, prompts, config, setup)
-    with ExitStack() as stack:
-        judge = stack.enter_context(
-            Scorer(settings.objective, limits=settings.limits, seed=config.seed, **vars(settings.scoring))
-        )
-        console = stack.enter_context(Console("PPO", config.iterations))
-        scorer = _loop_scorer(settings, judge, console, prompts[0].problem)
-        if resumed is not None:
-            restore(resumed, policy, state, any_base="sft" in settings.allow_changes)
-            scorer.load_state_dict(state.scorer)
-        if settings.resume is None:
-            create_run(out, settings, "ppo")
-        else:  # flags given now go on to hold
-            write_settings(out, replace(settings, resume=None, allow_changes=()), "ppo")
-        trackers = open_trackers(out, settings.tracker, plain(settings), "ppo")
-        log = RunLog(out, console, config.iterations, trackers)
-        stack.callback(log.close)
-        if isinstance(scorer, ScheduledScorer):
-            scorer.note = log.note
-        for line in damaged:
-            console.say(line)
-        if resumed is None:
-            log.truncate(dict.fromkeys(FILES, 0))  # of a run that ended before its first checkpoint
-        else:
-            _rewind(resumed, policy, state, config, log, console)
-        console.say(f"PPO: {len(prompts)} problems, {config.batch_size} programs per iteration; {note}")
-        if ways := policy.plain_ways():
-            console.say(ways)
-        console.say(
-            f"best is chosen on {len(validation)} problems of {settings.validation}"
-            if validation
-            else "no validation: no checkpoint is best, the newest stands for the run"
-        )
-        with _told_where_to_go_on(out), StopRequest() as stop:
-            train(
-                config,
-                policy,
-                state,
-                scorer=scorer,
-                evaluator=_evaluator(config, validation, judge, console),
-                log=log,
-                checkpoints=out / "checkpoints",
-                stop=stop,
-            )
-            if state.iteration < config.iterations:
-                raise KeyboardInterrupt
-        write_report(out / "report.html", runs=[out])
-        newest = out / "checkpoints" / checkpoint_name(state.iteration)
-        console.say(end_line(state.best, newest))
+    options = vars(settings.scoring) | ({} if world.size == 1 else {"workers": world.cores})
+    judge = stack.enter_context(
+        Scorer(settings.objective, limits=settings.limits, seed=config.seed, **options)
+    )
+    console = stack.enter_context(Console("PPO", config.iterations, quiet=not world.leads))
+    scorer = _loop_scorer(settings, judge, console, prompts[0].problem, world)
+    if resumed is not None:
+        restore(resumed, policy, state, any_base="sft" in settings.allow_changes)
+        scorer.load_state_dict(state.scorer)
+    return _Parts(config, policy, state, prompts, note, validation, judge, scorer, console)
 
 
-def _rewind(
-    resumed: Checkpoint,
-    policy: Policy,
-    state: TrainState,
-    config: PPOConfig,
-    log: RunLog,
-    console: Console,
-) -> None:
+def _open_log(
+    out: Path, settings: PPOCommand, world: World, resumed: Checkpoint | None, parts: _Parts
+) -> RunLog:
+    """The run's logs, where the checkpoint saw them; silent ones on ranks that write nothing."""
+    config, console = parts.config, parts.console
+    if not world.leads:
+        return RunLog(out, console, config.iterations, [], silent=True)
+    if settings.resume is None:
+        create_run(out, settings, "ppo")
+    else:  # flags given now go on to hold
+        write_settings(out, replace(settings, resume=None, allow_changes=()), "ppo")
+    trackers = open_trackers(out, settings.tracker, plain(settings), "ppo")
+    log = RunLog(out, console, config.iterations, trackers)
+    if resumed is None:
+        log.truncate(dict.fromkeys(FILES, 0))  # of a run that ended before its first checkpoint
+    else:
+        _rewind(resumed, parts, log)
+    return log
+
+
+def _rewind(resumed: Checkpoint, parts: _Parts, log: RunLog) -> None:
     """Put the run folder back to where the checkpoint saw it."""
+    state, keep = parts.state, parts.config.keep_checkpoints
     log.truncate(resumed.state["logs"])
     folder = resumed.path.parent
-    tidy(folder, state.best.get("iteration"), config.keep_checkpoints)
+    tidy(folder, state.best.get("iteration"), keep)
     if state.setup != resumed.state["setup"]:  # changes were allowed: from now on they are the run's
-        save_checkpoint(folder, policy, state, logs=log.offsets(), keep=config.keep_checkpoints)
-    console.say(f"resuming from {resumed.path.name}")
-    if note := version_note(resumed.state["versions"]):
-        console.say(note)
+        save_checkpoint(folder, parts.policy, state, logs=log.offsets(), keep=keep)
+
+
+def _greet(settings: PPOCommand, parts: _Parts, first: Sequence[str]) -> None:
+    """What a run says before it begins."""
+    count, validation = len(parts.prompts), parts.validation
+    best = f"best is chosen on {len(validation)} problems of {settings.validation}"
+    none = "no validation: no checkpoint is best, the newest stands for the run"
+    programs = f"{parts.config.batch_size} programs per iteration"
+    lines = [
+        *first,
+        f"PPO: {count} problems, {programs}; {parts.note}",
+        parts.policy.plain_ways(),
+        best if validation else none,
+    ]
+    for line in filter(None, lines):
+        parts.console.say(line)
+
+
+def _resuming(resumed: Checkpoint) -> list[str]:
+    return [f"resuming from {resumed.path.name}", version_note(resumed.state["versions"])]
 
 
 @contextmanager
@@ -292,19 +338,20 @@ def _encode(source: str, settings: PPOCommand, template: PromptTemplate) -> tupl
     return encoded.prompts, note + encoding_note(encoded, len(problems), limit, template, drop_long=drop_long)
 
 
-def _loop_scorer(settings: PPOCommand, judge: Scorer, console: Console, problem: Problem) -> LoopScorer:
+def _loop_scorer(
+    settings: PPOCommand, judge: Scorer, console: Console, problem: Problem, world: World
+) -> LoopScorer:
     if settings.reward is not None:
-        scorer = FunctionScorer(settings.reward, settings.reward_seconds)
+        scorer = FunctionScorer(settings.reward, settings.reward_seconds, world)
         scorer.check(problem)
         return scorer
     schedule = RewardSchedule(settings.objective, settings.schedule)
-    return ScheduledScorer(judge, schedule, progress=console.advance, say=console.say)
+    return ScheduledScorer(judge, schedule, progress=console.advance, say=console.say, world=world)
 
 
-def _evaluator(
-    config: PPOConfig, prompts: list[EncodedPrompt], judge: Scorer, console: Console
-) -> Callable[[Policy], dict[str, float]]:
+def _evaluator(parts: _Parts, world: World) -> Callable[[Policy], dict[str, float]]:
     """Validation at the training temperature, always by the project's tests: never by a training reward."""
+    config, prompts = parts.config, parts.validation
     if not prompts:
         return lambda policy: {}
 
@@ -312,13 +359,14 @@ def _evaluator(
         measured = measure(
             policy,
             prompts,
-            judge,
+            parts.judge,
             samples=1,
             temperature=config.temperature,
             max_new_tokens=config.max_new_tokens,
             batch_size=config.rollout_batch,
             seed=config.seed,
-            progress=console.advance,
+            progress=parts.console.advance,
+            world=world,
         )
         names = ("syntax", "any_pass", "all_pass", "reward", "length")
         return {f"validation/{name}": measured.mean(name) for name in names}

@@ -5,6 +5,7 @@ import json
 import math
 import reprlib
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,8 +18,9 @@ from cli.errors import UsageError
 from cli.time_limit import time_limit
 from data import Problem
 from ppo.credit import Traceback
+from ppo.parallel import ALONE, World
 from ppo.rollout import PlainScore, Score
-from reward import HackAlarm, RewardSchedule, Scorer, objective
+from reward import HackAlarm, Outcome, RewardSchedule, Scorer, objective
 from reward.budget import program_times
 
 REWARD_SECONDS = 600.0  # for one call of a user's function
@@ -37,12 +39,12 @@ class ScheduledScorer:
     note: Callable[[Mapping[str, float | str]], None] = lambda timing: None
     """Hears what the programs of a rollout took, for timing.jsonl."""
     alarm: HackAlarm = field(default_factory=HackAlarm)
+    world: World = ALONE
+    """A rank runs the programs of its share; schedule and alarm see all, on every rank."""
 
     def __call__(self, pairs: Sequence[tuple[Problem, str]], iteration: int) -> Sequence[Score | None]:
         """One reward per pair, in order; None where the sandbox failed."""
-        seconds: list[tuple[float, str]] = []
-        outcomes = self.scorer.outcomes(pairs, self.progress, timed=lambda *one: seconds.append(one))
-        self.note(program_times(seconds))
+        outcomes = self._outcomes(pairs)
         if self.schedule.changes(iteration):
             self.say(f"the objective is now {self.schedule.active(iteration)}")
         rewards = self.schedule.rewards(outcomes, iteration)
@@ -55,6 +57,23 @@ class ScheduledScorer:
             self.say("alarm: R rises while programs get shorter and no more of them pass: read some samples")
         # A number of the whole batch is the same for each of its programs, so its mean is itself.
         return [None if r is None else replace(r, metrics=r.metrics | batch) for r in rewards]
+
+    def _outcomes(self, pairs: Sequence[tuple[Problem, str]]) -> list[Outcome | None]:
+        """What the programs did, by all ranks; what they took is noted."""
+        own, size = pairs[self.world.rows(len(pairs))], self.world.size
+
+        def run() -> tuple[list[Outcome | None], list[tuple[float, str]], int]:
+            seconds: list[tuple[float, str]] = []
+            outcomes = self.scorer.outcomes(
+                own, lambda done: self.progress(done * size), timed=lambda *one: seconds.append(one)
+            )
+            return outcomes, seconds, self.scorer.workers
+
+        start = time.perf_counter()
+        outcomes, seconds, workers = zip(*self.world.each(run), strict=True)
+        took = time.perf_counter() - start
+        self.note(program_times([one for part in seconds for one in part], took, sum(workers)))
+        return [outcome for part in outcomes for outcome in part]
 
     def objective(self, iteration: int) -> str:
         """What is rewarded in an iteration; see `reward.schedule`."""
@@ -87,14 +106,18 @@ class FunctionScorer:
     the user's to mend: UsageError, in one line that names the function, and the line of theirs that raised.
     """
 
-    def __init__(self, spec: str, seconds: float = REWARD_SECONDS) -> None:
-        """`spec`: path/to/file.py:function; `seconds`: for one call. UsageError if there is none such."""
+    def __init__(self, spec: str, seconds: float = REWARD_SECONDS, world: World = ALONE) -> None:
+        """`spec`: path/to/file.py:function; `seconds`: for one call. UsageError if there is none such.
+
+        `world`: each rank calls it with its share of the pairs.
+        """
         path, _, name = spec.rpartition(":")
         if not path or not name or not Path(path).is_file():
             raise UsageError(f"--reward {spec}: expected file.py:function, with a file that exists")
         self.spec = spec
         self._path = Path(path)
         self._seconds = seconds
+        self._world = world
         with self._guarded():
             module = _import_file(self._path)
         self.function = getattr(module, name, None)
@@ -104,10 +127,13 @@ class FunctionScorer:
     def check(self, problem: Problem) -> None:
         """Call it once, before anything is waited for: what is wrong with it shows at the start."""
         program = problem.solutions[0] if problem.solutions else "print()\n"
-        self([(problem, program)], 0)
+        self._scores([(problem, program)])
 
     def __call__(self, pairs: Sequence[tuple[Problem, str]], iteration: int) -> Sequence[Score | None]:
         """The function's scores, each made a Score."""
+        return self._world.spread(pairs, self._scores)
+
+    def _scores(self, pairs: Sequence[tuple[Problem, str]]) -> Sequence[Score | None]:
         with self._guarded():  # what it returned is its code too: attributes, lengths, conversions
             returned = self.function(list(pairs))  # type: ignore[misc]
             scores = returned.tolist() if hasattr(returned, "tolist") else returned  # an array, a tensor

@@ -14,9 +14,9 @@ class StopRequest:
     iteration or step under way to be finished and saved.
     """
 
-    def __init__(self, unit: str = "iteration") -> None:
-        """`unit`: what is finished first, for the message."""
-        self._said = STOPPING.format(unit).encode()
+    def __init__(self, unit: str = "iteration", *, quiet: bool = False) -> None:
+        """`unit`: what is finished first, for the message. `quiet`: another process gives it."""
+        self._said = b"" if quiet else STOPPING.format(unit).encode()
         self.requested = False
         self._before: dict[int, object] = {}
 

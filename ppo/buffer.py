@@ -71,9 +71,9 @@ class RolloutBuffer:
         for index in order.split(size):
             yield self.rows(index.to(self.response_mask.device))
 
-    def micro_batches(self, size: int) -> Iterator["RolloutBuffer"]:
-        """This (mini)batch in pieces of at most `size` rows, in order."""
-        index = torch.arange(len(self), device=self.response_mask.device)
+    def micro_batches(self, size: int, share: slice = slice(None)) -> Iterator["RolloutBuffer"]:
+        """This (mini)batch, or a share of its rows, in pieces of at most `size` rows, in order."""
+        index = torch.arange(len(self), device=self.response_mask.device)[share]
         for piece in index.split(size):
             yield self.rows(piece).trimmed()
 

@@ -28,6 +28,7 @@ from ppo.critic import train_critic
 from ppo.kl import kl_estimate
 from ppo.masked import keep
 from ppo.optimizer import set_learning_rates
+from ppo.parallel import ALONE, World
 from ppo.rewards import first_opinion, reward_rounding, shape_scores, token_rewards
 from ppo.rollout import Scorer, forward_responses, sample_responses
 from ppo.run.checkpoint import save_checkpoint
@@ -55,10 +56,12 @@ def train(
     log: RunLog,
     checkpoints: Path,
     stop: Callable[[], bool] = lambda: False,
+    world: World = ALONE,
 ) -> None:
     """Run iterations `state.iteration` … `config.iterations`, with a checkpoint on disk throughout.
 
     `stop` is asked after every iteration: True saves and returns early.
+    `world`: the processes that train together; scorer, evaluator and stop say the same on all of them.
 
     Raises:
         TrainingError: no response could be scored, the weights do not move, or the update does not score
@@ -67,7 +70,8 @@ def train(
     """
 
     def save() -> None:
-        save_checkpoint(checkpoints, policy, state, logs=log.offsets(), keep=config.keep_checkpoints)
+        keep = config.keep_checkpoints
+        world.lead(lambda: save_checkpoint(checkpoints, policy, state, logs=log.offsets(), keep=keep))
 
     def generator(purpose: str) -> torch.Generator:
         return torch.Generator().manual_seed(derived_seed(config.seed, state.iteration, purpose))
@@ -78,7 +82,7 @@ def train(
         state.validated(result.get("validation/all_pass"))
         return result
 
-    config = settle_micro_batch(config, policy, state)
+    config = settle_micro_batch(config, policy, state, world)
     if not state.best:  # a run that was interrupted in its first iteration has this behind it
         log.write(0, validate(), [])
         state.scorer = scorer.state_dict()
@@ -101,6 +105,7 @@ def train(
                 generator=generator("rollout"),
                 progress=log.display.advance,
                 keep_states=policy.precision.exact,
+                world=world,
             )
 
         # 3. Scores. A missing one is a fault of the scorer's, not a bad program: its row is masked out.
@@ -125,6 +130,7 @@ def train(
                 config.temperature,
                 config.micro_batch,
                 readings if config.critic_epochs else None,
+                world,
             )
         ids = responses.problem_ids
         check_finite(ids, mask, logprobs=logprobs, ref_logprobs=ref_logprobs, values=values)
@@ -176,8 +182,9 @@ def train(
                 generator=generator("minibatches"),
                 train_policy=train_policy,
                 skipped_in_a_row=state.skipped_in_a_row,
+                world=world,
             )
-            train_critic(policy, state.optimizer, readings, buffer, config, generator("critic"))
+            train_critic(policy, state.optimizer, readings, buffer, config, generator("critic"), world)
         ref_kl = kl.sum(dim=1)[scored].mean().item()
         if train_policy:
             check_moved(trained, advantages, mask)

@@ -1,7 +1,7 @@
 """Problems to sampled responses to scores. Ids cross from here to the update, text never does."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
@@ -15,6 +15,7 @@ from models.errors import LogitsNotFinite
 from models.generation import Generation
 from models.policy import Policy, TokenStats
 from ppo.errors import TrainingError
+from ppo.parallel import ALONE, World
 from ppo.prompts import EncodedPrompt, pad_left
 from ppo.rewards import ended
 
@@ -71,10 +72,12 @@ class Scorer(Protocol):
 
 
 class Decoded(NamedTuple):
-    """What decoding knew of the N tokens that it sampled, beside their log-probabilities."""
+    """What decoding knew of the tokens that it sampled, beside their log-probabilities."""
 
+    rows: slice
+    """The responses that were sampled here: all, on one process"""
     states: Tensor
-    """(N, H) the final states from which they were chosen, row by row"""
+    """(N, H) the final states from which the N tokens of those were chosen, row by row"""
     entropy: Tensor
     """(B, T) of the distributions that they were chosen from"""
 
@@ -133,44 +136,61 @@ def sample_responses(
     generator: torch.Generator,
     progress: Callable[[int], None] = lambda done: None,
     keep_states: bool = False,
+    world: World = ALONE,
 ) -> Responses:
     """Sample one response per prompt, `batch_size` at a time; `progress` hears how many are done.
 
     `keep_states`: spare `forward_responses` the policy's pass, for H numbers of memory for every token.
+    `world`: a rank samples its share; all have all responses in the end.
 
-    The order of the generator's draws is that of the prompts, so `batch_size` changes no response.
+    The order of the generator's draws is that of the prompts, so neither `batch_size` nor the number of
+    processes changes a response.
 
     Raises:
         TrainingError: the logits are not numbers, with the problems where they are not.
     """
     device, pad = policy.device, policy.pad_id
-    parts = []
-    for start in range(0, len(prompts), batch_size):
-        batch = prompts[start : start + batch_size]
-        try:
-            part = policy.generate(
-                *pad_left([p.ids for p in batch], pad),
-                max_new_tokens=max_new_tokens,
-                temperature=temperature,
-                generator=generator,
-                keep_states=keep_states,
-            )
-        except LogitsNotFinite as error:
-            named = ", ".join(dict.fromkeys(batch[row].problem.id for row in error.rows[:3]))
-            raise TrainingError(f"{error} (at problems {named})") from error
-        parts.append(part)
-        progress(start + len(batch))
+    rows = world.rows(len(prompts))
+    own = prompts[rows]
+    if rows.start:  # what the rows of other ranks draw
+        torch.rand((rows.start, max_new_tokens), generator=generator, dtype=torch.float64)
+    states: list[Tensor] = []
+
+    def sample() -> list[Generation]:
+        parts = []
+        for start in range(0, len(own), batch_size):
+            batch = own[start : start + batch_size]
+            try:
+                part = policy.generate(
+                    *pad_left([p.ids for p in batch], pad),
+                    max_new_tokens=max_new_tokens,
+                    temperature=temperature,
+                    generator=generator,
+                    keep_states=keep_states,
+                )
+            except LogitsNotFinite as error:
+                named = ", ".join(dict.fromkeys(batch[row].problem.id for row in error.rows[:3]))
+                raise TrainingError(f"{error} (at problems {named})") from error
+            if part.states is not None:
+                states.append(part.states)
+            parts.append(replace(part, states=None))
+            progress((start + len(batch)) * world.size)
+        return parts
+
+    parts = [part for of_rank in world.each(sample) for part in of_rank]
     prompt_ids, prompt_mask = pad_left([p.ids for p in prompts], pad)  # (B, P)
-    response_ids = _stack([part.response_ids for part in parts], pad)  # (B, T)
-    response_mask = _stack([part.response_mask for part in parts], False)  # (B, T)
+    response_ids = _stack([part.response_ids for part in parts], pad).to(device)  # (B, T)
+    response_mask = _stack([part.response_mask for part in parts], False).to(device)  # (B, T)
     texts = [policy.text(ids[mask].tolist()) for ids, mask in zip(response_ids, response_mask, strict=True)]
     return Responses(
         prompts=prompts,
         tokens=TokenBatch(prompt_ids.to(device), prompt_mask.to(device), response_ids, response_mask),
-        logprobs=_stack([part.logprobs for part in parts], 0.0),
-        completed=torch.cat([part.completed for part in parts]),
+        logprobs=_stack([part.logprobs for part in parts], 0.0).to(device),
+        completed=torch.cat([part.completed for part in parts]).to(device),
         texts=texts,
-        decoded=_decoded(parts) if keep_states else None,
+        decoded=Decoded(rows, torch.cat(states), _stack([part.entropy for part in parts], 0.0).to(device))
+        if keep_states
+        else None,
     )
 
 
@@ -181,37 +201,48 @@ def forward_responses(
     temperature: float,
     micro_batch_size: int,
     readings: list[Reading] | None = None,
+    world: World = ALONE,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """logprobs, ref_logprobs and values of the sampled tokens, each (B, T): by full forward passes, or from
     the states that decoding has kept.
 
-    `readings`: where to put what the critic reads of each response.
+    `readings`: where to put what the critic reads of each response of this rank's share. `world`: a rank
+    reads its share; all have all numbers in the end.
     """
     tokens = responses.tokens
-    logprobs = torch.zeros(tokens.response_mask.shape, device=policy.device)
-    ref_logprobs, values = torch.zeros_like(logprobs), torch.zeros_like(logprobs)
-    index = torch.arange(len(logprobs), device=policy.device)
-    for rows in index.split(micro_batch_size):
-        batch = trim(TokenBatch(*(x[rows] for x in tokens)))
-        if responses.decoded is None:
-            stats, reading = policy.read(batch, temperature)
-        else:
-            stats, reading = _recall(policy, responses, responses.decoded, rows)
-        if readings is not None:
-            readings += reading.rows()
-        width = batch.response_ids.shape[1]
-        logprobs[rows, :width], values[rows, :width] = stats.logprobs, stats.values
-        ref_logprobs[rows, :width] = policy.ref_logprobs(batch, temperature)
-    if responses.decoded is not None:
-        for rows in index[responses.compared.any(dim=1)].split(micro_batch_size):
+    index = torch.arange(len(tokens.response_mask), device=policy.device)
+
+    def read() -> tuple[Tensor, Tensor, Tensor]:
+        own = world.rows(len(index))
+        logprobs = torch.zeros(tokens.response_mask.shape, device=policy.device)
+        ref_logprobs, values = torch.zeros_like(logprobs), torch.zeros_like(logprobs)
+        for rows in index[own].split(micro_batch_size):
             batch = trim(TokenBatch(*(x[rows] for x in tokens)))
-            logprobs[rows, : batch.response_ids.shape[1]] = policy(batch, temperature).logprobs
+            if responses.decoded is None:
+                stats, reading = policy.read(batch, temperature)
+            else:
+                stats, reading = _recall(policy, responses, responses.decoded, rows)
+            if readings is not None:
+                readings.extend(reading.rows())
+            width = batch.response_ids.shape[1]
+            logprobs[rows, :width], values[rows, :width] = stats.logprobs, stats.values
+            ref_logprobs[rows, :width] = policy.ref_logprobs(batch, temperature)
+        return logprobs[own], ref_logprobs[own], values[own]
+
+    logprobs, ref_logprobs, values = world.stack(read)
+    if responses.decoded is not None:
+        again = index[responses.compared.any(dim=1)]
+
+        def reread() -> tuple[Tensor]:
+            found = torch.zeros_like(logprobs)
+            own = again[world.rows(len(again))]
+            for rows in own.split(micro_batch_size) if len(own) else ():
+                batch = trim(TokenBatch(*(x[rows] for x in tokens)))
+                found[rows, : batch.response_ids.shape[1]] = policy(batch, temperature).logprobs
+            return (found[own],)
+
+        (logprobs[again],) = world.stack(reread)
     return logprobs, ref_logprobs, values
-
-
-def _decoded(parts: Sequence[Generation]) -> Decoded:
-    states = [part.states for part in parts if part.states is not None]
-    return Decoded(torch.cat(states), _stack([part.entropy for part in parts], 0.0))
 
 
 def _recall(
@@ -220,8 +251,8 @@ def _recall(
     """What the policy's pass over neighbouring responses would say, from what decoding knew of them."""
     batch = trim(TokenBatch(*(x[rows] for x in responses.tokens)))
     mask, width = batch.response_mask, batch.response_ids.shape[1]
-    ends = responses.tokens.response_mask.sum(dim=1).cumsum(dim=0)  # (B,)
-    end = int(ends[rows[-1]])
+    counts = responses.tokens.response_mask[decoded.rows].sum(dim=1)  # (b,) of those sampled here
+    end = int(counts[: int(rows[-1]) + 1 - decoded.rows.start].sum())
     states = decoded.states[end - int(mask.sum()) : end]
     numbers = (x[rows, :width][mask] for x in (responses.logprobs, decoded.entropy))
     return policy.judge(batch, states, *numbers)

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from models.policy import Policy, TokenStats
 from ppo.buffer import RolloutBuffer
-from ppo.checks import check_finite, check_first_logratio
+from ppo.checks import check_finite, check_first_logratio, check_same_weights
 from ppo.config import PPOConfig
 from ppo.errors import TrainingError
 from ppo.kl import kl_estimate
 from ppo.losses import mean_over_tokens, policy_loss, value_loss
 from ppo.optimizer import frozen
+from ppo.parallel import ALONE, World
 from ppo.stats import Sums, UpdateStats, token_means
 
 
@@ -31,6 +32,7 @@ def update(
     generator: torch.Generator,
     train_policy: bool = True,
     skipped_in_a_row: int = 0,
+    world: World = ALONE,
 ) -> dict[str, float]:
     """Train policy and critic on one rollout; means over all tokens (or steps) seen, by metric name.
 
@@ -38,7 +40,8 @@ def update(
     the update is over, beyond `max_ratio` the minibatch is left out.
 
     `train_policy` False: the critic alone, for its warm-up. `skipped_in_a_row`: optimizer steps that
-    overflowed at the end of the last update.
+    overflowed at the end of the last update. `world`: a rank takes its share of every minibatch, and the
+    step is that of all.
 
     Raises:
         TrainingError: the first ratio is not 1, a number is not finite, or too many steps in a row overflow.
@@ -52,7 +55,7 @@ def update(
             if not minibatch.response_mask.any():
                 continue  # every row a fault: nothing to learn from
             optimizer.zero_grad(set_to_none=True)
-            sums = accumulate_gradient(policy, scaler, minibatch, config, kl_coef)
+            sums = accumulate_gradient(policy, scaler, minibatch, config, kl_coef, world)
             means = token_means(sums)
             if stats.first_logratio is None:
                 stats.first_logratio = math.sqrt(means["ppo/logratio_squared"])
@@ -64,9 +67,12 @@ def update(
             if config.max_ratio is not None and means["ppo/ratio"] > config.max_ratio:
                 stats.guarded_steps += 1
                 continue
+            world.sum_gradients(p for group in optimizer.param_groups for p in group["params"])
             norms, skipped = optimizer_step(optimizer, scaler, config.max_grad_norm)
             stats.stepped(norms, skipped=skipped)
-    return stats.metrics() | _movement(policy, before)
+    movement = _movement(policy, before)
+    check_same_weights(world.each(lambda: movement["ppo/weight_norm"]))
+    return stats.metrics() | movement
 
 
 def accumulate_gradient(
@@ -75,18 +81,27 @@ def accumulate_gradient(
     minibatch: RolloutBuffer,
     config: PPOConfig,
     kl_coef: float,
+    world: World = ALONE,
 ) -> Sums:
-    """Add the (scaled) gradient of one minibatch to the parameters, micro-batch by micro-batch."""
+    """Add the (scaled) gradient of this rank's share of one minibatch to the parameters, micro-batch by
+    micro-batch; the sums are those of all ranks."""
     # The token count of the whole step: divided by its own, a micro-batch of short responses would count
     # as much as one of long ones, and the gradient would depend on how the minibatch was cut.
     tokens = minibatch.response_mask.sum()
-    sums: Counter[str] = Counter()
-    for micro in minibatch.micro_batches(config.micro_batch):
-        if micro.response_mask.any():
-            loss, part = minibatch_loss(policy, micro, config, kl_coef, denominator=tokens)
-            scaler.scale(loss).backward()
-            sums.update(part)
-    return sums
+
+    def backward() -> Counter[str]:
+        sums: Counter[str] = Counter()
+        for micro in minibatch.micro_batches(config.micro_batch, world.rows(len(minibatch))):
+            if micro.response_mask.any():
+                loss, part = minibatch_loss(policy, micro, config, kl_coef, denominator=tokens)
+                scaler.scale(loss).backward()
+                sums.update(part)
+        return sums
+
+    total: Counter[str] = Counter()
+    for sums in world.each(backward):
+        total.update(sums)
+    return total
 
 
 def minibatch_loss(

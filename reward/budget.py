@@ -54,8 +54,11 @@ def order(seed: int, program: bytes, tests: Sequence[TestCase]) -> list[int]:
     return sorted(range(len(tests)), key=rank)
 
 
-def program_times(seconds: Sequence[tuple[float, str]]) -> dict[str, float | str]:
-    """What programs took, (seconds, problem id) each, as a row of timing.jsonl; empty if none was run."""
+def program_times(seconds: Sequence[tuple[float, str]], wall: float, workers: int) -> dict[str, float | str]:
+    """What programs took, (seconds, problem id) each, as a row of timing.jsonl; empty if none was run.
+
+    `wall`: seconds until all were done, `workers` at work on them.
+    """
     if not seconds:
         return {}
     ordered = sorted(seconds)
@@ -66,6 +69,7 @@ def program_times(seconds: Sequence[tuple[float, str]]) -> dict[str, float | str
         "program_seconds/p99": round(high, 4),
         "program_seconds/slowest": round(most, 4),
         "slowest_problem": problem,
+        "programs_per_second_and_core": round(len(seconds) / max(wall, 1e-9) / workers, 2),
     }
 
 

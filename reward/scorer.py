@@ -97,6 +97,8 @@ class Scorer:
         if self.config.withhold and not look:
             raise RewardError("withhold needs the sentinels: leave look at True")
         workers = len(os.sched_getaffinity(0)) if workers is None else workers
+        self.workers = workers
+        """Programs that run side by side"""
         self._scoring = ScoringConfig(max_overstays, share_children, packages)
         self._limits = limits or Limits()
         self._seed = seed

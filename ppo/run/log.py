@@ -42,14 +42,17 @@ class RunLog:
         display: Display,
         iterations: int,
         trackers: Sequence[Tracker] | None = None,
+        *,
+        silent: bool = False,
     ) -> None:
         """`iterations`: how many the run will have, for the display. `trackers`: of `open_trackers`; None:
-        TensorBoard alone."""
+        TensorBoard alone. `silent`: nothing is written, for a process beside the one that writes."""
         self.folder = folder
         self.display = display
         self.iterations = iterations
-        self._files = LogFiles(folder, FILES)
-        self._trackers = open_trackers(folder) if trackers is None else trackers
+        self._silent = silent
+        self._files = LogFiles(folder, () if silent else FILES)
+        self._trackers = [] if silent else open_trackers(folder) if trackers is None else trackers
         self._seconds: dict[str, float] = {}
         self._noted: dict[str, float | str] = {}
 
@@ -79,6 +82,8 @@ class RunLog:
 
         `samples`, `tokens`: rows of samples.jsonl and tokens.jsonl.
         """
+        if self._silent:
+            return
         total = sum(self._seconds.values())
         timing: dict[str, float] = {f"seconds/{name}": round(took, 4) for name, took in self._seconds.items()}
         timing["seconds/iteration"] = round(total, 4)

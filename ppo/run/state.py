@@ -11,6 +11,7 @@ from ppo.config import PPOConfig
 from ppo.kl import AdaptiveKL, FixedKL, KLController
 from ppo.memory import fit_micro_batch
 from ppo.optimizer import build_optimizer
+from ppo.parallel import ALONE, World
 from ppo.prompts import EncodedPrompt
 from ppo.rewards import RunningScale
 from ppo.run.outcomes import Transitions
@@ -120,8 +121,11 @@ def fresh_state(
     )
 
 
-def settle_micro_batch(config: PPOConfig, policy: Policy, state: TrainState) -> PPOConfig:
-    """The settings with a number in the place of `micro_batch_size: auto`; what was found once, stays.
+def settle_micro_batch(
+    config: PPOConfig, policy: Policy, state: TrainState, world: World = ALONE
+) -> PPOConfig:
+    """The settings with a number in the place of `micro_batch_size: auto`; what was found once, stays. Of
+    several processes the least decides.
 
     Raises:
         TrainingError: not even one response fits.
@@ -131,5 +135,5 @@ def settle_micro_batch(config: PPOConfig, policy: Policy, state: TrainState) -> 
         return config
     if not state.micro_batch:
         longest = max(len(prompt.ids) for prompt in state.sampler.prompts)
-        state.micro_batch = fit_micro_batch(policy, config, longest)
+        state.micro_batch = min(world.each(lambda: fit_micro_batch(policy, config, longest)))
     return replace(config, micro_batch_size=state.micro_batch)

@@ -245,12 +245,14 @@ def test_what_programs_took_is_noted_with_the_slowest_problem() -> None:
         0 < noted["program_seconds/p50"] <= noted["program_seconds/p99"] <= noted["program_seconds/slowest"]
     )
     assert noted["program_seconds/slowest"] >= 0.5
-    assert program_times([]) == {}
-    assert program_times([(n / 100, str(n)) for n in range(101)]) == {
+    assert 0 < noted["programs_per_second_and_core"] <= 2 / 0.5  # two were run, on one worker
+    assert program_times([], 1.0, 1) == {}
+    assert program_times([(n / 100, str(n)) for n in range(101)], 10.1, 2) == {
         "program_seconds/p50": 0.5,
         "program_seconds/p99": 0.99,
         "program_seconds/slowest": 1.0,
         "slowest_problem": "100",
+        "programs_per_second_and_core": 5.0,
     }
 
 

@@ -15,6 +15,7 @@ from models.policy import Policy, build_policy
 from models.precision import Precision
 from ppo.config import PPOConfig
 from ppo.loop import Evaluator, train
+from ppo.parallel import ALONE, World
 from ppo.rollout import PlainScore
 from ppo.run.checkpoint import restore
 from ppo.run.folder import newest_whole, numbered, tidy
@@ -56,17 +57,24 @@ def by_weights(policy: Policy) -> dict[str, float]:
 class ToyScorer:
     """A function of the program as a scorer. It counts its calls, and needs that count back on resume."""
 
-    def __init__(self, function: Callable[[str], float | None] = share_of_a, *, interrupt: int = -1) -> None:
+    def __init__(
+        self,
+        function: Callable[[str], float | None] = share_of_a,
+        *,
+        interrupt: int = -1,
+        world: World = ALONE,
+    ) -> None:
         """`interrupt`: the iteration in which the user presses Ctrl-C."""
         self.function = function
         self.interrupt = interrupt
+        self.world = world
         self.calls = 0
 
     def __call__(self, pairs: Sequence[tuple[Problem, str]], iteration: int) -> list[PlainScore | None]:
         if iteration == self.interrupt:
             raise KeyboardInterrupt
         self.calls += 1
-        scores = [self.function(program) for _, program in pairs]
+        scores = self.world.spread(pairs, lambda own: [self.function(program) for _, program in own])
         return [None if s is None else PlainScore(s, metrics={"toy/calls": self.calls}) for s in scores]
 
     def objective(self, iteration: int) -> str:
@@ -110,6 +118,8 @@ def run(
     prepare: Callable[[Policy], None] = lambda policy: None,
     stop: Callable[[], bool] = lambda: False,
     texts: Sequence[str] = DIGITS,
+    world: World = ALONE,
+    prepare_state: Callable[[TrainState], None] = lambda state: None,
 ) -> tuple[Policy, TrainState]:
     """Train in `folder`, from the start or from its newest checkpoint, as the command line does."""
     folder.mkdir(exist_ok=True)
@@ -118,13 +128,15 @@ def run(
     prepare(policy)
     prompts = prompts_of(policy.tokenizer, texts)
     state = fresh_state(policy, prompts, config)
-    log = RunLog(folder, Quiet(), config.iterations)
+    prepare_state(state)
+    log = RunLog(folder, Quiet(), config.iterations, silent=not world.leads)
     try:
-        checkpoint = newest_whole(folder)[0] if resume else None
+        checkpoint = world.lead(lambda: newest_whole(folder))[0] if resume else None
         if checkpoint is not None:
             restore(checkpoint, policy, state)
             scorer.load_state_dict(state.scorer)
-            tidy(folder / "checkpoints", state.best.get("iteration"), config.keep_checkpoints)
+            if world.leads:
+                tidy(folder / "checkpoints", state.best.get("iteration"), config.keep_checkpoints)
         log.truncate(dict.fromkeys(FILES, 0) if checkpoint is None else checkpoint.state["logs"])
         train(
             config,
@@ -134,7 +146,8 @@ def run(
             evaluator=evaluator,
             log=log,
             checkpoints=folder / "checkpoints",
-            stop=stop,
+            stop=lambda: world.any(stop),
+            world=world,
         )
     finally:
         log.close()

@@ -1,0 +1,121 @@
+"""Several processes that train together, forked from the test, and the runs that they are compared by."""
+
+import multiprocessing
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from loop_helpers import ToyScorer, by_weights, run, sometimes_faulty, toy_config
+from safetensors.torch import save_file
+
+from models.policy import Policy
+from ppo.errors import TrainingError
+from ppo.parallel import World, joined
+from ppo.run.state import TrainState
+
+
+def ranks(size: int, folder: Path, function: Callable[..., None], *arguments: Any) -> list[int]:
+    """Run `function(world, folder, *arguments)` on so many ranks; their exit statuses.
+
+    The line that a rank ends with, where it ends with an error, is in `folder`/rank-N.txt.
+    """
+    folder.mkdir(exist_ok=True)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    processes = [
+        context.Process(target=_rank, args=(rank, size, port, folder, function, arguments))
+        for rank in range(size)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return [process.exitcode or 0 for process in processes]
+
+
+def _rank(
+    rank: int, size: int, port: int, folder: Path, function: Callable[..., None], arguments: tuple[Any, ...]
+) -> None:
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    sys.stderr = (folder / f"rank-{rank}.txt").open("w")
+    try:
+        with joined(cuda=False, advice="go on") as world:
+            function(world, folder, *arguments)
+    except TrainingError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+    finally:
+        sys.stderr.flush()
+
+
+def said(folder: Path, rank: int) -> str:
+    """What a rank ended with."""
+    return (folder / f"rank-{rank}.txt").read_text()
+
+
+SCENARIOS: dict[str, dict[str, Any]] = {
+    "lora": {"critic_epochs": 1, "scale_rewards": True, "micro_batch_size": 2},
+    "full": {"tune": "full", "missing_eos_penalty": 0.1, "entropy_coef": 0.01},
+    "head": {"critic": "head", "critic_warmup": 1, "kl_in": "loss"},
+    "kl-stop": {
+        "baseline": "leave-one-out",
+        "samples_per_prompt": 2,
+        "prompts_per_iteration": 8,
+        "target_kl": 1e-3,
+        "learning_rate": 1e-2,
+        "epochs": 4,
+    },
+    "prompt-mean": {"baseline": "prompt-mean", "whiten_advantages": False, "max_ratio": 1.01, "epochs": 3},
+    "overflow": {"overflow": True},
+}
+"""Runs of three iterations, by what is special about them."""
+
+
+def train_scenario(world: World, folder: Path, sft: Path, name: str) -> None:
+    """One of them; the trained weights of this rank end up in `folder`/NAME-RANK.safetensors."""
+    special = dict(SCENARIOS[name])
+    options = {key: special.pop(key) for key in ("tune", "critic") if key in special}
+    overflow = special.pop("overflow", False)
+    config = toy_config(iterations=3, eval_every=2, **special)
+
+    def scale(state: TrainState) -> None:
+        if overflow:
+            state.scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+
+    def break_one_gradient(policy: Policy) -> None:
+        """The second backward pass of the last rank overflows."""
+        calls = []
+
+        def hook(gradient: torch.Tensor) -> torch.Tensor:
+            calls.append(1)
+            return gradient * float("inf") if len(calls) == 2 else gradient
+
+        if overflow and world.rank == world.size - 1:
+            next(iter(policy.trainable().values())).register_hook(hook)
+
+    policy, _ = run(
+        folder / name,
+        sft,
+        config,
+        ToyScorer(sometimes_faulty, world=world),
+        evaluator=by_weights,
+        world=world,
+        prepare=break_one_gradient,
+        prepare_state=scale,
+        **options,
+    )
+    weights = {**policy.trainable(), **{f"critic.{n}": p for n, p in policy.value_head.named_parameters()}}
+    save_file(
+        {n: p.detach().clone() for n, p in weights.items()}, folder / f"{name}-{world.rank}.safetensors"
+    )
+
+
+def train_all(world: World, folder: Path, sft: Path, names: list[str]) -> None:
+    for name in names:
+        train_scenario(world, folder, sft, name)

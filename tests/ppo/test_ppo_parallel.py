@@ -1,0 +1,280 @@
+"""Several processes train as one does: the same weights up to the order of sums, and one end for all."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from killing import die_at
+from loop_helpers import ToyScorer, by_weights, metrics_of, run, sometimes_faulty, toy_config
+from parallel_helpers import SCENARIOS, ranks, said, train_all
+from torch import nn
+
+import models.generation
+import models.storage
+from models.storage import load_tensors
+from ppo.errors import TrainingError
+from ppo.parallel import ALONE, World
+from ppo.run.folder import open_checkpoint
+
+LAST = "checkpoints/iteration-000005"
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory, letters_sft: Path) -> Path:
+    """Every scenario on one process."""
+    folder = tmp_path_factory.mktemp("alone")
+    train_all(ALONE, folder, letters_sft, list(SCENARIOS))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory, letters_sft: Path) -> Path:
+    """Every scenario on two."""
+    folder = tmp_path_factory.mktemp("pair")
+    assert ranks(2, folder, train_all, letters_sft, list(SCENARIOS)) == [0, 0]
+    return folder
+
+
+def check_equal(many: Path, alone: Path, name: str, size: int) -> None:
+    """Weights to 1e-5, what ranks have to the bit, counts and decisions exactly, other metrics nearly."""
+    expected = load_tensors(alone / f"{name}-0.safetensors")
+    first = load_tensors(many / f"{name}-0.safetensors")
+    for rank in range(1, size):
+        other = load_tensors(many / f"{name}-{rank}.safetensors")
+        assert all(torch.equal(first[key], other[key]) for key in first)
+    for key, weight in expected.items():
+        torch.testing.assert_close(first[key], weight, rtol=0, atol=1e-5)
+    rows, wanted = metrics_of(many / name), metrics_of(alone / name)
+    assert [row.keys() for row in rows] == [row.keys() for row in wanted]
+    for row, want in zip(rows, wanted, strict=True):
+        for key, value in want.items():
+            assert row[key] == pytest.approx(value, rel=1e-3, abs=1e-4), key
+    answers = [(folder / name / "samples.jsonl").read_text().splitlines() for folder in (many, alone)]
+    texts = [[json.loads(line)["response"] for line in lines] for lines in answers]
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_two_processes_equal_one(pair, alone, name):
+    check_equal(pair, alone, name, 2)
+
+
+def test_the_scenarios_show_what_they_are_for(alone):
+    """An update that stops early, a step left out, an overflow skipped, faults, and weights that moved."""
+
+    def total(name: str, key: str) -> float:
+        return sum(row.get(key, 0.0) for row in metrics_of(alone / name))
+
+    assert 0 < total("kl-stop", "ppo/stopped_early")
+    assert 0 < total("prompt-mean", "ppo/guarded_steps")
+    assert total("overflow", "ppo/skipped_steps") == 1
+    assert all(total(name, "rollout/faults") > 0 for name in SCENARIOS)
+    assert all(total(name, "ppo/update_norm") > 0 for name in SCENARIOS)
+
+
+@pytest.mark.slow
+def test_four_processes_equal_one(tmp_path, letters_sft, alone):
+    assert ranks(4, tmp_path, train_all, letters_sft, list(SCENARIOS)) == [0] * 4
+    for name in SCENARIOS:
+        check_equal(tmp_path, alone, name, 4)
+
+
+def meet(world: World, folder: Path) -> None:
+    """What ranks do together, each kind of meeting once."""
+    rank, found = world.rank, {}
+    found["each"] = world.each(lambda: rank * 10)
+    found["lead"] = world.lead(lambda: f"from {rank}")
+    found["spread"] = world.spread(list(range(5)), lambda own: [x * x for x in own])
+    found["one item"] = world.spread([7], lambda own: own)
+    found["any"] = [world.any(lambda: rank == 1), world.any(lambda: False)]
+    found["stack"] = world.stack(lambda: (torch.full((rank + 1, 2), float(rank)),))[0].tolist()
+    weights = [nn.Parameter(torch.zeros(2)) for _ in range(3)]
+    weights[0].grad = torch.tensor([1.0, float(rank)])
+    weights[1].grad = torch.ones(2) if rank else None
+    world.sum_gradients(weights)
+    found["gradients"] = [None if p.grad is None else p.grad.tolist() for p in weights]
+    weights[0].grad = torch.tensor([float("inf") if rank else 1.0, 1.0])
+    world.sum_gradients(weights[:1])
+    found["overflow"] = [str(x) for x in weights[0].grad.tolist()]
+    (folder / f"met-{rank}.json").write_text(json.dumps(found))
+
+
+def test_what_ranks_do_together(tmp_path):
+    assert ranks(2, tmp_path, meet) == [0, 0]
+    first, second = (json.loads((tmp_path / f"met-{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    assert first == {
+        "each": [0, 10],
+        "lead": "from 0",
+        "spread": [0, 1, 4, 9, 16],
+        "one item": [7],
+        "any": [True, False],
+        "stack": [[0.0, 0.0], [1.0, 1.0], [1.0, 1.0]],
+        "gradients": [[2.0, 1.0], [1.0, 1.0], None],
+        "overflow": ["inf", "2.0"],
+    }
+
+
+def test_alone_nothing_is_done():
+    parameter = nn.Parameter(torch.zeros(2))
+    ALONE.sum_gradients([parameter])
+    assert parameter.grad is None and ALONE.rows(7) == slice(0, 7)
+    assert ALONE.each(lambda: 1) == [1] and ALONE.lead(lambda: 2) == 2
+    assert ALONE.spread([1, 2], list) == [1, 2] and ALONE.any(lambda: True)
+    with pytest.raises(ZeroDivisionError), ALONE.agreeing():
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+@pytest.mark.parametrize("count", [0, 1, 5, 12])
+def test_shares_are_the_whole_in_order(count, size):
+    shares = [range(count)[World(rank, size).rows(count)] for rank in range(size)]
+    assert [i for share in shares for i in share] == list(range(count))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def fail(world: World, folder: Path, how: str) -> None:
+    if how == "in a meeting" and world.rank == 1:
+        world.each(lambda: 1 / 0)
+    elif how == "in a block":
+        with world.agreeing():
+            world.each(lambda: None)
+            if world.rank == 1:
+                raise TrainingError("lower the learning rate")
+    elif how == "both":
+        world.each(lambda: _fail(f"of {world.rank}"))
+    elif how == "alone" and world.rank == 1:
+        raise TrainingError("the disk is full")
+    else:
+        world.each(lambda: None)
+    time.sleep(60)
+
+
+def _fail(text: str) -> None:
+    raise TrainingError(text)
+
+
+@pytest.mark.parametrize(
+    ("how", "first", "second"),
+    [
+        ("in a meeting", "rank 1: ZeroDivisionError: division by zero", None),
+        ("in a block", "rank 1: lower the learning rate", "lower the learning rate"),
+        ("both", "of 0", "rank 0: of 0"),
+        ("alone", "rank 1 (process", "the disk is full"),
+    ],
+)
+def test_an_error_of_one_is_raised_on_all(tmp_path, how, first, second):
+    """Nobody waits for a rank that has failed, and both tell the same."""
+    statuses = ranks(2, tmp_path, fail, how)
+    assert first in said(tmp_path, 0) and statuses[0] == 2
+    if second is None:  # a defect: it keeps its traceback
+        assert statuses[1] == 1
+    else:
+        assert said(tmp_path, 1).strip() == second and statuses[1] == 2
+    if how == "alone":
+        assert "the disk is full" in said(tmp_path, 0)
+
+
+def test_a_rank_that_does_not_come_is_named(tmp_path):
+    assert ranks(2, tmp_path, _stay_away) == [2, 2]
+    for rank in (0, 1):
+        assert "rank 1 did not come within 1 s, and the others wait for it" in said(tmp_path, rank)
+
+
+def _stay_away(world: World, folder: Path) -> None:
+    world.patience = 1.0
+    if world.rank == 1:
+        time.sleep(3)
+    world.each(lambda: None)
+
+
+SETTINGS = {
+    "iterations": 5,
+    "eval_every": 2,
+    "scale_rewards": True,
+    "kl_horizon": 100,
+    "critic_epochs": 1,
+}
+
+
+def straight_and_broken(world: World, folder: Path, sft: Path) -> None:
+    """The same run twice, once interrupted and resumed; and half of it for another to go on with."""
+    config = toy_config(**SETTINGS)
+    for name, interrupt in (("straight", -1), ("broken", 3), ("half", 3)):
+        scorer = ToyScorer(sometimes_faulty, world=world, interrupt=interrupt)
+        try:
+            run(folder / name, sft, config, scorer, evaluator=by_weights, world=world)
+        except KeyboardInterrupt:
+            assert interrupt >= 0
+    scorer = ToyScorer(sometimes_faulty, world=world)
+    run(folder / "broken", sft, config, scorer, evaluator=by_weights, world=world, resume=True)
+
+
+def test_resumed_is_exact_and_another_number_goes_on(tmp_path, letters_sft):
+    """To the byte at the same number of processes; within rounding on one, and from one to two."""
+    assert ranks(2, tmp_path, straight_and_broken, letters_sft) == [0, 0]
+    for name in ("metrics.jsonl", "samples.jsonl", "tokens.jsonl"):
+        assert (tmp_path / "straight" / name).read_bytes() == (tmp_path / "broken" / name).read_bytes()
+    weights = [load_tensors(tmp_path / name / LAST / "state.safetensors") for name in ("straight", "broken")]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    config = toy_config(**SETTINGS)
+    run(
+        tmp_path / "half", letters_sft, config, ToyScorer(sometimes_faulty), evaluator=by_weights, resume=True
+    )
+    for kind in ("adapter_model", "value_head"):
+        ours, theirs = (
+            load_tensors(tmp_path / name / LAST / f"{kind}.safetensors") for name in ("half", "straight")
+        )
+        for key, weight in theirs.items():
+            torch.testing.assert_close(ours[key], weight, rtol=0, atol=1e-5)
+
+
+MOMENTS: dict[str, tuple[int, Any, str, int]] = {
+    "rollout": (1, models.generation, "sample_tokens", 6),
+    "score": (1, ToyScorer, "__call__", 1),
+    "update": (1, torch.optim.AdamW, "step", 5),
+    "save": (0, models.storage, "save_file", 4),
+}
+"""Which rank dies, at which call of what: in the second iteration."""
+
+
+def train_until_killed(world: World, folder: Path, sft: Path, moment: str) -> None:
+    lost, owner, name, countdown = MOMENTS[moment]
+    if world.rank == lost:
+        die_at(owner, name, countdown)
+    run(folder / "run", sft, toy_config(), ToyScorer(world=world), world=world)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_rank_ends_the_run_within_a_minute(tmp_path, letters_sft, moment):
+    """The other says which it was, the newest checkpoint is whole, and one process goes on from it."""
+    start = time.monotonic()
+    statuses = ranks(2, tmp_path, train_until_killed, letters_sft, moment)
+    assert time.monotonic() - start < 60
+    lost = MOMENTS[moment][0]
+    assert statuses[lost] == -signal.SIGKILL and statuses[1 - lost] == 2
+    assert f"rank {lost} (process" in said(tmp_path, 1 - lost) and "was lost" in said(tmp_path, 1 - lost)
+    open_checkpoint(tmp_path / "run")
+    run(tmp_path / "run", letters_sft, toy_config(), ToyScorer(), resume=True)
+    assert metrics_of(tmp_path / "run")[-1]["iteration"] == 4
+
+
+def _work_on(world: World, folder: Path) -> None:
+    world.each(lambda: None)
+    if world.rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(100)  # a long rollout: it meets nobody for now
+
+
+@pytest.mark.slow
+def test_a_rank_at_work_ends_too_when_another_is_killed(tmp_path):
+    start = time.monotonic()
+    assert ranks(2, tmp_path, _work_on) == [2, -signal.SIGKILL]
+    assert time.monotonic() - start < 60
+    assert "error: rank 1 (process" in said(tmp_path, 0) and said(tmp_path, 0).endswith("; go on\n")
