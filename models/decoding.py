@@ -50,6 +50,7 @@ class Decoding:
         self._network, self._lasting = network, lasting
         self._reach = reach(network)
         self._steps: StaticSteps | None = None
+        self._read_from: list[int] = []  # where the weights lay when the steps were made
         self.plain_because = ""
         """Why a network on a GPU decodes kernel by kernel unasked; empty if it does not."""
         self._recording = precision.records
@@ -66,9 +67,10 @@ class Decoding:
         places = width + new_tokens
         if not self._recording or places > self._reach:
             return Reader(self._network, new_tokens, share_head=share_head)
-        if self._steps is None or rows > self._steps.rows or places > self._steps.places:
+        weights = [tensor.data_ptr() for tensor in (*self._network.parameters(), *self._network.buffers())]
+        if self._steps is None or not self._steps.hold(rows, places) or weights != self._read_from:
             self.release()  # first, for the other to take its place
-            self._steps = StaticSteps(self._network, rows, places, record=True)
+            self._steps, self._read_from = StaticSteps(self._network, rows, places, record=True), weights
         return GraphReader(self._network, new_tokens, self._steps, share_head=share_head)
 
     def done(self) -> None:

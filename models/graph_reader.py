@@ -51,6 +51,10 @@ class StaticSteps:
         if record:
             self._stream, self._pool = torch.cuda.Stream(device), torch.cuda.graph_pool_handle()
 
+    def hold(self, rows: int, places: int) -> bool:
+        """Whether there is room for so many texts of so many tokens."""
+        return rows <= self.rows and places <= self.places
+
     def begin(self, prompt_mask: Tensor, positions: dict[str, Tensor]) -> None:
         """Go on from prompts (b, P) that the cache has read; `positions` (b, 1) of their last tokens."""
         rows, width = prompt_mask.shape

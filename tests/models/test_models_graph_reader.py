@@ -153,6 +153,11 @@ class TestDecoding:
         run(made._network, tokens=20, reader=first)
         assert made.nbytes > 0
         assert made.reader(5, 50, 24, share_head=False)._steps is first._steps
+        weight = made._network.get_output_embeddings().weight
+        weight.data += 1.0
+        assert made.reader(5, 50, 24, share_head=False)._steps is first._steps
+        weight.data = weight.data.clone()  # elsewhere: what is recorded would read the old one
+        assert made.reader(5, 50, 24, share_head=False)._steps is not first._steps
         more_rows = made.reader(7, 50, 24, share_head=False)
         assert more_rows._steps is not first._steps
         assert made.reader(7, 250, 24, share_head=False)._steps is not more_rows._steps

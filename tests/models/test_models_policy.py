@@ -245,6 +245,16 @@ def test_gradient_checkpointing_recomputes(sft_dir, cpu, tune):
     assert kept[True] < 0.6 * kept[False]
 
 
+def test_adapters_beside_the_weights_say_the_same_as_folded_in(make_policy):
+    policy, b = make_policy(trained=True), batch()
+    made = []
+    for policy.folds in (True, False):
+        draws = torch.Generator().manual_seed(0)
+        made.append(policy.generate(*b[:2], max_new_tokens=9, temperature=0.7, generator=draws))
+    assert torch.equal(made[0].response_ids, made[1].response_ids)
+    torch.testing.assert_close(made[0].logprobs, made[1].logprobs, rtol=0, atol=1e-4)
+
+
 def test_decoding_has_its_cache_under_gradient_checkpointing(sft_dir, cpu):
     """After the prompt one token at a time; checkpointing in training mode would switch the cache off."""
     policy, widths = recomputing(sft_dir, cpu, "lora", True), []
