@@ -15,11 +15,9 @@ problems chose.
 
 import argparse
 import json
-import resource
+import os
 import shlex
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +25,14 @@ import numpy as np
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder: its reward.py would be imported
 
-from benchmarks.runs import ROOT, call, metrics_of, train_ppo, validation_of, write  # noqa: E402
-from evaluation.intervals import bootstrap_interval  # noqa: E402
-from reward import Outcome  # noqa: E402
+from benchmarks.runs import ROOT, metrics_of, validation_of, write  # noqa: E402
+from cli.ppo import PPOCommand  # noqa: E402
+from cli.sample_numbers import kept_numbers  # noqa: E402
+from cli.settings import load_preset  # noqa: E402
+from cli.study.jobs import run_steps  # noqa: E402
+from cli.study.steps import Step, evaluate_step, ppo_step, sft_step  # noqa: E402
+from evaluation.paired import paired_difference  # noqa: E402
+from reward import RewardConfig  # noqa: E402
 
 PRESET = "configs/smollm2-135m-cpu.yaml"
 SHOWN = 10  # samples before and after, of problems evenly spread over the test set
@@ -46,6 +49,7 @@ COLUMNS = {  # of evaluation.json -> heading, factor, format
 def main() -> None:
     """Do what is missing, seed by seed; write results after each, print the table and the samples."""
     given = _arguments()
+    os.chdir(ROOT)  # presets and runs are named from there
     runs: list[dict[str, Any]] = []
     for seed in given.seeds:
         runs.append(run_seed(given, seed, given.out / f"seed-{seed}"))
@@ -85,68 +89,36 @@ def run_seed(given: argparse.Namespace, seed: int, out: Path) -> dict[str, Any]:
     trained += ["--validation", given.validation] if given.validation else []
     tested = ["--problems", given.test] if given.test else []
 
-    def sft() -> None:
-        if not (ROOT / out / "sft" / "model" / "model.safetensors").is_file():
-            flags = ["--model", given.model, *trained, "--out", str(out / "sft"), "--overwrite"]
-            call("train.py", "sft", *preset, *flags)
+    def measured(name: str, checkpoint: str | Path, after: Step | None) -> Step:
+        flags = [*preset, *tested, "--names", name]
+        needs = [after.name] if after else []
+        return evaluate_step(name, out / f"{name}.json", checkpoint, flags, needs)
 
-    def evaluate(name: str, checkpoint: str) -> Callable[[], None]:
-        def step() -> None:
-            if not (ROOT / out / f"{name}.json").is_file():
-                flags = ["--names", name, "--out", str(out / f"{name}.json")]
-                call("evaluate.py", checkpoint, *preset, *tested, *flags)
-
-        return step
-
-    def ppo() -> None:
-        train_ppo(out / "ppo", start, seed, [*trained, *shlex.split(given.ppo)], preset)
-
-    start = str(out / "sft") if given.sft else given.model
-    if given.sft:
-        timed(out, "sft", sft)
-    timed(out, "before", evaluate("before", start))
-    timed(out, "ppo", ppo)
-    timed(out, "after", evaluate("after", str(out / "ppo")))
-    return results(out, seed)
-
-
-def timed(out: Path, name: str, step: Callable[[], None]) -> None:
-    """Do a step and add what it took to times.json, also if it is cut off."""
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    try:
-        step()
-    finally:
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        if cpu:  # there was something to do
-            path = ROOT / out / "times.json"
-            times = json.loads(path.read_text()) if path.is_file() else {}
-            known = times.get(name, {"cpu_minutes": 0.0, "minutes": 0.0})
-            times[name] = {
-                "cpu_minutes": round(known["cpu_minutes"] + cpu / 60, 2),
-                "minutes": round(known["minutes"] + (time.monotonic() - start) / 60, 2),
-            }
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(times))
+    start = out / "sft" if given.sft else given.model
+    sft = sft_step("sft", out / "sft", [*preset, "--model", given.model, *trained]) if given.sft else None
+    flags = [*preset, *trained, *shlex.split(given.ppo)]
+    ppo = ppo_step("ppo", out / "ppo", start, flags, [sft.name] if sft else [])
+    steps = [measured("before", start, sft), ppo, measured("after", out / "ppo", ppo)]
+    if failed := run_steps([sft, *steps] if sft else steps, times=out / "times.json"):
+        raise SystemExit("; ".join(f"{name}: {why}" for name, why in failed.items()))
+    return results(out, seed, load_preset(Path(given.config), "ppo", PPOCommand).objective)
 
 
 # --- the results ---
 
 
-def results(out: Path, seed: int) -> dict[str, Any]:
-    """What the table and the README need of one seed."""
-    folder = ROOT / out
-    evaluations = {name: json.loads((folder / f"{name}.json").read_text()) for name in ("before", "after")}
-    before, after = (read_samples(folder / f"{name}_evaluation_samples.jsonl") for name in evaluations)
-    rows = metrics_of(out / "ppo")
+def results(out: Path, seed: int, objective: RewardConfig) -> dict[str, Any]:
+    """What the table and the README need of one seed; R of the differences is by one objective."""
+    evaluations = {name: json.loads((out / f"{name}.json").read_text()) for name in ("before", "after")}
+    samples = {name: out / f"{name}_evaluation_samples.jsonl" for name in evaluations}
     return {
         "seed": seed,
         **{key: evaluations["before"][key] for key in ("problems", "samples", "temperature")},
         **{name: _measured(content["models"][0]) for name, content in evaluations.items()},
-        "differences": differences(before, after, seed),
-        "times": json.loads((folder / "times.json").read_text()),
-        "ppo": training(rows),
-        "shown": {"before": pick(before), "after": pick(after)},
+        "differences": differences(samples["before"], samples["after"], objective, seed),
+        "times": json.loads((out / "times.json").read_text()),
+        "ppo": training(metrics_of(out / "ppo")),
+        "shown": {name: pick(read_samples(path)) for name, path in samples.items()},
     }
 
 
@@ -155,37 +127,13 @@ def read_samples(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.open(encoding="utf-8")]
 
 
-def differences(
-    before: list[dict[str, Any]], after: list[dict[str, Any]], seed: int
-) -> dict[str, dict[str, float]]:
-    """After minus before, column by column, with the 95 % bootstrap interval over problems.
-
-    Paired: both answered the same problems, so what makes a problem hard is in both and cancels.
-    """
-    if [(r["problem"], r["sample"]) for r in before] != [(r["problem"], r["sample"]) for r in after]:
+def differences(before: Path, after: Path, objective: RewardConfig, seed: int) -> dict[str, dict[str, float]]:
+    """After minus before, column by column, paired by problem: see evaluation/paired.py."""
+    first, problems = kept_numbers("before", before, objective)
+    second, others = kept_numbers("after", after, objective)
+    if problems != others:
         raise SystemExit("the two evaluations are not of the same problems; remove them and start again")
-    per_problem = 1 + max(row["sample"] for row in before)
-    found = {}
-    for column in COLUMNS:
-        gaps = np.array([_value(b, column) - _value(a, column) for a, b in zip(before, after, strict=True)])
-        found[column] = bootstrap_interval(gaps.reshape(-1, per_problem), seed)
-    return found
-
-
-def _value(row: dict[str, Any], column: str) -> float:
-    """One number of one sample; NaN where the sandbox failed."""
-    if row["verdict"] is None:
-        return float("nan")
-    outcome = Outcome.from_dict(row["verdict"])
-    return float(
-        {
-            "syntax": outcome.compiles,
-            "any_pass": outcome.passed > 0,
-            "all_pass": outcome.all_passed,
-            "reward": row["score"],
-            "length": len(row["program"]),
-        }[column]
-    )
+    return {key: paired_difference(first.columns[key], second.columns[key], seed) for key in COLUMNS}
 
 
 def training(rows: list[dict[str, Any]]) -> dict[str, Any]:

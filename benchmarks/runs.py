@@ -11,7 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from cli.study.steps import ROOT, Step, ppo_step, sft_step
+
 PRESET = ["--config", "configs/tiny.yaml"]
 
 
@@ -27,8 +28,7 @@ def arguments(doc: str | None, arms: Iterable[str], out: str) -> argparse.Argume
 
 def train_sft(out: Path, seed: int, preset: Sequence[str] = PRESET, log: Path | None = None) -> Path:
     """The SFT model of a seed, made where it is missing."""
-    if not (ROOT / out / "model" / "model.safetensors").is_file():
-        call("train.py", "sft", *preset, "--seed", str(seed), "--out", str(out), "--overwrite", log=log)
+    do(sft_step("SFT", ROOT / out, [*preset, "--seed", str(seed)]), log)
     return out
 
 
@@ -41,19 +41,23 @@ def train_ppo(
     log: Path | None = None,
 ) -> Path:
     """A PPO run with some flags: started, gone on with where it was cut off, or found complete."""
-    if (ROOT / out / "report.html").is_file():  # the last thing that a run writes
-        return out
-    if (ROOT / out / "checkpoints").is_dir():
-        call("train.py", "ppo", "--resume", str(out), log=log)
-    else:
-        start = ["--sft", str(sft), "--seed", str(seed), "--out", str(out), "--overwrite"]
-        call("train.py", "ppo", *preset, *start, *flags, log=log)
+    do(ppo_step("PPO", ROOT / out, sft, [*preset, "--seed", str(seed), *flags]), log)
     return out
 
 
+def do(step: Step, log: Path | None = None) -> None:
+    """A step of a job, unless it is done."""
+    if not step.done:
+        _call(step.command(), log)
+
+
 def call(script: str, *flags: str, log: Path | None = None) -> None:
-    """One command of the project, from its root; what it prints is added to a file, if one is given."""
-    command = [sys.executable, str(ROOT / script), *flags]
+    """One command of the project."""
+    _call([sys.executable, str(ROOT / script), *flags], log)
+
+
+def _call(command: Sequence[str], log: Path | None) -> None:
+    """A command from the project's root; what it prints is added to a file, if one is given."""
     if log is None:
         subprocess.run(command, cwd=ROOT, check=True)
         return

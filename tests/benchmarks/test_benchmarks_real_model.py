@@ -1,11 +1,12 @@
 """The figures that the benchmark of the whole job makes of evaluations and runs."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from benchmarks.real_model import SHOWN, differences, pick, table, timed, training
-from reward import Outcome
+from benchmarks.real_model import SHOWN, differences, pick, table, training
+from reward import Outcome, RewardConfig
 from reward.outcome import Verdict
 
 
@@ -17,64 +18,58 @@ def sample(problem: int, number: int, passed: bool) -> dict:
         "problem_text": f"Do {problem}.",
         "sample": number,
         "program": "print(1)",
+        "ended": True,
         "outcome": outcome.stage.label,
         "score": float(passed),
         "verdict": outcome.to_dict(),
     }
 
 
-def evaluation(*passed: bool) -> list[dict]:
-    """Two samples a problem."""
-    return [sample(i // 2, i % 2, p) for i, p in enumerate(passed)]
+@pytest.fixture
+def evaluation(tmp_path):
+    """Writes an evaluation's samples, two of each problem; a fault where None."""
+
+    def write(name: str, *passed: bool | None) -> Path:
+        rows = [sample(i // 2, i % 2, bool(p)) for i, p in enumerate(passed)]
+        for row, p in zip(rows, passed, strict=True):
+            row |= {} if p is not None else {"verdict": None, "score": None, "outcome": None}
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return path
+
+    return write
 
 
-def test_differences_are_paired_by_problem():
+def test_differences_are_paired_by_problem(evaluation):
     """Half of the problems are solved before and after, all others after: + 0.5, and - 0.5 the other way."""
-    before = evaluation(True, True, False, False)
-    after = evaluation(True, True, True, True)
-    found = differences(before, after, seed=1)
+    before = evaluation("before", True, True, False, False)
+    after = evaluation("after", True, True, True, True)
+    found = differences(before, after, RewardConfig(), seed=1)
     assert found["all_pass"]["mean"] == 0.5 and found["all_pass"]["low"] == 0.0
-    assert found["length"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
-    assert differences(after, before, seed=1)["all_pass"]["mean"] == -0.5
+    assert {key: found["length"][key] for key in ("mean", "low", "high")} == dict.fromkeys(
+        ("mean", "low", "high"), 0.0
+    )
+    assert differences(after, before, RewardConfig(), seed=1)["all_pass"]["mean"] == -0.5
 
 
-def test_a_fault_on_one_side_is_in_no_difference():
-    before, after = evaluation(False, False, True, True), evaluation(True, True, True, True)
-    after[0] |= {"verdict": None, "score": None, "outcome": None}
-    assert differences(before, after, seed=1)["all_pass"]["mean"] == pytest.approx(1 / 3)
+def test_a_problem_that_could_not_be_judged_on_one_side_is_in_no_difference(evaluation):
+    before = evaluation("before", False, False, True, True)
+    after = evaluation("after", None, None, True, True)
+    assert differences(before, after, RewardConfig(), seed=1)["all_pass"] == pytest.approx(
+        {"mean": 0, "low": 0, "high": 0, "p": 1, "higher": 0, "lower": 0, "problems": 1}
+    )
 
 
-def test_other_problems_are_not_compared():
+def test_other_problems_are_not_compared(evaluation):
+    before, after = evaluation("before", True, True), evaluation("after", True, True, True, True)
     with pytest.raises(SystemExit, match="not of the same problems"):
-        differences(evaluation(True, True), evaluation(True, True, True, True), seed=1)
+        differences(before, after, RewardConfig(), seed=1)
 
 
 def test_samples_are_picked_evenly_and_from_the_first_of_each_problem():
     rows = [sample(i // 2, i % 2, False) for i in range(80)]
     assert [row["problem"] for row in pick(rows)] == [f"p{i}" for i in range(0, 40, 40 // SHOWN)]
     assert len(pick(rows[:6])) == 3
-
-
-def test_times_add_up_over_what_was_cut_off(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmarks.real_model.ROOT", tmp_path)
-    cpu = iter([0.0, 60.0, 60.0, 90.0, 90.0, 90.0])
-
-    class Usage:
-        ru_stime = 0.0
-
-        def __init__(self) -> None:
-            self.ru_utime = next(cpu)
-
-    monkeypatch.setattr("benchmarks.real_model.resource.getrusage", lambda who: Usage())
-
-    def cut_off() -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        timed(tmp_path / "seed-1", "ppo", cut_off)
-    timed(tmp_path / "seed-1", "ppo", lambda: None)
-    timed(tmp_path / "seed-1", "ppo", lambda: None)  # all there: nothing to add
-    assert json.loads((tmp_path / "seed-1" / "times.json").read_text())["ppo"]["cpu_minutes"] == 1.5
 
 
 def test_training_is_told_in_halves_and_the_table_has_three_rows_a_seed():

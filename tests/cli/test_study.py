@@ -1,16 +1,24 @@
 """`train.py study`: small runs under several rewards and seeds, compared; what it refuses; how it goes on."""
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 import yaml
+from processes import start, wait_for
 from small_runs import command
 
+from cli.errors import UsageError
+from cli.sample_files import beside
+from cli.sample_numbers import kept_numbers
 from cli.study import command as study
 from cli.study.arms import ARMS, arm_of, chosen, flags, needed, pairs, phases_in_all
 from cli.study.steps import Step
+from evaluation.summary import model_summary
+from reward import RewardConfig
 
 CORPUS = {"sft": 64, "rl": 8, "validation": 4, "heldout": 6}
 COMMON = {"prompt": "study", "threads": 1, "device": "cpu", "max_prompt_tokens": 64, "corpus": CORPUS}
@@ -77,12 +85,44 @@ def test_every_model_of_every_seed_is_measured_on_the_same_problems(done):
     assert seeds == {1}
 
 
+def test_samples_that_were_kept_give_the_numbers_of_the_evaluation(done):
+    """Judged again under the same objective, to the last digit."""
+    for path in done.glob("seed-*/*.json"):
+        (model,) = json.loads(path.read_text())["models"]
+        kept, problems = kept_numbers(model["name"], beside(path, "evaluation_samples.jsonl"), RewardConfig())
+        found = json.loads(json.dumps(model_summary(kept, seed=1)))
+        assert found == {key: value for key, value in model.items() if key not in ("name", "checkpoint")}
+        assert len(problems) == CORPUS["heldout"]
+
+
+def test_samples_that_were_cut_off_are_one_line(done, tmp_path):
+    whole = (done / "seed-1" / "fresh_evaluation_samples.jsonl").read_bytes()
+    for content in (
+        b"",
+        whole[:-20],
+        whole.replace(b'"verdict"', b'"verdikt"'),
+        whole[: whole.index(b"\n") + 1],
+    ):
+        path = tmp_path / "evaluation_samples.jsonl"
+        path.write_bytes(content)
+        if content.count(b"\n") == 1:  # one sample is whole
+            assert kept_numbers("a", path, RewardConfig())[1] == ["tiny-heldout-0000"]
+            continue
+        with pytest.raises(
+            UsageError, match="not the samples of an evaluation; remove it, and measure again"
+        ):
+            kept_numbers("a", path, RewardConfig())
+
+
 def test_r_of_every_model_is_by_one_objective(done):
     """Also of those that were trained on another."""
-    settings = [yaml.safe_load(path.read_text()) for path in (done / "presets").glob("*.yaml")]
-    by_mode = {next(iter(s)): s.get("evaluate", s.get("ppo", {})) for s in settings}
-    assert by_mode["evaluate"]["objective"]["mode"] == "partial"
-    simple = yaml.safe_load((done / "presets" / "ppo-simple.yaml").read_text())["ppo"]["objective"]
+
+    def kept(name, section):
+        return yaml.safe_load((done / "presets" / f"{name}.yaml").read_text())[section]["objective"]
+
+    assert kept("evaluate", "evaluate") == kept("ppo-fresh", "ppo") == kept("ppo-continue", "ppo")
+    assert kept("ppo-fresh", "ppo")["mode"] == "partial"
+    simple = kept("ppo-simple", "ppo")
     assert (simple["mode"], simple["security_gate"]) == ("binary", "passes")
 
 
@@ -188,3 +228,23 @@ def test_a_step_begins_and_then_goes_on(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("")
     assert step.command()[2:] == ["ppo", "--resume", str(tmp_path / "run")]
+
+
+@pytest.mark.slow
+def test_a_study_that_is_stopped_goes_on_and_ends_as_one_that_was_not(done, preset, tmp_path):
+    """In processes of their own. Every number of PPO is the one of a study that ran through."""
+    out, log = tmp_path / "study", tmp_path / "log"
+    begin = ["study", "--config", preset, "--out", out, "--arms", "fresh", "--seeds", 1]
+    process = start(log, *begin)
+    wait_for(process, log, "seed 1, fresh: begun")
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGTERM)
+    process.join()
+    assert process.exitcode == 130 and "give the same command to go on" in log.read_text()
+    assert (out / "seed-1" / "sft" / "sft.json").is_file()
+    process = start(log, *begin, "--jobs", 2)
+    process.join()
+    assert process.exitcode == 0, log.read_text()
+    assert "study: 4 steps, 1 of them done" in log.read_text()
+    for name in ("fresh/metrics.jsonl", "fresh_evaluation_samples.jsonl", "sft_evaluation_samples.jsonl"):
+        assert (out / "seed-1" / name).read_bytes() == (done / "seed-1" / name).read_bytes()

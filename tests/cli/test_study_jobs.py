@@ -8,17 +8,18 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import FORKS, killed
 
-from cli.study.jobs import run_steps
+from cli.study.jobs import _share, run_steps
 from cli.study.steps import Step
 
 SCRIPT = """
-import pathlib, signal, sys, time
+import os, pathlib, signal, sys, time
 target, folder = map(pathlib.Path, sys.argv[1:3])
 seconds, status = map(float, sys.argv[3:])
 signal.signal(signal.SIGINT, lambda *_: (print("saved", flush=True), sys.exit(130)))
 mark = folder / f"{target.name}.running"
-mark.touch()
+mark.write_text(str(os.getpid()))
 end = time.monotonic() + seconds
 while time.monotonic() < end:
     time.sleep(0.005)
@@ -131,3 +132,48 @@ def test_an_interruption_lets_steps_save_and_begins_no_other(job, number):
     assert job.done() == set()
     assert (job.folder / "logs" / "long.log").read_text().endswith("saved\n")
     assert "long" in json.loads((job.folder / "times.json").read_text())
+
+
+def test_steps_do_not_outlive_a_study_that_is_killed(job):
+    """They get SIGTERM, upon which a run saves and ends: the next try does not find its folder taken."""
+    job.add("long", seconds=60)
+    process = FORKS.Process(target=job.run)
+    process.start()
+    mark = job.folder / "long.running"
+    while not (mark.exists() and mark.read_text()):
+        time.sleep(0.005)
+    killed(process)
+    step = int(mark.read_text())
+    while Path(f"/proc/{step}").exists() and state_of(step) != "Z":
+        time.sleep(0.005)
+
+
+def state_of(pid: int) -> str:
+    """A zombie is Z: it has ended, and nobody has asked for its status yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "Z"
+
+
+def test_times_add_up_over_what_was_cut_off(job):
+    job.add("step", status=2)
+    times = job.folder / "times.json"
+    assert "step" in job.run()
+    once = json.loads(times.read_text())["step"]
+    times.write_text(json.dumps({"step": {"cpu_minutes": 1.0, "minutes": 2.0}}))
+    assert "step" in job.run()
+    twice = json.loads(times.read_text())["step"]
+    assert 1.0 <= twice["cpu_minutes"] <= 1.1 and 2.0 <= twice["minutes"] and once.keys() == twice.keys()
+
+
+def test_jobs_share_the_cores(monkeypatch):
+    """Each core belongs to a job, and none to more jobs than there have to be."""
+    for cores in (1, 2, 3, 16):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid, cores=cores: set(range(cores)))
+        for jobs in (2, 3, 5, 16):
+            shares = [_share(slot, jobs) for slot in range(jobs)]
+            assert all(shares) and set().union(*shares) == set(range(cores))
+            if jobs <= cores:
+                assert sum(map(len, shares)) == cores
+    assert _share(0, 1) is None
