@@ -79,7 +79,7 @@ def dispatch(name: str, argv: list[str]) -> int:
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
     def command() -> None:
-        if name != "ppo":
+        if name not in ("ppo", "evaluate"):
             check_one_process(prog)
         function: Callable[[Any], None]
         kind, function = _COMMANDS[name]  # type: ignore[assignment]

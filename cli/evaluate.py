@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -13,10 +13,12 @@ import tyro
 from cli.console import Console
 from cli.errors import UsageError
 from cli.measure import Measurement, measure
+from cli.parallel import sandbox_options, together
 from cli.places import model_folder, trained_folder
 from cli.problems import check_sampling, encode_all, prompt_template, read_problems, within_limits
 from cli.results import print_results, write_markdown
 from cli.sample_files import of_public_sets, sample_files
+from cli.settings import plain
 from cli.trained_on import trained_texts
 from data import Problem
 from data.tiny.corpus import TinyCorpusConfig
@@ -26,6 +28,7 @@ from models.policy import Policy
 from models.precision import DeviceConfig, resolve_precision
 from models.ranges import Count, NotNegative, NotNegativeInt, check_ranges
 from models.storage import write_json
+from ppo.parallel import ALONE, World
 from ppo.prompts import EncodedPrompt, PromptConfig, PromptTemplate
 from ppo.run.checkpoint import load_policy, locate
 from reward import RewardConfig, Scorer, ScoringConfig
@@ -92,11 +95,16 @@ class EvaluateCommand:
 
 def run_evaluate(settings: EvaluateCommand) -> None:
     """Measure, write the results, print the tables. Raises one of cli.errors.USER_ERRORS."""
-    print_results(evaluate(settings))
+    with together("start it again", settings.compute, plain(settings)) as world:
+        with world.agreeing():
+            results = evaluate(settings if world.leads else replace(settings, out=None, markdown=None), world)
+        if world.leads:
+            print_results(results)
 
 
-def evaluate(settings: EvaluateCommand) -> dict[str, Any]:
+def evaluate(settings: EvaluateCommand, world: World = ALONE) -> dict[str, Any]:
     """Measure, and write the results and all samples to `out` and beside it; the content of evaluation.json.
+    Several processes share the samples.
 
     Every checkpoint is verified before the first is measured (a mistyped path costs no waiting), and loaded
     when its turn comes (they need not fit into memory together).
@@ -120,15 +128,15 @@ def evaluate(settings: EvaluateCommand) -> dict[str, Any]:
     measured: list[_Model] = []
     with ExitStack() as stack:
         keep = stack.enter_context(sample_files(out, names, problems, for_others=ask_others))
-        scorer = stack.enter_context(_scorer(settings))
-        console = stack.enter_context(Console("evaluate", len(names)))
+        scorer = stack.enter_context(_scorer(settings, world))
+        console = stack.enter_context(Console("evaluate", len(names), quiet=not world.leads))
         if left_out:
             console.say(left_out.rstrip("; "))
         for done, (name, path, located) in enumerate(zip(names, settings.checkpoints, found, strict=True)):
             policy = load_policy(located, precision)
             template = prompt_template(settings.prompting, policy, path)
             prompts = _prompts(settings, policy, template, problems)
-            sampled, greedy = _measure(settings, policy, prompts, scorer, console, name)
+            sampled, greedy = _measure(settings, policy, prompts, scorer, console, name, world)
             keep(name, sampled.samples(), greedy.samples() if greedy else ())
             asked = _Asked(template.form.prompt, vocabulary_hash(policy), sum(p.truncated for p in prompts))
             # What is kept is arrays: the model has to go before the next comes.
@@ -188,6 +196,7 @@ def _measure(
     scorer: Scorer,
     console: Console,
     name: str,
+    world: World,
 ) -> tuple[Measurement, Measurement | None]:
     """One model on the problems: sampled, and greedy where asked for."""
 
@@ -203,6 +212,7 @@ def _measure(
             batch_size=settings.batch_size,
             seed=settings.seed,
             progress=console.advance,
+            world=world,
         )
 
     return once(settings.samples, settings.temperature), once(1, 0.0) if settings.greedy else None
@@ -269,9 +279,9 @@ def vocabulary_hash(policy: Policy) -> str:
     return hashlib.sha256(json.dumps(vocabulary).encode()).hexdigest()
 
 
-def _scorer(settings: EvaluateCommand) -> Scorer:
-    scoring = vars(settings.scoring)
-    return Scorer(settings.objective, limits=settings.limits, seed=settings.seed, **scoring)
+def _scorer(settings: EvaluateCommand, world: World) -> Scorer:
+    options = sandbox_options(settings.scoring, world)
+    return Scorer(settings.objective, limits=settings.limits, seed=settings.seed, **options)
 
 
 def _names(settings: EvaluateCommand) -> list[str]:

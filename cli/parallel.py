@@ -14,21 +14,22 @@ from models.checkpoints import library_versions
 from models.precision import DeviceConfig
 from ppo.config import PPOConfig
 from ppo.parallel import World, joined, processes
+from reward import ScoringConfig
 
 _ROOT = Path(__file__).resolve().parents[1]
 
 
 @contextmanager
-def together(run: Path, compute: DeviceConfig, settings: Mapping[str, Any]) -> Iterator[World]:
+def together(advice: str, compute: DeviceConfig, settings: Mapping[str, Any]) -> Iterator[World]:
     """The processes that were started together; the only one, where there is one.
 
-    `run`: the folder that they write. `settings`: those of the command, as plain values.
+    `advice`: what to do after one was lost. `settings`: those of the command, as plain values.
 
     Raises:
         TrainingError: they cannot meet. UsageError: they run other code, or under other settings.
     """
     on_gpu = compute.device != "cpu" and torch.cuda.is_available()
-    with joined(cuda=on_gpu, advice=f"go on with: train.py ppo --resume {run}") as world:
+    with joined(cuda=on_gpu, advice=advice) as world:
         if world.peers is not None:
             leave_the_word(world.said_by_another)
             check_same(world, {**settings, "code": _code_hash(), **library_versions()})
@@ -41,6 +42,11 @@ def check_one_process(command: str) -> None:
         raise UsageError(
             f"{command} runs on one process, and torchrun started {processes()}: leave torchrun out"
         )
+
+
+def sandbox_options(scoring: ScoringConfig, world: World) -> dict[str, Any]:
+    """How a `Scorer` runs programs: several processes on one machine share its cores."""
+    return vars(scoring) | ({} if world.size == 1 else {"workers": world.cores})
 
 
 def check_shares(world: World, config: PPOConfig) -> None:

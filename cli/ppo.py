@@ -12,7 +12,7 @@ from cli.console import Console, end_line
 from cli.errors import UsageError
 from cli.lock import locked
 from cli.measure import measure
-from cli.parallel import check_same, check_shares, together
+from cli.parallel import check_same, check_shares, sandbox_options, together
 from cli.places import check_init, model_folder
 from cli.problems import (
     check_sampling,
@@ -110,7 +110,9 @@ def run_ppo(settings: PPOCommand) -> None:
     """Train to the last iteration. Raises one of cli.errors.USER_ERRORS."""
     _check(settings)
     out = settings.resume or settings.out
-    with together(out, settings.compute, plain(settings)) as world, ExitStack() as stack:
+    advice = f"go on with: train.py ppo --resume {out}"
+    with together(advice, settings.compute, plain(settings)) as world, ExitStack() as stack:
+        world.patience = max(world.patience, 2 * settings.reward_seconds)
         world.lead(lambda: stack.enter_context(locked(out)))
         _run(settings, world)
 
@@ -180,7 +182,7 @@ def _set_up(settings: PPOCommand, world: World, resumed: Checkpoint | None, stac
     if resumed is not None:
         check_changes(resumed.state["setup"], setup, settings.allow_changes, plain(PPOCommand()))
     state = fresh_state(policy, prompts, config, setup)
-    options = vars(settings.scoring) | ({} if world.size == 1 else {"workers": world.cores})
+    options = sandbox_options(settings.scoring, world)
     judge = stack.enter_context(
         Scorer(settings.objective, limits=settings.limits, seed=config.seed, **options)
     )

@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from small_runs import PPO, command
+from small_runs import CORPUS, PPO, SMALL, command
 from sources import ROOT
 
 from cli.errors import UsageError
@@ -18,7 +18,7 @@ from ppo.config import PPOConfig
 from ppo.parallel import ALONE, World
 
 
-@pytest.mark.parametrize("name", ["sft", "demo", "sample", "evaluate"])
+@pytest.mark.parametrize("name", ["sft", "demo", "sample", "plan"])
 def test_other_commands_are_for_one_process(monkeypatch, capsys, name):
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert command(name) == 2
@@ -60,8 +60,8 @@ def test_ranks_that_are_not_alike(theirs, told):
     check_same(Two({"a": 1, "seed": 1, "list": [1]}), {"a": 1, "seed": 1, "list": (1,)})
 
 
-def torchrun(*arguments: object, processes: int = 2) -> subprocess.Popen:
-    """`torchrun train.py ARGUMENTS`, under way."""
+def torchrun(*arguments: object, script: str = "train.py", processes: int = 2) -> subprocess.Popen:
+    """`torchrun SCRIPT ARGUMENTS`, under way."""
     start = [
         sys.executable,
         "-m",
@@ -71,7 +71,7 @@ def torchrun(*arguments: object, processes: int = 2) -> subprocess.Popen:
         str(processes),
     ]
     return subprocess.Popen(
-        [*start, "train.py", *map(str, arguments)],
+        [*start, script, *map(str, arguments)],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -94,6 +94,24 @@ def test_a_run_of_two_is_that_of_one(sft_run, ppo_run, tmp_path):
     for ours, theirs in zip(*(map(json.loads, lines) for lines in rows), strict=True):
         assert ours == {key: pytest.approx(value, rel=1e-3, abs=1e-4) for key, value in theirs.items()}
     assert (tmp_path / "two" / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_an_evaluation_by_three_is_that_of_one(sft_run, tmp_path):
+    """Nineteen samples are dealt out unevenly. Where there is nothing to evaluate, that is told once."""
+    small = [*SMALL, *CORPUS, "--problems", "tiny/rl", "--num-problems", 19, "--max-new-tokens", 24]
+    assert command("evaluate", sft_run, *small, "--out", tmp_path / "one/evaluation.json") == 0
+    out = tmp_path / "three/evaluation.json"
+    process = torchrun(sft_run, *small, "--out", out, script="evaluate.py", processes=3)
+    assert process.communicate()[0].count("What became of the samples") == 1 and process.returncode == 0
+    for name in ("evaluation.json", "evaluation.md"):
+        assert (tmp_path / "three" / name).read_text() == (tmp_path / "one" / name).read_text()
+    answers = [
+        [json.loads(line)["response"] for line in (tmp_path / name).read_text().splitlines()]
+        for name in ("one/evaluation_samples.jsonl", "three/evaluation_samples.jsonl")
+    ]
+    assert answers[0] == answers[1] and len(answers[0]) == 19
+    assert len(lines_of(torchrun(*small, script="evaluate.py"), "error")) == 1
 
 
 @pytest.mark.slow
