@@ -1,7 +1,7 @@
 """Samples per second of one process on one core, and of several on as many, under torchrun.
 
     python benchmarks/parallel.py --json benchmarks/results/parallel.json
-    python benchmarks/parallel.py --processes 1 2 4 8 --sft /path/to/model --config configs/smollm2-135m-cpu.yaml
+    python benchmarks/parallel.py --processes 1 4 --sft MODEL --config configs/smollm2-135m-cpu.yaml
 
 In each round every number of processes trains the same run, one after the other, pinned to as many cores,
 each process with one thread and one worker of the sandbox. What is measured is the time from the first

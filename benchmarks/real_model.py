@@ -26,7 +26,7 @@ import numpy as np
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder: its reward.py would be imported
 
 from benchmarks.runs import ROOT, metrics_of, validation_of, write  # noqa: E402
-from cli.ppo import PPOCommand  # noqa: E402
+from cli.ppo_settings import PPOCommand  # noqa: E402
 from cli.sample_numbers import kept_numbers  # noqa: E402
 from cli.settings import load_preset  # noqa: E402
 from cli.study.jobs import run_steps  # noqa: E402

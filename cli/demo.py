@@ -9,7 +9,8 @@ from rich.console import Console as RichConsole
 
 from cli.evaluate import EvaluateCommand, evaluate
 from cli.lock import locked
-from cli.ppo import PPOCommand, run_ppo
+from cli.ppo import run_ppo
+from cli.ppo_settings import PPOCommand
 from cli.results import print_results
 from cli.runs import DEMO_FILES, check_free, clear_run
 from cli.settings import load_preset

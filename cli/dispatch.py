@@ -14,7 +14,8 @@ from cli.evaluate import EvaluateCommand, run_evaluate
 from cli.export import ExportCommand, run_export
 from cli.parallel import check_one_process
 from cli.plan import PlanCommand, run_plan
-from cli.ppo import PPOCommand, run_ppo
+from cli.ppo import run_ppo
+from cli.ppo_settings import PPOCommand
 from cli.prepare import PrepareCommand, run_prepare
 from cli.resume import resume_defaults
 from cli.sample import SampleCommand, run_sample

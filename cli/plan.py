@@ -14,7 +14,7 @@ from cli.evaluate import EvaluateCommand
 from cli.machine import GIB, gpu, memory
 from cli.pace import Pace, by_products, by_rates
 from cli.places import model_config
-from cli.ppo import PPOCommand
+from cli.ppo_settings import PPOCommand
 from cli.problems import check_positions
 from cli.settings import load_preset, sections
 from cli.sft import SFTCommand

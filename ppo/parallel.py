@@ -221,7 +221,7 @@ def joined(*, cuda: bool, advice: str) -> Iterator[World]:
         TrainingError: the ranks cannot meet, or have to share a GPU.
     """
     if processes() == 1:
-        yield ALONE
+        yield World()
         return
     world = _met()
     places = world.each(lambda: Place.here(_own_gpu() if cuda else "cpu"))

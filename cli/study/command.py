@@ -15,7 +15,7 @@ from cli.errors import UsageError
 from cli.evaluate import EvaluateCommand
 from cli.lock import locked
 from cli.places import model_folder
-from cli.ppo import PPOCommand
+from cli.ppo_settings import PPOCommand
 from cli.problems import read_problems
 from cli.sft import SFTCommand
 from cli.study.arms import DEFAULT, SFT, Arm, chosen, flags, needed

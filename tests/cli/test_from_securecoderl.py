@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cli.dispatch import _COMMANDS
 from cli.flags import flags_of
-from cli.ppo import PPOCommand
+from cli.ppo_settings import PPOCommand
 from data import load_problems
 
 ROOT = Path(__file__).resolve().parents[2]

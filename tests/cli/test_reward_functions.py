@@ -3,7 +3,8 @@
 import pytest
 
 from cli.errors import UsageError
-from cli.ppo import PPOCommand, run_ppo
+from cli.ppo import run_ppo
+from cli.ppo_settings import PPOCommand
 from cli.scoring import FunctionScorer
 from data import Problem, TestCase
 

@@ -13,7 +13,7 @@ from cli.errors import UsageError
 from cli.evaluate import EvaluateCommand
 from cli.flags import SHORT, flags_of
 from cli.plan import PlanCommand
-from cli.ppo import PPOCommand
+from cli.ppo_settings import PPOCommand
 from cli.sample import SampleCommand
 from cli.settings import dump, load_preset, parse
 from cli.sft import SFTCommand
