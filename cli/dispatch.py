@@ -12,7 +12,7 @@ from cli.demo import DemoCommand, run_demo
 from cli.errors import LOWER, UsageError, run_command
 from cli.evaluate import EvaluateCommand, run_evaluate
 from cli.export import ExportCommand, run_export
-from cli.parallel import check_one_process
+from cli.parallel import check_one_process, leads
 from cli.plan import PlanCommand, run_plan
 from cli.ppo import run_ppo
 from cli.ppo_settings import PPOCommand
@@ -65,7 +65,7 @@ def _judged_as_trained(
     paths = parsed.checkpoints if isinstance(parsed, EvaluateCommand) else (parsed.checkpoint,)
     beneath, told = of_runs(paths)
     judged = settings.parse(name, type(parsed), argv, prog=prog, beneath=beneath) if beneath else parsed
-    if told and (judged != parsed if beneath else parsed.objective == RewardConfig()):
+    if told and leads() and (judged != parsed if beneath else parsed.objective == RewardConfig()):
         print(told)
     return judged
 

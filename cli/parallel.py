@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,11 @@ def together(advice: str, compute: DeviceConfig, settings: Mapping[str, Any]) ->
             leave_the_word(world.said_by_another)
             check_same(world, {**settings, "code": _code_hash(), **library_versions()})
         yield world
+
+
+def leads() -> bool:
+    """Whether this is the process that speaks, before they have met."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def check_one_process(command: str) -> None:

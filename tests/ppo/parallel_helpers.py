@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,24 @@ from ppo.parallel import World, joined
 from ppo.run.state import TrainState
 
 
-def ranks(size: int, folder: Path, function: Callable[..., None], *arguments: Any) -> list[int]:
+def ranks(
+    size: int,
+    folder: Path,
+    function: Callable[..., None],
+    *arguments: Any,
+    before: Sequence[Callable[[], None]] = (),
+) -> list[int]:
     """Run `function(world, folder, *arguments)` on so many ranks; their exit statuses.
 
-    The line that a rank ends with, where it ends with an error, is in `folder`/rank-N.txt.
+    `before`: what each does first. The line that a rank ends with, where it ends with an error, is in
+    `folder`/rank-N.txt.
     """
     folder.mkdir(exist_ok=True)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     context = multiprocessing.get_context("fork")
     processes = [
-        context.Process(target=_rank, args=(rank, size, port, folder, function, arguments))
+        context.Process(target=_rank, args=(rank, size, port, folder, function, arguments, before))
         for rank in range(size)
     ]
     for process in processes:
@@ -39,10 +46,18 @@ def ranks(size: int, folder: Path, function: Callable[..., None], *arguments: An
 
 
 def _rank(
-    rank: int, size: int, port: int, folder: Path, function: Callable[..., None], arguments: tuple[Any, ...]
+    rank: int,
+    size: int,
+    port: int,
+    folder: Path,
+    function: Callable[..., None],
+    arguments: tuple[Any, ...],
+    before: Sequence[Callable[[], None]],
 ) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    if before:
+        before[rank]()
     sys.stderr = (folder / f"rank-{rank}.txt").open("w")
     try:
         with joined(cuda=False, advice="go on") as world:
@@ -61,17 +76,23 @@ def said(folder: Path, rank: int) -> str:
 
 SCENARIOS: dict[str, dict[str, Any]] = {
     "lora": {"critic_epochs": 1, "scale_rewards": True, "micro_batch_size": 2},
-    "full": {"tune": "full", "missing_eos_penalty": 0.1, "entropy_coef": 0.01},
+    "full": {
+        "tune": "full",
+        "missing_eos_penalty": 0.1,
+        "entropy_coef": 0.01,
+        "max_ratio": 1.01,
+        "epochs": 3,
+    },
     "head": {"critic": "head", "critic_warmup": 1, "kl_in": "loss"},
     "kl-stop": {
         "baseline": "leave-one-out",
         "samples_per_prompt": 2,
         "prompts_per_iteration": 8,
-        "target_kl": 1e-3,
+        "target_kl": 2e-3,
         "learning_rate": 1e-2,
         "epochs": 4,
     },
-    "prompt-mean": {"baseline": "prompt-mean", "whiten_advantages": False, "max_ratio": 1.01, "epochs": 3},
+    "prompt-mean": {"baseline": "prompt-mean", "whiten_advantages": False},
     "overflow": {"overflow": True},
 }
 """Runs of three iterations, by what is special about them."""
