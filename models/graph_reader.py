@@ -9,6 +9,7 @@ A graph is of a number of rows and of places that are looked at. The places grow
 the rows are halved when enough texts have ended, so a rollout records a handful; they share their memory.
 """
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -26,6 +27,13 @@ PLACES = 256
 def in_whole_pieces(places: int) -> int:
     """So many places, or as many more as fill the last piece."""
     return -(-places // PLACES) * PLACES
+
+
+@cache
+def _recording_stream(device: torch.device) -> torch.cuda.Stream:
+    """The one stream on which steps are recorded: for each that it has seen, the matrix library keeps a workspace
+    (on an H100 32 MiB)."""
+    return torch.cuda.Stream(device)
 
 
 class StaticSteps:
@@ -49,7 +57,7 @@ class StaticSteps:
         self._in_use = self._length = 0
         self._graphs: dict[tuple[int, int], tuple[torch.cuda.CUDAGraph, Tensor]] = {}
         if record:
-            self._stream, self._pool = torch.cuda.Stream(device), torch.cuda.graph_pool_handle()
+            self._stream, self._pool = _recording_stream(device), torch.cuda.graph_pool_handle()
 
     def hold(self, rows: int, places: int) -> bool:
         """Whether there is room for so many texts of so many tokens."""
