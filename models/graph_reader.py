@@ -31,8 +31,8 @@ def in_whole_pieces(places: int) -> int:
 
 @cache
 def _recording_stream(device: torch.device) -> torch.cuda.Stream:
-    """The one stream on which steps are recorded: for each that it has seen, the matrix library keeps a workspace
-    (on an H100 32 MiB)."""
+    """The one stream on which steps are recorded: the matrix library keeps a workspace for each stream
+    that it has seen, on an H100 of 32 MiB."""
     return torch.cuda.Stream(device)
 
 
