@@ -39,6 +39,9 @@ MEET_SECONDS = 300.0
 HEARD_WITHIN = 20.0
 """Seconds in which it is known who was lost, once a connection is broken."""
 
+ALIKE_WITHIN = 1.0
+"""Seconds between ranks that fail in the same way."""
+
 
 class PeerError(TrainingError):
     """Another rank failed, or was lost."""
@@ -234,11 +237,13 @@ def joined(*, cuda: bool, advice: str) -> Iterator[World]:
         yield world
         world.each(lambda: None)  # none leaves before all are done
     except BaseException as error:
-        if world.settled or peers.news is not None:
-            peers.leave()
-        else:
-            peers.leave("interrupted" if isinstance(error, KeyboardInterrupt) else _told(error))
-        if peers.news is not None and isinstance(error, KeyboardInterrupt):
+        why = "interrupted" if isinstance(error, KeyboardInterrupt) else _told(error)
+        heard = isinstance(error, PeerError) and peers.news is not None
+        peers.leave(None if world.settled or heard else why)
+        if not (world.settled or peers.speaks or heard):
+            # Ranks that calculate the same fail alike; then one of each machine says so.
+            world.settled = (peers.news_within(ALIKE_WITHIN) or "").endswith(why)
+        if isinstance(error, KeyboardInterrupt) and peers.news and not peers.news.endswith("interrupted"):
             raise PeerError(peers.news) from error  # torchrun stops the others when one was lost
         raise
     peers.leave()

@@ -1,7 +1,7 @@
 """Which rank ended before its time: heard at once by all others, whatever they are doing.
 
 Every rank keeps a connection to the first. A process that ends, however it ends, closes it; of a machine that
-is gone the kernel finds out within half a minute (TCP keepalive). The first rank hands on what it hears. What
+is gone the kernel finds out in half a minute (TCP keepalive). The first rank hands on what it hears. What
 is done is small: say it, and end this process unless it ends by itself, for it may wait for a number that
 will never come.
 """

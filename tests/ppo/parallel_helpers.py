@@ -27,6 +27,8 @@ def ranks(
 ) -> list[int]:
     """Run `function(world, folder, *arguments)` on so many ranks; their exit statuses.
 
+    "unsaid: " is before what a rank leaves to another to say.
+
     `before`: what each does first. The line that a rank ends with, where it ends with an error, is in
     `folder`/rank-N.txt.
     """
@@ -59,10 +61,13 @@ def _rank(
     if before:
         before[rank]()
     sys.stderr = (folder / f"rank-{rank}.txt").open("w")
+    worlds: list[World] = []
     try:
         with joined(cuda=False, advice="go on") as world:
+            worlds.append(world)
             function(world, folder, *arguments)
     except TrainingError as error:
+        sys.stderr.write("unsaid: " if worlds[0].said_by_another() else "")
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
     finally:

@@ -174,6 +174,8 @@ def fail(world: World, folder: Path, how: str) -> None:
         world.each(lambda: _fail(f"of {world.rank}"))
     elif how == "alone" and world.rank == 1:
         raise TrainingError("the disk is full")
+    elif how == "alike":
+        raise TrainingError("the weights did not move")
     elif how == "interrupted" and world.rank == 1:
         raise KeyboardInterrupt
     else:
@@ -189,16 +191,17 @@ def _fail(text: str) -> None:
     ("how", "first", "second"),
     [
         ("in a meeting", "rank 1: ZeroDivisionError: division by zero", None),
-        ("in a block", "rank 1: lower the learning rate", "lower the learning rate"),
-        ("both", "of 0", "rank 0: of 0"),
+        ("in a block", "rank 1: lower the learning rate", "unsaid: lower the learning rate"),
+        ("both", "of 0", "unsaid: rank 0: of 0"),
+        ("alike", "the weights did not move", "unsaid: the weights did not move"),
         ("alone", "rank 1 (process", "the disk is full"),
         ("interrupted", "): interrupted", None),
     ],
 )
 def test_an_error_of_one_is_raised_on_all(tmp_path, how, first, second):
-    """Nobody waits for a rank that has failed, and both tell the same."""
+    """Nobody waits for a rank that has failed; what both know is said by the first."""
     statuses = ranks(2, tmp_path, fail, how)
-    assert first in said(tmp_path, 0) and statuses[0] == 2
+    assert first in said(tmp_path, 0) and "unsaid" not in said(tmp_path, 0) and statuses[0] == 2
     if second is None:  # a defect keeps its traceback, and Ctrl-C is the command's to tell
         assert statuses[1] == 1
     else:
