@@ -4,7 +4,7 @@ torch is imported inside the fixtures: the tests of `sandbox`, `reward` and `dat
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The same examples on every machine and no clock: a failure is a defect, never bad luck.
 settings.register_profile("repository", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("repository")
+
+
+@pytest.fixture(scope="session")
+def end_of_kept_processes() -> Iterator[None]:
+    """Those that tests share end with the session."""
+    from kept_processes import KEPT
+
+    yield
+    for kept in KEPT.values():
+        kept.close()
 
 
 @pytest.fixture(scope="session")

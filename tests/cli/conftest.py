@@ -1,14 +1,12 @@
 """A real, very small SFT run and PPO run that the command tests share."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from kept_processes import OF_SCORERS, kept, own
 from small_runs import PPO, SFT, command
 
-from reward.scan.analyser import Analyser
 from sandbox import Sandbox
 
 
@@ -29,58 +27,24 @@ def drawn() -> None:
     """This test's runs have their report."""
 
 
-class Kept:
-    """Makes sandboxes, or analysers, that outlive a command: the next one like it is handed the same."""
-
-    def __init__(self, make: Callable[..., Any]) -> None:
-        self.make = make
-        self._made: dict[str, Any] = {}
-
-    def __call__(self, *arguments: Any, **settings: Any) -> contextlib.AbstractContextManager[Any]:
-        key = repr((arguments, settings))
-        if key not in self._made or self._made[key]._closed:  # a command that fails closes its sandbox
-            self._made[key] = self.make(*arguments, **settings)
-        return contextlib.nullcontext(self._made[key])
-
-    def close(self) -> None:
-        for made in self._made.values():
-            made.close()
-
-
-OF_PROCESSES = {
-    "reward.scorer.Sandbox": Sandbox,
-    "reward.scorer.Analyser": Analyser,
-    "cli.prepare.Sandbox": Sandbox,
-}
-
-
-@pytest.fixture(scope="session")
-def kept_processes() -> Iterator[dict[type, Kept]]:
-    """The processes of the sandbox and of the scan."""
-    with contextlib.ExitStack() as stack:
-        kept = {kind: Kept(kind) for kind in (Sandbox, Analyser)}
-        for one in kept.values():
-            stack.callback(one.close)
-        yield kept
+OF_COMMANDS = {**OF_SCORERS, "cli.prepare.Sandbox": Sandbox}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def shared_processes(kept_processes: dict[type, Kept]) -> Iterator[None]:
-    """All commands in this process use them in turn: starting them takes longer than a small run.
+def shared_processes(end_of_kept_processes: None) -> Iterator[None]:
+    """All commands in this process use the same sandboxes and scans in turn.
 
     A test of what a command starts and ends asks for `own_processes`.
     """
-    with pytest.MonkeyPatch.context() as patch:
-        for name, kind in OF_PROCESSES.items():
-            patch.setattr(name, kept_processes[kind])
+    with kept(OF_COMMANDS):
         yield
 
 
 @pytest.fixture
-def own_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+def own_processes() -> Iterator[None]:
     """This test's commands start their own sandbox and scan, and end them."""
-    for name, kind in OF_PROCESSES.items():
-        monkeypatch.setattr(name, kind)
+    with own(OF_COMMANDS):
+        yield
 
 
 @pytest.fixture(scope="session")

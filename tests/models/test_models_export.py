@@ -20,7 +20,7 @@ from models.storage import load_model
 
 IDS = torch.tensor([list(range(2, 22)), [9, 40, 77, 100, 3] * 4])
 FAST = {
-    "lora": "llama qwen2 qwen3 gemma2 gemma3-text phi3 mistral starcoder2 gpt-neox gpt2 opt mixtral".split(),
+    "lora": "llama qwen2 gemma2 phi3 gpt-neox gpt2 mixtral".split(),
     "full": ["gpt2", "mixtral"],
 }
 """The others are slow."""

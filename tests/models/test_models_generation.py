@@ -85,8 +85,14 @@ def by_prefixes(
     return rows
 
 
-@pytest.mark.parametrize("stop_ids", [(EOS,), (EOS, 7)])
-@pytest.mark.parametrize("seed", [4, 5])
+@pytest.mark.parametrize(
+    ("seed", "stop_ids"),
+    [
+        (4, (EOS,)),
+        (5, (EOS, 7)),
+        *(pytest.param(*row, marks=pytest.mark.slow) for row in ((5, (EOS,)), (4, (EOS, 7)))),
+    ],
+)
 def test_responses_equal_those_of_a_loop_over_prefixes(model, seed, stop_ids):
     """Checks 3, 4, 18, 20: cache, left padding and leaving rows change no token; log-probabilities at T."""
     result = run(model, PROMPTS * 6, seed=seed, stop_ids=stop_ids)

@@ -165,7 +165,7 @@ def test_the_last_batch_is_a_step_of_its_own(train, make_model, cpu, monkeypatch
     torch.testing.assert_close(sum(n * gradient for n, gradient in steps), whole, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("size", [1, 3, 5, 16])
+@pytest.mark.parametrize("size", [1, pytest.param(3, marks=pytest.mark.slow), 5])
 @pytest.mark.parametrize("tune", [LORA, FULL], ids=["lora", "full"])
 def test_accumulation_is_exact(make_model, cpu, tune, size):
     """The gradient of sixteen demonstrations is that of their mean loss per token at once, in whatever

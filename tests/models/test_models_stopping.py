@@ -38,6 +38,9 @@ def test_a_turn_ends_where_the_generation_settings_forget_it(make_model, tokeniz
     assert stop_ids(model, tokenizer) == [1, 7]
 
 
+CODECS = {kind: TextCodec(make(kind)) for kind in KINDS}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @given(
     st.text("ab\n# é日", max_size=25),
@@ -45,7 +48,7 @@ def test_a_turn_ends_where_the_generation_settings_forget_it(make_model, tokeniz
 )
 def test_a_response_ends_at_the_token_that_completes_a_stop(kind, text, strings):
     """At the first prefix of the ids whose text holds one, wherever tokens begin and end."""
-    codec = TextCodec(make(kind))
+    codec = CODECS[kind]
     stops = StopStrings(strings, codec)
     ids = codec.follow("x\n", text)
     for end in range(1, len(ids) + 1):

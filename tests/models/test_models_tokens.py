@@ -1,6 +1,7 @@
 """Tokens are those of the text: a table of tokenizers, and any text, there and back."""
 
 import unicodedata
+from functools import cache
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ PROGRAMS = [
 ]
 
 
+@cache
 def codec(kind: str, post: str = "") -> TextCodec:
     return TextCodec(make(kind, post))
 

@@ -80,8 +80,16 @@ FULL_STATE = {
 }
 
 
-@pytest.mark.parametrize("tune", ["lora", "full"])
-@pytest.mark.parametrize(("stop", "save_every"), [(0, 1), (3, 1), (3, 2)])
+@pytest.mark.parametrize(
+    ("tune", "stop", "save_every"),
+    [
+        *(("lora", 0, 1), ("lora", 3, 2), ("full", 3, 1)),
+        *(
+            pytest.param(*row, marks=pytest.mark.slow)
+            for row in (("lora", 3, 1), ("full", 0, 1), ("full", 3, 2))
+        ),
+    ],
+)
 def test_resumed_equals_straight_through(tmp_path, letters_sft, tune, stop, save_every):
     """Check 29, trap A18: interrupted in any iteration and resumed: weights, optimizer, logs byte for byte.
 

@@ -53,8 +53,13 @@ def test_kl_is_zero_at_step_zero(make_policy):
     assert (responses.logprobs - ref_logprobs).abs().max() <= 1e-5
 
 
-@pytest.mark.parametrize("critic", ["surprise", "head"])
-@pytest.mark.parametrize("tune", ["lora", "full"])
+@pytest.mark.parametrize(
+    ("tune", "critic"),
+    [
+        *(("lora", "surprise"), ("full", "head")),
+        *(pytest.param(*row, marks=pytest.mark.slow) for row in (("lora", "head"), ("full", "surprise"))),
+    ],
+)
 def test_decoding_knows_what_a_forward_pass_would_say(make_policy, tokenizer, tune, critic):
     """Values, and what the critic reads, of responses of different lengths, in micro-batches of any size; one
     response in sixteen is read again by a pass, so that a difference would be seen."""

@@ -42,7 +42,7 @@ def test_rounding_is_not_blown_up(row_lengths, seed, scale, score):
     [
         (0.7, {}),
         pytest.param(-1e-4, {"critic": "head"}, marks=pytest.mark.slow),
-        (1 / 3, {"baseline": "prompt-mean"}),
+        pytest.param(1 / 3, {"baseline": "prompt-mean"}, marks=pytest.mark.slow),
         pytest.param(123.456, {"kl_coef": 0.05}, marks=pytest.mark.slow),
         pytest.param(0.0, {"kl_coef": 0.05}, marks=pytest.mark.slow),
     ],
@@ -58,7 +58,7 @@ def test_a_constant_reward_teaches_nothing(tmp_path, letters_sft, score, options
     assert abs(metrics_of(tmp_path)[-1]["ppo/ref_kl"]) < 1e-3
 
 
-@pytest.mark.parametrize("scale", [1e-3, 100.0])
+@pytest.mark.parametrize("scale", [pytest.param(1e-3, marks=pytest.mark.slow), 100.0])
 def test_a_run_is_the_same_in_another_unit(tmp_path, letters_sft, scale):
     """Scores and kl_coef in another unit: the same responses, losses and values but for that unit.
 

@@ -5,12 +5,33 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from kept_processes import OF_SCORERS, kept, own
 
-# The same examples on every machine and no clock: a failure is a defect, never bad luck.
-settings.register_profile("reward", derandomize=True, deadline=None, max_examples=100)
-settings.load_profile("reward")
+settings.register_profile("reward", settings.get_profile("repository"), max_examples=100)
 
 REAL_DATA = Path(__file__).parents[2].parent / "shared" / "data"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def more_examples() -> Iterator[None]:
+    """In this room only: a profile holds for all tests that run after it was loaded."""
+    settings.load_profile("reward")
+    yield
+    settings.load_profile("repository")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_processes(end_of_kept_processes: None) -> Iterator[None]:
+    """All scorers use the same sandboxes and scans in turn; a test of those asks for `own_processes`."""
+    with kept(OF_SCORERS):
+        yield
+
+
+@pytest.fixture
+def own_processes() -> Iterator[None]:
+    """This test's scorers start their own sandbox and scan, and end them."""
+    with own(OF_SCORERS):
+        yield
 
 
 @pytest.fixture(scope="session")

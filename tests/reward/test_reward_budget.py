@@ -46,6 +46,7 @@ def test_a_slow_and_right_program_keeps_every_test() -> None:
     assert outcome is not None and outcome.all_passed
 
 
+@pytest.mark.usefixtures("own_processes")
 def test_reruns_by_the_sentinels_draw_on_it_too() -> None:
     """It sleeps where it is asked again; after three such runs nobody asks."""
     seen = []

@@ -307,6 +307,7 @@ def test_an_error_of_the_sandbox_is_raised(counted) -> None:
         scorer.score([(PLUS_ONE, "a = 1")])
 
 
+@pytest.mark.usefixtures("own_processes")
 def test_threads_and_servers_end_with_the_scorer() -> None:
     before = set(threading.enumerate())
     with Scorer(workers=2) as scorer:

@@ -138,6 +138,7 @@ def test_a_program_that_counts_would_pass_in_one_process(shared: Scorer) -> None
     assert [f"{value}\n" for value in printed] == list(OUTPUTS)
 
 
+@pytest.mark.usefixtures("own_processes")
 def test_sharing_is_off_unless_asked_for() -> None:
     with Scorer(workers=1) as scorer:
         asked = []
