@@ -87,20 +87,24 @@ def conclusions(results: Content) -> list[str]:
         interval = f"{signed(column(MAIN), lasting)}, p = {lasting['p_holm']:.2g}"
         if lasting["different"]:
             agree = these["different"] and (these["mean"] > 0) == (lasting["mean"] > 0)
-            what = "new training seeds would not undo it" if agree else "over new training seeds they differ"
+            what = "It would hold for new training seeds" if agree else "Over new training seeds they differ"
         elif these["different"]:
-            what = "that is of these models: new training seeds could undo it"
+            what = "That is of these models: new training seeds could undo it"
         else:
-            what = "nor would new training seeds tell"
-        said.append(f"{statement(pair)}. {what[0].upper()}{what[1:]} ({interval})")
+            what = "Nor do the seeds tell"
+        said.append(f"{statement(pair)}. {what} ({interval})")
     return said
 
 
 def study_tables(results: Content) -> list[Table]:
-    """The paper's columns, their differences, and what the training seed does."""
+    """The paper's columns, their differences, and what the training seed does.
+
+    `results`: those of `study_results`, with `problems`, `samples`, `temperature`, and for each model
+    the `programs` that it was trained on.
+    """
     title = f"{results['problems']} problems x {results['samples']}, T = {results['temperature']}"
     found = [
-        columns_table(title, results["models"], HEADLINE, INTERVALS),
+        _with_budget(columns_table(title, results["models"], HEADLINE, INTERVALS), results["programs"]),
         differences_table("Differences of these models, paired by problem", results["comparisons"]),
         _seeds_table(results["models"]),
         recipes_table(results["recipes"]),
@@ -118,6 +122,12 @@ def study_markdown(results: Content) -> str:
     if results.get("notes"):
         parts.append(list_in_markdown(results["notes"]))
     return "\n\n".join(parts) + "\n"
+
+
+def _with_budget(table: Table, programs: Mapping[str, int]) -> Table:
+    """A column more: how many programs a model was trained on, from SFT to its end."""
+    rows = [[row[0], f"{programs[row[0]]:,}", *row[1:]] for row in table.rows]
+    return table._replace(header=[table.header[0], "programs", *table.header[1:]], rows=rows)
 
 
 def _seeds_table(models: Sequence[Content]) -> Table:

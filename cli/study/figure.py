@@ -26,7 +26,8 @@ def draw_arms(path: Path, models: Sequence[Mapping[str, Any]]) -> None:
             if key == MAIN:
                 seeds = [100 * share for share in model["by_seed"].values()]
                 panel.plot(seeds, [row - 0.25] * len(seeds), "|", color="0.4")
-        panel.set(title=column(key).heading, xlim=(0, 100), ylim=(0.4, len(models) + 0.6))
+        most = 100 * max(model[key]["high"] for model in models)
+        panel.set(title=column(key).heading, xlim=(0, min(100, 1.1 * most)), ylim=(0.4, len(models) + 0.6))
         panel.grid(axis="x", alpha=0.3)
     axes[0].set_yticks(list(rows), [model["name"] for model in models])
     _save(figure, path)

@@ -13,6 +13,7 @@ from cli.study.arms import Arm, alpha_of, pairs, phases_in_all
 from cli.study.figure import draw_arms, draw_sweep
 from evaluation.study import study_markdown, study_results
 from evaluation.summary import Numbers
+from models.checkpoints import library_versions
 from models.storage import write_json
 from reward import RewardConfig
 
@@ -46,6 +47,7 @@ def write_results(
     results = {
         **about,
         **judged.setting,
+        "versions": library_versions(),
         "programs": {title: programs[title] for title in groups},
         **study_results(groups, asked, judged.seed),
     }
