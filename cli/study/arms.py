@@ -11,8 +11,14 @@ from cli.errors import UsageError
 SFT = "SFT"
 """Name of the start in tables."""
 
-_BINARY = ("--objective.mode", "binary", "--objective.security-gate", "passes")
-_PAPER = ("--objective.security-gate", "off", "--objective.pay-idle", "--objective.weight-trick", "0")
+
+def _gate(name: str, *more: str) -> tuple[str, ...]:
+    """An objective that withholds nothing, whatever the default does."""
+    return ("--objective.security-gate", name, "--objective.withhold", *more)
+
+
+_BINARY = _gate("passes", "--objective.mode", "binary")
+_PAPER = _gate("off", "--objective.pay-idle", "--objective.weight-trick", "0")
 
 
 @dataclass(frozen=True)
@@ -42,9 +48,9 @@ ARMS = (
     Arm("simple-twice", "PPO-simple x2", _BINARY, phases=2),
     Arm("switch", "PPO-switch", ("--schedule.kind", "binary-to-partial", "--schedule.switch-at", HALF)),
     Arm("auto", "PPO-auto", ("--schedule.kind", "auto")),
-    Arm("off", "gate off", ("--objective.security-gate", "off")),
-    Arm("parses", "gate parses", ("--objective.security-gate", "parses")),
-    Arm("earned", "gate earned", ("--objective.security-gate", "earned")),
+    Arm("off", "gate off", _gate("off")),
+    Arm("parses", "gate parses", _gate("parses")),
+    Arm("earned", "gate earned", _gate("earned")),
     Arm("paper", "paper's arithmetic", _PAPER),
 )
 DEFAULT = ("simple", "fresh", "continue", "fresh-twice")

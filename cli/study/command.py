@@ -23,6 +23,7 @@ from cli.study.jobs import run_steps
 from cli.study.results import Judged, write_results
 from cli.study.steps import Step, evaluate_step, ppo_step, sft_step
 from evaluation.study import study_markdown
+from models.precision import resolve_precision
 from models.ranges import Count, check_ranges
 
 PRESET = Path(__file__).resolve().parents[2] / "configs" / "tiny.yaml"
@@ -58,7 +59,7 @@ class StudyCommand:
     problems: str | None = None
     """File to train on, with solutions, for SFT and PPO, in the place of the preset's."""
     validation: str | None = None
-    """File that chooses checkpoints, in the place of the preset's."""
+    """File that chooses PPO's checkpoints, in the place of the preset's."""
     test: str | None = None
     """File to measure on, in the place of the preset's."""
     device: Literal["auto", "cpu", "cuda"] | None = None
@@ -128,11 +129,11 @@ def _plan(settings: StudyCommand, arms: Sequence[Arm]) -> _Plan:
     """Every command's settings, checked. Raises UsageError before any time is spent."""
     common = [f"--device={settings.device}"] if settings.device else []
     common += ["--threads=1"] if settings.jobs > 1 else []
-    trained = [f"--problems={settings.problems}"] if settings.problems else []
-    trained += [f"--validation={settings.validation}"] if settings.validation else []
+    learned = [f"--problems={settings.problems}"] if settings.problems else []
+    trained = [*learned, *([f"--validation={settings.validation}"] if settings.validation else [])]
     model = [f"--model={settings.model}"] if settings.model else []
     tested = [f"--problems={settings.test}"] if settings.test else []
-    sft = _parsed("sft", SFTCommand, settings.config, [*model, *trained, *common])
+    sft = _parsed("sft", SFTCommand, settings.config, [*model, *learned, *common])
     ppo = _parsed("ppo", PPOCommand, settings.config, [*trained, *common])
     whole = {
         arm.key: _parsed(
@@ -144,6 +145,7 @@ def _plan(settings: StudyCommand, arms: Sequence[Arm]) -> _Plan:
     plain = presets.plain(ppo)
     beneath = {section: plain[section] for section in ("objective", "limits", "scoring")}
     evaluate = _parsed("evaluate", EvaluateCommand, settings.config, [*tested, *common], beneath)
+    resolve_precision(sft.compute)  # a GPU that is not there
     if sft.model != "tiny":
         model_folder(sft.model, "--model")
     for source in filter(None, (sft.problems, sft.validated_on)):

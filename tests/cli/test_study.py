@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from processes import start, wait_for
 from small_runs import command
@@ -176,6 +177,9 @@ def test_a_step_that_fails_leaves_the_others_and_ends_in_status_1(done, preset, 
         (["--validation", "missing.jsonl"], "missing.jsonl"),
         (["--model", "./missing"], "missing"),
         (["--config", "missing.yaml"], "missing.yaml: no such preset"),
+        pytest.param(
+            ["--device", "cuda"], "cuda", marks=pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU")
+        ),
         (["--table-only"], "no model of this study is measured yet"),
     ],
 )
@@ -206,6 +210,21 @@ def test_flags_of_every_arm_are_taken(arm, preset):
     plan = study._plan(study.StudyCommand(config=preset, arms=(arm.key,)), [arm])
     assert plan.arms[arm.key].ppo.iterations == 2 * arm.phases
     assert set(plan.arms) == {one.key for one in needed([arm])}
+
+
+def test_gates_by_name_withhold_nothing_whatever_the_preset_does(tmp_path):
+    path, gates = tmp_path / "preset.yaml", ("simple", "off", "parses", "earned", "paper")
+    objective = {"withhold": ["silent"], "security_gate": "earned"}
+    path.write_text(yaml.safe_dump({**PRESET, "ppo": {**PRESET["ppo"], "objective": objective}}))
+    keys = (*gates, "fresh", "continue")
+    plan = study._plan(study.StudyCommand(config=path, arms=keys), chosen(keys))
+    found = {key: (run.objective.security_gate, run.objective.withhold) for key, run in plan.arms.items()}
+    assert found == {
+        **{"simple": ("passes", ()), "off": ("off", ()), "paper": ("off", ())},
+        **{"parses": ("parses", ()), "earned": ("earned", ())},
+        **dict.fromkeys(("fresh", "continue"), ("earned", ("silent",))),
+    }
+    assert plan.evaluate.objective == plan.arms["fresh"].objective
 
 
 def test_weights_of_the_sweep_add_up_to_one(preset):
