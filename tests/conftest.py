@@ -3,6 +3,7 @@
 torch is imported inside the fixtures: the tests of `sandbox`, `reward` and `data` run without it.
 """
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The same examples on every machine and no clock: a failure is a defect, never bad luck.
 settings.register_profile("repository", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("repository")
+
+# What imports and collection make lives to the end: to look through it for garbage is time lost in every test.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave it out from now on."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -161,7 +161,7 @@ SCHEDULES = {
 
 @pytest.mark.parametrize("name", ["switch", pytest.param("auto", marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("drawn")
-def test_a_schedule_in_a_preset_is_followed_logged_and_resumed(sft_run, tmp_path, capsys, name):
+def test_a_schedule_in_a_preset_is_followed_logged_and_resumed(sft_run, tmp_path, capsys, monkeypatch, name):
     schedule, weights = SCHEDULES[name]
     preset = tmp_path / "preset.yaml"
     preset.write_text(yaml.safe_dump({"ppo": {"schedule": schedule, "scale_rewards": True}}))
@@ -174,6 +174,7 @@ def test_a_schedule_in_a_preset_is_followed_logged_and_resumed(sft_run, tmp_path
     for sample in rows(out / "samples.jsonl"):  # R under a weight of 0 is that of the true objective
         if weights[sample["iteration"] - 1] == 0.0 and sample["verdict"]["stage"] != "passes":
             assert sample["score"] == 0.0
+    monkeypatch.setattr("cli.ppo.write_report", lambda path, runs: None)  # drawn once is enough
     shutil.rmtree(out / "checkpoints" / "iteration-000002")
     assert command("ppo", "--resume", out) == 0
     assert (out / "metrics.jsonl").read_bytes() == metrics

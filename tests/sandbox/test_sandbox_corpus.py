@@ -32,8 +32,13 @@ def python_of_nobody() -> str:
     pytest.skip("no Python 3.11 that user nobody can start")
 
 
-@pytest.mark.parametrize("isolation", ["base", "full"])
-@pytest.mark.parametrize("user", ["caller", "nobody"])
+@pytest.mark.parametrize(
+    ("user", "isolation"),
+    [
+        *(("caller", "full"), ("nobody", "base")),
+        *(pytest.param(*row, marks=pytest.mark.slow) for row in (("caller", "base"), ("nobody", "full"))),
+    ],
+)
 def test_every_program_ends_in_an_accepted_verdict(user: str, isolation: str) -> None:
     if not FOLDER.exists():
         pytest.skip("the hostile corpus is not here")
