@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("repository", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("repository")
 
-# What imports and collection make lives to the end: looking through it for garbage takes time from every test.
+# What imports and collection make lives to the end: to look through it for garbage slows every test.
 gc.disable()
 
 
