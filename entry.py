@@ -6,13 +6,17 @@ may import it, as it imports none.
 """
 
 import codecs
+import importlib.util
 import io
 import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 
 INTERRUPTED = 130
+ROOMS = ("cli", "data", "evaluation", "models", "ppo", "report", "reward", "sandbox")
+_HERE = Path(__file__).resolve().parent
 
 # Signs that programs and tables of this project use, where only ASCII can be written.
 _PLAIN = {"≥": ">=", "≤": "<=", "…": "...", "–": "-", "−": "-", "→": "->", "·": "*", "×": "x"}
@@ -25,6 +29,35 @@ def prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="plain")
+
+
+def check_rooms(*names: str) -> None:
+    """That packages of this project, all by default, are what their names import here: `data` and `models`
+    are names that others use, too.
+
+    Raises:
+        ImportError: another stands before one of them, in one line that says where and what to do.
+    """
+    for name in names or ROOMS:
+        spec = importlib.util.find_spec(name)
+        places = [] if spec is None else [*(spec.submodule_search_locations or []), spec.origin or ""]
+        if _HERE / name not in [Path(place).resolve() for place in places]:
+            found = places[0] if places else "nowhere"
+            raise ImportError(
+                f"coderl-ppo has a package {name!r} in {_HERE}, but here that name is {found}: "
+                "rename that one, or start Python where it is not on the path"
+            )
+
+
+def missing_package(error: ImportError) -> int:
+    """Say in one line what cannot be imported; the exit status of an error that the user can mend."""
+    name = (error.name or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and name not in ROOMS:
+        said = f"{name} is not installed: pip install 'coderl-ppo[train]', or make in the project's folder"
+    else:
+        said = str(error)
+    print(f"error: {said}", file=sys.stderr)
+    return 2
 
 
 def quit_when_told() -> None:

@@ -2,7 +2,7 @@
 
 import sys
 
-from entry import prepare, quit_when_told
+from entry import check_rooms, missing_package, prepare, quit_when_told
 
 COMMANDS = {
     "sft": "train a model on demonstrations (the warm start)",
@@ -29,9 +29,12 @@ def main(argv: list[str]) -> int:
 
         return doctor(argv[1:])
 
-    # Imported late: torch takes seconds, and a mistyped command should not.
-    from cli.dispatch import dispatch
-
+    try:
+        check_rooms()
+        # Imported late: torch takes seconds, and a mistyped command should not.
+        from cli.dispatch import dispatch
+    except ImportError as error:
+        return missing_package(error)
     try:
         return dispatch(name, argv[1:])
     finally:
@@ -57,13 +60,21 @@ def _no_command(name: str) -> int:
 
 
 def _version() -> str:
-    """As pyproject.toml has it: the project runs from its folder and is not installed."""
+    """As pyproject.toml has it where the project runs from its folder; else as it is installed."""
+    import importlib.metadata
     import tomllib
     from pathlib import Path
 
-    with (Path(__file__).resolve().parent / "pyproject.toml").open("rb") as file:
-        return str(tomllib.load(file)["project"]["version"])
+    path = Path(__file__).resolve().parent / "pyproject.toml"
+    if not path.is_file():
+        return importlib.metadata.version("coderl-ppo")
+    return str(tomllib.loads(path.read_text(encoding="utf-8"))["project"]["version"])
+
+
+def command() -> int:
+    """What `coderl-train` runs where the project is installed."""
+    return main(sys.argv[1:])
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(command())

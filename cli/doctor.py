@@ -79,10 +79,7 @@ def check_packages() -> Iterator[Check]:
     from packaging.requirements import Requirement
 
     fit, install = [], "pip install -r requirements.txt -c constraints.txt (make does it)"
-    for text in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines():
-        if not (stated := text.partition("#")[0].strip()):
-            continue
-        wanted = Requirement(stated)
+    for wanted in map(Requirement, _stated()):
         try:
             version = importlib.metadata.version(wanted.name)
         except importlib.metadata.PackageNotFoundError:
@@ -93,6 +90,16 @@ def check_packages() -> Iterator[Check]:
         else:
             yield Check(wanted.name, False, f"{version}, not {wanted.specifier}", install)
     yield Check("packages", True, ", ".join(fit))
+
+
+def _stated() -> list[str]:
+    """The lines of requirements.txt; where the project is installed, what it names under its extra."""
+    path = ROOT / "requirements.txt"
+    if path.is_file():
+        lines = (line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
+        return [line for line in lines if line]
+    named = importlib.metadata.requires("coderl-ppo") or []
+    return [line.partition(";")[0] for line in named if "train" in line.partition(";")[2]]
 
 
 def check_gpu() -> Iterator[Check]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from cli.errors import UsageError, leave_the_word
+from entry import ROOMS
 from models.checkpoints import library_versions
 from models.precision import DeviceConfig
 from ppo.config import PPOConfig
@@ -87,12 +88,8 @@ def _short(value: Any) -> str:
 
 def _code_hash() -> str:
     """sha256 of the project's own Python files."""
-    rooms = sorted(path.parent for path in _ROOT.glob("*/__init__.py") if path.parent.name != "tests")
     digest = hashlib.sha256()
-    for path in (
-        *sorted(_ROOT.glob("*.py")),
-        *(file for room in rooms for file in sorted(room.rglob("*.py"))),
-    ):
+    for path in (file for room in ROOMS for file in sorted((_ROOT / room).rglob("*.py"))):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(_ROOT)}:{len(content)}:".encode() + content)
     return digest.hexdigest()

@@ -4,6 +4,10 @@ Facts first (`Outcome`), weights later (`objective`): see outcome.py and objecti
 part that runs anything; the others are functions of their arguments.
 """
 
+from entry import check_rooms
+
+check_rooms("data", "sandbox")  # before they are imported
+
 from reward.budget import ScoringConfig
 from reward.compare import Policy, RewardError, parse_policy
 from reward.cwe import CweWeights
