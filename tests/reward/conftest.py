@@ -7,17 +7,11 @@ import pytest
 from hypothesis import settings
 from kept_processes import OF_SCORERS, kept, own
 
+# A property has the profile that is loaded when its file is read.
 settings.register_profile("reward", settings.get_profile("repository"), max_examples=100)
+settings.load_profile("reward")
 
 REAL_DATA = Path(__file__).parents[2].parent / "shared" / "data"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def more_examples() -> Iterator[None]:
-    """In this room only: a profile holds for all tests that run after it was loaded."""
-    settings.load_profile("reward")
-    yield
-    settings.load_profile("repository")
 
 
 @pytest.fixture(scope="module", autouse=True)
