@@ -52,7 +52,8 @@ def run_steps(
         KeyboardInterrupt: SIGINT or SIGTERM came; the steps under way have saved and ended.
     """
     waiting = _stale(steps)
-    total, failed = len(waiting), dict[str, str]()
+    total = len(waiting)
+    failed: dict[str, str] = {}
     running: list[_Running] = []
     with _Relay(running) as relay:
         while waiting or running:
@@ -60,21 +61,23 @@ def run_steps(
                 waiting.remove(step)
                 slot = min(set(range(jobs)) - {one.slot for one in running})
                 running.append(_start(step, slot, jobs, logs))
+                if relay.stopping:  # it came in just now, and did not reach this one
+                    relay.stop(running[-1])
                 say(f"{step.name}: begun" + (f", log in {_log(logs, step)}" if logs else ""))
-            if relay.stopping and not running:
-                raise KeyboardInterrupt
-            for one in [one for one in running if (status := _ended(one, times)) is not None]:
+            for one in [one for one in running if _has_ended(one, times)]:
                 running.remove(one)
-                minutes = (time.monotonic() - one.began) / 60
-                left = f"{total - len(waiting) - len(running)} of {total}"
-                status = one.process.returncode
-                if status == 0 and one.step.done:
-                    say(f"{one.step.name}: done in {minutes:.1f} minutes ({left})")
+                step, place = one.step, f"{total - len(waiting) - len(running)} of {total}"
+                if one.process.returncode == 0 and step.done:
+                    say(f"{step.name}: done in {(time.monotonic() - one.began) / 60:.1f} minutes ({place})")
                 elif not relay.stopping:
-                    failed[one.step.name] = _why(status, one.step, logs)
-                    say(f"{one.step.name}: failed ({left}): {failed[one.step.name]}")
+                    failed[step.name] = _why(one.process.returncode, step, logs)
+                    say(f"{step.name}: failed ({place}): {failed[step.name]}")
             _give_up(waiting, failed)
+            if relay.stopping and not running:
+                break
             time.sleep(_POLL)
+    if relay.stopping and not all(step.done for step in steps):
+        raise KeyboardInterrupt
     return failed
 
 
@@ -149,11 +152,11 @@ def _share(slot: int, jobs: int) -> set[int] | None:
     return set(cpus[slot * len(cpus) // jobs : (slot + 1) * len(cpus) // jobs])
 
 
-def _ended(one: _Running, times: Path) -> int | None:
-    """The exit status of a step that has ended, its times added; None while it runs."""
+def _has_ended(one: _Running, times: Path) -> bool:
+    """Whether a step has ended; then its exit status is in its process, and its minutes are added."""
     pid, status, usage = os.wait4(one.process.pid, os.WNOHANG)
     if pid == 0:
-        return None
+        return False
     one.process.returncode = os.waitstatus_to_exitcode(status)
     known = json.loads(times.read_text()) if times.is_file() else {}
     before = known.get(one.step.name, {"cpu_minutes": 0.0, "minutes": 0.0})
@@ -165,7 +168,7 @@ def _ended(one: _Running, times: Path) -> int | None:
     partial = times.with_name(times.name + ".partial")
     partial.write_text(json.dumps(known, indent=1) + "\n")
     partial.replace(times)
-    return one.process.returncode
+    return True
 
 
 def _log(logs: Path, step: Step) -> Path:
@@ -207,5 +210,9 @@ class _Relay:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.stopping = True
         for one in self._running:
-            if one.process.returncode is None:
-                os.kill(one.process.pid, signal.SIGINT)
+            self.stop(one)
+
+    def stop(self, one: _Running) -> None:
+        """Pass it on to one step, unless it has ended."""
+        if one.process.returncode is None:
+            os.kill(one.process.pid, signal.SIGINT)

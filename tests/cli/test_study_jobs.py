@@ -20,15 +20,16 @@ seconds, status = map(float, sys.argv[3:])
 signal.signal(signal.SIGINT, lambda *_: (print("saved", flush=True), sys.exit(130)))
 mark = folder / f"{target.name}.running"
 mark.write_text(str(os.getpid()))
-end = time.monotonic() + seconds
-while time.monotonic() < end:
+start = time.monotonic()
+while time.monotonic() < start + seconds or (seconds < 0 and len(list(folder.glob("*.running"))) < 2):
     time.sleep(0.005)
-mark.unlink()
 if status:
     print("error: it cannot be done")
     sys.exit(int(status))
-target.write_text(str(time.monotonic()))
+target.write_text(f"{start} {time.monotonic()}")
 """
+MEET = -1.0
+"""Seconds of a step that waits until another one has begun."""
 
 
 class Job:
@@ -63,28 +64,27 @@ def test_each_step_comes_after_those_that_it_needs(job):
     job.add("ppo", "sft")
     job.add("evaluate", "ppo", "sft")
     assert job.run(jobs=3) == {}
-    ended = [float((job.folder / name).read_text()) for name in ("sft", "ppo", "evaluate")]
-    assert ended == sorted(ended)
+    spans = [(job.folder / name).read_text().split() for name in ("sft", "ppo", "evaluate")]
+    times = [float(time) for span in spans for time in span]
+    assert times == sorted(times)
     assert set(json.loads((job.folder / "times.json").read_text())) == {"sft", "ppo", "evaluate"}
 
 
-def test_so_many_run_at_a_time_and_no_more(job):
+def test_jobs_run_at_the_same_time(job):
+    """Each of the two waits for the other."""
+    job.add("a", seconds=MEET)
+    job.add("b", seconds=MEET)
+    assert job.run(jobs=2) == {} and job.done() == {"a", "b"}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_so_many_run_and_no_more(job, jobs):
     for number in range(4):
-        job.add(f"s{number}", seconds=0.3)
-    most, over = 0, threading.Event()
-
-    def watch():
-        nonlocal most
-        while not over.is_set():
-            most = max(most, len(list(job.folder.glob("*.running"))))
-            time.sleep(0.002)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    assert job.run(jobs=2) == {}
-    over.set()
-    watcher.join()
-    assert most == 2 and len(job.done()) == 4
+        job.add(f"s{number}", seconds=0.05)
+    assert job.run(jobs=jobs) == {}
+    spans = [tuple(map(float, (job.folder / name).read_text().split())) for name in job.done()]
+    assert len(spans) == 4
+    assert all(sum(start <= begun < end for start, end in spans) <= jobs for begun, _ in spans)
 
 
 def test_what_fails_stops_only_what_needs_it(job):
@@ -116,10 +116,12 @@ def test_a_step_that_ends_well_and_leaves_nothing_has_failed(job):
     assert "is missing though it ended well" in job.run()["empty"]
 
 
+@pytest.mark.parametrize("others", [[], ["next"]])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_lets_steps_save_and_begins_no_other(job, number):
+def test_an_interruption_lets_steps_save_and_begins_no_other(job, number, others):
     job.add("long", seconds=60)
-    job.add("next")
+    for name in others:
+        job.add(name)
 
     def interrupt():
         while not (job.folder / "long.running").exists():
