@@ -52,22 +52,18 @@ LAST = 3  # iterations that the end is told of
 MORE, DRIFT = 0.10, 0.3  # of the share, and of the KL to SFT in nats
 PRETRAINED = "configs/smollm2-135m-cpu.yaml"
 ROOM = "--max-prompt-tokens 768 --max-new-tokens 128 --prompts-per-iteration 32 --rollout-batch 128"
-UNPAID = "--objective.withhold silent constant_output --objective.withheld-credit"
-GATE = "--objective.security-gate"
+GATE, WITHHOLD = "--objective.security-gate", "--objective.withhold"  # nothing, with no sign behind it
+UNPAID = f"{WITHHOLD} silent constant_output"
 ANNEAL = "--schedule.anneal-at 0 --schedule.anneal-over END"  # the last iteration
 # Flags that name the whole objective, so that no arm changes with the default.
 ARMS = {
-    "paper": f"{GATE} off --objective.pay-idle --objective.weight-trick 0 --objective.withhold",
-    "parses": f"{GATE} parses --objective.withhold",
-    "parses, annealed": f"{GATE} parses --objective.withhold {ANNEAL}",
-    "earned": f"{GATE} earned --objective.withhold",
-    "earned, withhold": f"{GATE} earned --objective.withhold silent constant_output",
-    "parses, unpaid": f"{GATE} parses {UNPAID} 0",
-    "passes, unpaid": f"{GATE} passes {UNPAID} 0",
-    "earned, unpaid": f"{GATE} earned {UNPAID} 0",
-    "earned, nearly unpaid": f"{GATE} earned {UNPAID} 0.02",
-    "earned, moved": f"{GATE} earned --objective.withhold silent --objective.withheld-credit 0 "
-    "--objective.no-pay-unmoved",
+    "paper": f"{GATE} off {WITHHOLD} --objective.pay-idle --objective.weight-trick 0",
+    "parses": f"{GATE} parses {WITHHOLD}",
+    "parses, annealed": f"{GATE} parses {WITHHOLD} {ANNEAL}",
+    "earned": f"{GATE} earned {WITHHOLD}",
+    "parses, unpaid": f"{GATE} parses {UNPAID}",
+    "passes, unpaid": f"{GATE} passes {UNPAID}",
+    "earned, unpaid": f"{GATE} earned {UNPAID}",
 }
 BASE = "parses"  # what --easy compares with
 KINDS = ("syntax error", "silent", "constant", "crash", "quiet", "wrong", "passes")
@@ -93,8 +89,9 @@ def main() -> None:
         found[job] = {"seed": job.seed, "arm": job.arm, **result}
         runs = [found[done] for done in jobs if done in found]
         if given.json:
-            names = ("easy", "model", "config", "sft", "ppo", "iterations")
-            write(given.json, {name: getattr(given, name) for name in names} | {"runs": runs})
+            about = {name: getattr(given, name) for name in ("easy", "config", "sft", "ppo", "iterations")}
+            model = Path(given.model).name if given.model else "embedded"
+            write(given.json, {"model": model, **about, "runs": runs})
     print(easy_table(runs) if given.easy else table(runs))
 
 
@@ -116,7 +113,8 @@ def _arguments() -> argparse.Namespace:
     if not (given.model or given.sft):
         parser.error("--no-sft needs --model")
     given.iterations = given.iterations or (EASY_ITERATIONS if given.easy else ITERATIONS)
-    given.problems = given.problems and str(Path(given.problems).resolve())
+    if given.problems and Path(given.problems).exists():  # else a split of the embedded corpus
+        given.problems = str(Path(given.problems).resolve())
     given.config = given.config or (PRETRAINED if given.model else PRESET[1])
     return given
 

@@ -142,7 +142,8 @@ def _line(flag: Flag) -> str:
     first = re.split(r"(?<=[.;]) ", " ".join(flag.doc.split()), maxsplit=1)[0].rstrip(".;")
     value = " ".join(map(str, flag.default)) if isinstance(flag.default, tuple) else flag.default
     head = f"  {flag.name} {'' if value is None or value is False else value}".rstrip()
-    return head.ljust(_FLAG_WIDTH) + textwrap.shorten(first, WIDTH - _FLAG_WIDTH, placeholder=" …")
+    head = f"{head} ".ljust(_FLAG_WIDTH)  # a long default pushes the sentence on
+    return head + textwrap.shorten(first, WIDTH - len(head), placeholder=" …")
 
 
 def _docs(kind: type) -> dict[str, str]:

@@ -34,7 +34,7 @@ from data.selection import (
     without_large_tests,
 )
 from models.ranges import Count, NotNegativeInt, Share, check_ranges
-from reward import RewardError, Scorer
+from reward import RewardConfig, RewardError, Scorer
 from reward.compare import parse_policy
 from reward.contradictions import contradiction
 from reward.recording import record, recording_limits
@@ -112,7 +112,7 @@ def run_prepare(settings: PrepareCommand) -> None:
         problems, unrecorded = _with_recorded_tests(problems, settings, read, console)
         console.step(3)
         console.phase("references", len(problems))
-        with Scorer(limits=settings.limits, look=False) as scorer:
+        with Scorer(RewardConfig(withhold=()), limits=settings.limits, look=False) as scorer:
             checked = check_references(scorer, problems, settings.max_solutions, console.advance)
         checked = [*unrecorded, *checked]
         console.step(4)

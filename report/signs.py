@@ -62,7 +62,7 @@ def _played(run: Run) -> Iterator[str]:
     if late is not None and late >= PLAYED:
         yield (
             f"{100 * late:.0f} % of the late training programs show a sign of playing the reward. Read some "
-            "samples; objective.withhold takes the stage from such programs."
+            "samples; objective.withhold leaves such programs unpaid."
         )
 
 

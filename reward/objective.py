@@ -3,27 +3,28 @@
     R = alpha * R_func + beta * R_sec                                 paper, section 3: alpha 0.6, beta 0.4
 
 The identity holds for every program and every configuration, in floating point: gates act on R_sec, never on
-the sum, and a mix of two objectives is a mix of their parts. alpha + beta = 1, so R is in [0, 1]. With the
-default weights one HIGH finding costs 0.4, more than the largest single step that R_func can earn
-(0.6 * 0.4 = 0.24, from printing something to passing everything).
+the sum, and a mix of two objectives is a mix of their parts. alpha + beta = 1, so R is in [0, 1].
 
 What the security term is worth without function is a choice, `security_gate`:
 
     off      the paper's arithmetic: nothing parsed, nothing found, R_sec = 1. Any garbage earns beta.
-    parses   a program that does not parse earns R_sec = 0 (default)
+    parses   a program that does not parse earns R_sec = 0. One HIGH finding then costs 0.4, more than the
+             largest single step that R_func can earn (0.6 * 0.4 = 0.24, from printing to passing everything)
     passes   a program that does not pass all tests earns R_sec = 0; with mode `binary`, R = 0 unless all pass
-    earned   R_sec = R_func * (1 - V): being clean is worth as much as what is clean. Then
-             R = R_func * (1 - beta * V), so what does little earns little, and nothing by being harmless
+    earned   R_sec = R_func * (1 - V): being clean is worth as much as what is clean (default). Then
+             R = R_func * (1 - beta * V): a clean program earns its R_func, and nothing by being harmless.
+             A HIGH finding costs 0.4 of that: a solution with one earns what a clean wrong answer does, 0.6
 
 A program that compiles but could not be scanned earns R_sec = 0 under every gate.
 
-A program that neither reads nor prints in any run did nothing, and earns what one earns that does not parse
-(it would be at stage `runs`, which the empty program reaches too), unless that is right on every test.
-`pay_idle` pays it for its stage, as the paper does. A record that does not say so is judged as if it had done
-something.
+Two kinds of program are *unpaid*, and earn what one earns that does not parse, under every mode and gate.
+Where problems are too hard they are what is in reach, so whatever they earn is what a model learns to write.
 
-Where a sentinel named in `withhold` fired (sentinels.py), the stage is withheld: the program earns what one
-earns that parses and no more, in both modes, and counts as not passing for the gate.
+    idle       neither reads nor prints in any run, and that is not right on every test: the empty program,
+               which would be at stage `runs`. `pay_idle` pays it for its stage, as the paper does. A record
+               that does not say so is judged as if it had done something
+    withheld   a sentinel named in `withhold` fired (sentinels.py). By default: it reads and drops it, or
+               prints the same whatever it is asked. The paper withholds nothing
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ Grouping = Literal["severity", "cwe"]
 
 @dataclass(frozen=True)
 class RewardConfig:
-    """What is rewarded. Defaults are the paper's, but for the gate and the pay for doing nothing."""
+    """What is rewarded. Defaults are the paper's, but for the gate and for what is unpaid."""
 
     mode: Mode = "partial"
     """R_func: the ladder of Table 1 (partial), or 1 for all tests passed and 0 otherwise (binary)."""
@@ -62,9 +63,9 @@ class RewardConfig:
     """Pay a program that neither reads nor prints for its stage; False: as if it did not parse."""
     security: Formula = "linear"
     """R_sec from V: 1 - V (linear) or exp(-V) (exp, never below 0.37)."""
-    security_gate: Gate = "parses"
-    """Which programs can earn R_sec: all (off, the paper), those that parse, those that pass all tests; or
-    each as much of it as of R_func (earned)."""
+    security_gate: Gate = "earned"
+    """Which programs can earn R_sec: each as much of it as of R_func (earned); or all of it: every program
+    (off, the paper), those that parse, those that pass all tests."""
     security_floor: Floor = "medium"
     """Lowest severity that counts; low adds asserts, random and the like."""
     weight_high: float = 1.0
@@ -79,21 +80,16 @@ class RewardConfig:
     """What each family can cost of V at most; read with security_by cwe only."""
     weight_trick: float = 0.5
     """What each dangerous call that Bandit does not see adds to V, >= 0; the default is what eval adds."""
-    withhold: tuple[sentinels.Sentinel, ...] = ()
-    """Sentinels that withhold the stage where they fire; the others are only reported."""
-    withheld_credit: float | None = None
-    """R_func of a program whose stage is withheld, at most what parsing earns, and 0 for one that prints
-    nothing; R_sec only by gate earned. None: what parsing earns, R_sec too."""
-    pay_unmoved: bool = True
-    """Pay outputs that are the same on every test, where other ones are expected; False: as none."""
+    withhold: tuple[sentinels.Sentinel, ...] = ("silent", "constant_output")
+    """Sentinels that withhold all pay where they fire, as if the program did not parse; the others are only
+    reported. None named: nothing is withheld, as in the paper."""
 
     def __post_init__(self) -> None:
         if self.security_gate is False:
             raise RewardError('security_gate must be quoted in YAML, which reads a bare off as false: "off"')
         _one_of("mode", self.mode, MODES)
-        for name in ("pay_idle", "pay_unmoved"):
-            if not isinstance(getattr(self, name), bool):
-                raise RewardError(f"{name} must be true or false, not {getattr(self, name)!r}")
+        if not isinstance(self.pay_idle, bool):
+            raise RewardError(f"pay_idle must be true or false, not {self.pay_idle!r}")
         _one_of("security", self.security, FORMULAS)
         _one_of("security_gate", self.security_gate, get_args(Gate))
         _one_of("security_floor", self.security_floor, get_args(Floor))
@@ -109,13 +105,6 @@ class RewardConfig:
             _one_of("withhold", name, sentinels.NAMES)
         object.__setattr__(self, "withhold", tuple(self.withhold))
         object.__setattr__(self, "stage_credits", _credits(self.stage_credits))
-        if self.withheld_credit is not None:
-            _non_negative("withheld_credit", self.withheld_credit)
-            if self.withheld_credit > (most := self.stage_credits[Stage.PARSES]):
-                value = f"{self.withheld_credit:g}"
-                raise RewardError(
-                    f"withheld_credit must be at most what parsing earns, {most:g}, not {value}"
-                )
 
     @property
     def weights(self) -> dict[str, float]:
@@ -149,9 +138,10 @@ class Reward:
 def objective(outcome: Outcome, config: RewardConfig) -> Reward:
     """R of one outcome under one configuration: R = alpha * R_func + beta * R_sec."""
     withheld = _is_withheld(outcome, config)
-    r_func = _functional(outcome, config, withheld)
+    unpaid = withheld or _is_idle(outcome, config)
+    r_func = _functional(outcome, config, unpaid)
     v = vulnerability(outcome, config)
-    earns = _earns_security(outcome, config, withheld)
+    earns = _earns_security(outcome, config, unpaid)
     r_sec = security.security_reward(v, config.security) if earns else 0.0
     if config.security_gate == "earned":
         r_sec *= r_func
@@ -220,36 +210,25 @@ def _is_withheld(outcome: Outcome, config: RewardConfig) -> bool:
     return not set(config.withhold).isdisjoint(outcome.sentinels)
 
 
-def _is_unpaid(outcome: Outcome, config: RewardConfig) -> bool:
+def _is_idle(outcome: Outcome, config: RewardConfig) -> bool:
     """It did nothing, where something was to be done, and that is not paid."""
     return outcome.idle is True and not outcome.all_passed and not config.pay_idle
 
 
-def _functional(outcome: Outcome, config: RewardConfig, withheld: bool) -> float:
-    stage, passed = outcome.stage, outcome.passed
-    if withheld and config.withheld_credit is not None:
-        printed = stage >= Stage.PRINTS and not _is_unpaid(outcome, config)
-        return config.withheld_credit if printed and config.mode == "partial" else 0.0
-    if withheld:
-        stage, passed = min(stage, Stage.PARSES), 0
-    if not config.pay_unmoved and outcome.unmoved:
-        stage, passed = min(stage, Stage.RUNS), 0
-    if _is_unpaid(outcome, config):
-        stage, passed = Stage.SYNTAX_ERROR, 0
+def _functional(outcome: Outcome, config: RewardConfig, unpaid: bool) -> float:
+    stage, passed = (Stage.SYNTAX_ERROR, 0) if unpaid else (outcome.stage, outcome.passed)
     if config.mode == "binary":
         return functional.binary(stage, passed, outcome.num_tests)
     return functional.partial(stage, passed, outcome.num_tests, config.stage_credits)
 
 
-def _earns_security(outcome: Outcome, config: RewardConfig, withheld: bool) -> bool:
+def _earns_security(outcome: Outcome, config: RewardConfig, unpaid: bool) -> bool:
     """Unknown is not clean: what compiles and cannot be scanned passes no gate."""
     if outcome.scan == "unscannable":
         return False
-    if withheld and config.withheld_credit is not None and config.security_gate != "earned":
-        return False
-    if config.security_gate == "passes":
-        return outcome.all_passed and not withheld
-    return config.security_gate == "off" or (outcome.compiles and not _is_unpaid(outcome, config))
+    if config.security_gate == "off":
+        return True
+    return not unpaid and (outcome.all_passed if config.security_gate == "passes" else outcome.compiles)
 
 
 def _metrics(outcome: Outcome, r_func: float, r_sec: float, v: float) -> dict[str, float]:

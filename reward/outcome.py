@@ -113,13 +113,6 @@ class Outcome:
         return None if any(verdict.idle is None for verdict in self.verdicts) else True
 
     @property
-    def unmoved(self) -> bool:
-        """Whether all that it printed is the same, while not everything expected is (as far as recorded)."""
-        said = {verdict.stdout_sha256 for verdict in self.verdicts if verdict.clean and verdict.printed}
-        wanted = {verdict.expected for verdict in self.verdicts}
-        return len(said) == 1 and len(wanted) > 1 and not self.all_passed
-
-    @property
     def tracebacks(self) -> tuple[tuple[int | None, int] | None, ...]:
         """(top line, innermost line) for every run, None for one that ended without a traceback.
 

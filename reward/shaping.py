@@ -6,8 +6,9 @@
 **One draft.** A policy is a distribution over kinds of programs; its true value is the probability that it
 solves the problem. A reward keeps the order of all policies exactly when it is constant over the programs
 that fail, and higher on those that solve: any difference among failures can be bought with solutions. The
-ladder of the paper therefore flips: always printing a constant beats a policy that solves with probability q
-and does not parse otherwise, below q = 0.60 with `security_gate` off and below 0.76 with `parses`.
+ladder of the paper therefore flips: always printing a wrong answer beats a policy that solves with
+probability q and does not parse otherwise, below q = 0.60 with `security_gate` off and below 0.76 with
+`parses`. In the paper a constant is such an answer; where it is withheld, it is not.
 
 **Several drafts.** Where a policy can go on from what it has, credit for stages has a form that keeps the
 order of *all* policies, whatever the credits (Ng, Harada, Russell 1999): paid as the change of a potential,
@@ -45,21 +46,23 @@ NUM_TESTS = 5
 CLOSE = 1e-9  # rewards nearer than this are equal: they were added up in another order
 
 
-def _runs(status: str, size: int, passed: int = 0) -> Outcome:
+def _runs(status: str, size: int, passed: int = 0, signs: tuple[str, ...] = ()) -> Outcome:
     verdicts = (Verdict(status, number < passed, size, "0" * 64, idle=False) for number in range(NUM_TESTS))
-    return Outcome(True, NUM_TESTS, tuple(verdicts), "ok")
+    return Outcome(True, NUM_TESTS, tuple(verdicts), "ok", sentinels=signs)
 
 
 # Every kind of program that the ladder tells apart, all with a clean scan; worst first.
 KINDS: dict[str, Outcome] = {
     "syntax error": Outcome(False, NUM_TESTS, (), "syntax"),
+    "constant": _runs("ok", 2, 1, ("constant_output", "ignores_input")),  # right once, by chance
     "crash": _runs("crash", 0),
-    "silent": _runs("ok", 0),  # it reads its input: what does not even that earns what a syntax error does
-    "constant": _runs("ok", 2),
+    "silent": _runs("ok", 0),  # it uses what it reads: what does not earns what a syntax error does
+    "wrong": _runs("ok", 2),  # and another on another input
     "one in five": _runs("ok", 2, 1),
     "four in five": _runs("ok", 2, 4),
     "solution": _runs("ok", 2, 5),
 }
+RIVALS = ("constant", "wrong", "four in five")
 FAILURES = tuple(kind for kind, outcome in KINDS.items() if not outcome.all_passed)
 
 
@@ -123,7 +126,7 @@ def one_draft(score: Score, steps: int = 100) -> list[Valued]:
     ]
 
 
-def break_even(score: Score, rival: str = "constant", fallback: str = "syntax error") -> float:
+def break_even(score: Score, rival: str = "wrong", fallback: str = "syntax error") -> float:
     """The q below which "solves with probability q, else `fallback`" earns less than "always `rival`".
 
     0 where it never does. Solves q * R(solution) + (1 - q) * R(fallback) = R(rival).
@@ -159,8 +162,8 @@ ACTIONS = ("hand in", "play safe", "attempt")
 class Drafting:
     """A toy with several drafts: start empty, edit up to `edits` times, hand in.
 
-    "play safe" makes the draft a constant printer. "attempt" makes it a solution with probability `q`, and
-    breaks it otherwise. What is left when the edits are used up is handed in.
+    "play safe" makes the draft one that prints a wrong answer. "attempt" makes it a solution with
+    probability `q`, and breaks it otherwise. What is left when the edits are used up is handed in.
     """
 
     q: float
@@ -169,7 +172,7 @@ class Drafting:
     def after(self, action: str) -> list[tuple[float, str]]:
         """Chances and drafts that an edit leads to."""
         if action == "play safe":
-            return [(1.0, "constant")]
+            return [(1.0, "wrong")]
         return [(self.q, "solution"), (1.0 - self.q, "syntax error")]
 
     def decisions(self) -> list[tuple[str, int]]:
@@ -177,7 +180,7 @@ class Drafting:
         later = range(1, self.edits)
         return [
             ("silent", self.edits),
-            *((draft, left) for left in later for draft in ("syntax error", "constant", "solution")),
+            *((draft, left) for left in later for draft in ("syntax error", "wrong", "solution")),
         ]
 
     def policies(self) -> Iterator[dict[tuple[str, int], str]]:
@@ -230,16 +233,17 @@ def total(config: RewardConfig, weight: float = 1.0) -> Score:
 def _rows(config: RewardConfig | None) -> dict[str, Score]:
     if config is not None:
         return {"as given": total(config), "its true objective": total(true_objective(config))}
-    ladder = RewardConfig()
+    default = RewardConfig()
+    paper = replace(default, security_gate="off", pay_idle=True, withhold=())
+    gates: dict[Gate, str] = {gate: f"ladder, gate {gate}" for gate in ("parses", "passes", "earned")}
+    gates[default.security_gate] += " (default)"
     return {
-        "ladder, gate off (the paper)": total(replace(ladder, security_gate="off")),
-        "ladder, gate parses (default)": total(ladder),
-        "ladder, gate passes": total(replace(ladder, security_gate="passes")),
-        "ladder, gate earned": total(replace(ladder, security_gate="earned")),
-        "binary, gate parses": total(replace(ladder, mode="binary")),
-        "mix of default and true, 0.5": total(ladder, 0.5),
-        "mix of default and true, 0.1": total(ladder, 0.1),
-        "binary, gate passes (true)": total(true_objective(ladder)),
+        "the paper's ladder, gate off": total(paper),
+        **{name: total(replace(default, security_gate=gate)) for gate, name in gates.items()},
+        "binary, gate parses": total(replace(default, mode="binary", security_gate="parses")),
+        "mix of default and true, 0.5": total(default, 0.5),
+        "mix of default and true, 0.1": total(default, 0.1),
+        "binary, gate passes (true)": total(true_objective(default)),
     }
 
 
@@ -247,15 +251,16 @@ def report(config: RewardConfig | None = None, q: float = 0.5) -> str:
     """What the checker finds, as text: one draft under each objective, then several drafts."""
     lines = [
         'One draft: is order kept, and below which q does "solves with probability q, else does not parse"',
-        "earn less than always printing a constant, or than always passing four tests in five?",
+        "earn less than always a constant that is right on one test in five, than always a wrong answer that",
+        "depends on the input, or than always passing four tests in five?",
         "",
-        f"{'reward':32}{'order':>10}{'constant':>10}{'4 in 5':>10}",
+        f"{'reward':32}{'order':>10}{'constant':>10}{'wrong':>10}{'4 in 5':>10}",
     ]
     found = None
     for name, score in _rows(config).items():
         broken = flip(one_draft(score))
         found = found or broken
-        bounds = "".join(f"{break_even(score, rival):10.2f}" for rival in ("constant", "four in five"))
+        bounds = "".join(f"{break_even(score, rival):10.2f}" for rival in RIVALS)
         lines.append(f"{name:32}{'flips' if broken else 'kept':>10}{bounds}")
     if found:
         better, worse = found

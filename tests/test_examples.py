@@ -29,7 +29,7 @@ def test_the_reward_is_the_projects_minus_a_price():
     problem = Problem("a", "Print n + 1.", (TestCase("1\n", "2\n"),))
     programs = {
         "print(int(input()) + 1)\n": 1.0,
-        "print(7)\n": 0.6 * 0.6 + 0.4,
+        "print(7)\n": 0.6,
         "print(": 0.0,
         "#" * 4000 + "\nprint(2)\n": 0.0,  # its price is more than it earns
     }

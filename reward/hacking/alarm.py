@@ -1,8 +1,8 @@
 """The alarm for the hack that no single program shows: short, valid, wrong programs.
 
 A policy that cannot solve its problems can still raise its mean reward by writing less: what is shorter
-parses more often, and parsing is paid. It ends with the shortest program that does something: `input()` runs
-cleanly and earns R = 0.64, `print(1)` 0.76.
+parses more often, and parsing is paid. It ends with the shortest program that is paid: `print(input())` runs
+cleanly, prints, and earns R = 0.6; where constants are paid (`withhold` empty), `print(1)` as much.
 Over iterations: R rises, programs shrink, and the share that passes all tests does not rise.
 
 `HackAlarm` keeps the mean of R, length and All-P over a window of the last iterations, and two windows of the

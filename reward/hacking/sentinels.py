@@ -137,7 +137,8 @@ def _unmoved(case: Case, ask: _Questions) -> set[str]:
             return set()
         always &= answer == output
     signs = set()
-    if len(set(map(case.wanted, clean))) > 1:
+    # What passes is no trick: a tolerance may accept one output for expected ones that differ.
+    if len(set(map(case.wanted, clean))) > 1 and not all(case.passed):
         signs.add("constant_output")
     if always and all(ask(text) == output for text in case.asking.empty(case.inputs[clean[0]])):
         signs.add("ignores_input")

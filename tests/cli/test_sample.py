@@ -60,7 +60,7 @@ def test_with_tests_the_reward_is_told(scorer):
     assert lines[0] == "test 1: ok, passed, output '2\\n'"
     assert lines[1] == "test 2: ok, not passed, output '2\\n'"
     assert "stage: passes, 1 of 2 passed" in lines
-    assert lines[-1] == "R = 0.880 (functional 0.80, security 1.00)"
+    assert lines[-1] == "R = 0.800 (functional 0.80, security 0.80)"
 
 
 # --- functions ---

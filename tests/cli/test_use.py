@@ -99,7 +99,7 @@ def binary_run(ppo_run, tmp_path) -> Path:
     for state in (run / "checkpoints").glob("iteration-*/state.json"):
         text = state.read_text(encoding="utf-8")
         text = text.replace('"objective.mode": "partial"', '"objective.mode": "binary"')
-        text = text.replace('"objective.security_gate": "parses"', '"objective.security_gate": "passes"')
+        text = text.replace('"objective.security_gate": "earned"', '"objective.security_gate": "passes"')
         state.write_text(text, encoding="utf-8")
         seal(state.parent)
     return run

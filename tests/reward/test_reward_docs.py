@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sentinel_corpus import HACKS, HONEST
 
+from benchmarks import hard_problems
 from benchmarks.reward import table as cost_table
 from data.comparison import NAMES
 from reward import RewardConfig, Stage, objective
@@ -42,10 +43,12 @@ def test_the_ladder_is_the_default() -> None:
 def test_what_the_weights_imply_is_so() -> None:
     default = RewardConfig()
     totals = {kind: objective(outcome, default).total for kind, outcome in PROGRAMS.items()}
-    assert totals["constant"] == pytest.approx(0.76) and totals["silent"] == pytest.approx(0.64)
-    assert totals["one in five"] == pytest.approx(0.808) and totals["syntax error"] == 0.0
-    for number in ("0.76", "0.60", "0.64", "0.808"):
-        assert number in DOCS
+    assert totals["constant"] == totals["syntax error"] == 0.0
+    assert totals["crash"] == pytest.approx(0.2) and totals["silent"] == pytest.approx(0.4)
+    assert totals["wrong"] == pytest.approx(0.6) and totals["one in five"] == pytest.approx(0.68)
+    paper = RewardConfig(security_gate="off", pay_idle=True, withhold=())
+    assert objective(PROGRAMS["constant"], paper).total == pytest.approx(0.808)
+    assert "earns 0.68, a wrong one 0.6, a crash 0.2" in DOCS and "a constant 0.76 (0.808 where" in DOCS
 
 
 def test_the_audit_is_what_the_command_prints() -> None:
@@ -85,3 +88,15 @@ def test_every_sentinel_is_described() -> None:
 def test_the_costs_are_those_of_the_benchmarks_result() -> None:
     result = json.loads((ROOT / "benchmarks" / "results" / "reward.json").read_text())
     assert cost_table(result) in DOCS
+
+
+@pytest.mark.parametrize("name", ["hard_problems", "hard_problems_smollm2"])
+def test_what_objectives_make_of_hard_problems_is_the_benchmarks_result(name: str) -> None:
+    """The arms that the benchmark still has; the file keeps those that were tried and left out, too."""
+    result = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+    assert hard_problems.table([run for run in result["runs"] if run["arm"] in hard_problems.ARMS]) in DOCS
+
+
+def test_what_objectives_make_of_easy_problems_is_the_benchmarks_result() -> None:
+    result = json.loads((ROOT / "benchmarks" / "results" / "hard_problems_easy.json").read_text())
+    assert hard_problems.easy_table(result["runs"]) in DOCS

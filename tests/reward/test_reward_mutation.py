@@ -187,8 +187,8 @@ MUTANTS = [
     Mutant(
         "the empty program is secure",
         OBJECTIVE,
-        "(outcome.compiles and not _is_unpaid(outcome, config))",
-        "outcome.compiles",
+        "return not unpaid and (outcome.all_passed",
+        "return (outcome.all_passed",
         in_file("properties", "doing_nothing_earns_what_does_not_parse"),
     ),
     Mutant(
@@ -223,8 +223,8 @@ MUTANTS = [
     Mutant(
         "garbage is secure under every gate",
         OBJECTIVE,
-        'return config.security_gate == "off" or (outcome.compiles and not _is_unpaid(outcome, config))',
-        "return True",
+        'if config.security_gate == "off":\n        return True',
+        'if config.security_gate != "passes":\n        return True',
         in_file("properties", "gate_parses"),
     ),
     Mutant(
@@ -244,8 +244,8 @@ MUTANTS = [
     Mutant(
         "the gate passes opens with any test",
         OBJECTIVE,
-        "return outcome.all_passed and not withheld",
-        "return outcome.passed > 0 and not withheld",
+        '(outcome.all_passed if config.security_gate == "passes"',
+        '(outcome.passed > 0 if config.security_gate == "passes"',
         in_file("properties", "gate_passes", "binary_with_gate_passes_is_zero_unless_everything_passes"),
     ),
     Mutant(

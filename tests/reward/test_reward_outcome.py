@@ -206,8 +206,8 @@ def test_silence_where_silence_is_right_earns_everything() -> None:
 def test_what_is_not_known_is_paid() -> None:
     """Records of version 2 are judged as they were; what they can tell, they tell."""
     unknown = Outcome.from_dict(as_version_2(program(IDLE, IDLE)))
-    assert unknown.idle is None and objective(unknown, RewardConfig()).total == pytest.approx(0.64)
-    assert objective(program(IDLE, IDLE), RewardConfig(pay_idle=True)).total == pytest.approx(0.64)
+    assert unknown.idle is None and objective(unknown, RewardConfig()).total == pytest.approx(0.4)
+    assert objective(program(IDLE, IDLE), RewardConfig(pay_idle=True)).total == pytest.approx(0.4)
     assert objective(program(IDLE, IDLE), RewardConfig()).total == 0.0
     printed = program(IDLE, ended(Status.OK, b"2\n", read=False))
     assert Outcome.from_dict(as_version_2(printed)).idle is False

@@ -355,25 +355,16 @@ def test_under_gate_earned_mending_raises_where_there_is_function(
     assert (before.security < mended.security) == (mended.functional > 0)
 
 
-@given(
-    worlds(compiles=True), st.data(), configs(mode="partial", security_gate="earned", smallest_weight=0.01)
-)
-def test_a_constant_that_is_withheld_earns_less_than_an_honest_wrong_answer(
+@given(worlds(compiles=True), st.data(), configs(mode="partial", smallest_weight=0.01))
+def test_a_constant_earns_less_than_an_honest_wrong_answer(
     world: World, data: st.DataObject, config: RewardConfig
 ) -> None:
-    """However many tests it hits by chance. The paper's arithmetic pays `print(0)` as much, or more."""
-    assume(config.stage_credits[1] < config.stage_credits[3])
-    config = replace(config, withhold=("constant_output",), weight_high=0.5, weight_medium=0.2)
-    wrong = world.with_run(0, ended(Status.OK, b"2\n"), expected=b"1\n").outcome()
-    honest = replace(wrong, sentinels=())
-    constant = replace(
-        world.with_run(0, ended(Status.OK, b"1\n"), expected=b"1\n").outcome(),
-        sentinels=("constant_output",),
-        scan="ok",
-        findings=(),
-        tricks=(),
-    )
-    honest = replace(honest, scan="ok", findings=(), tricks=())
+    """However many tests it hits by chance, under every gate. The paper pays `print(0)` as much, or more."""
+    assume(config.stage_credits[0] < config.stage_credits[3])
+    clean = replace(world, scan=Scan("ok"))
+    honest = clean.with_run(0, ended(Status.OK, b"2\n"), expected=b"1\n").outcome()
+    hit = clean.with_run(0, ended(Status.OK, b"1\n"), expected=b"1\n").outcome()
+    constant = replace(hit, sentinels=("constant_output",))
     assert objective(constant, config).total < objective(honest, config).total
 
 

@@ -16,7 +16,7 @@ from conftest import REAL_DATA
 from data.formats.base import Unrecorded
 from data.formats.known import read_row
 from data.problem import Problem
-from reward import Scorer
+from reward import RewardConfig, Scorer
 from reward.recording import record, recording_limits
 from reward.references import check_references
 from sandbox import Limits, Sandbox, Status
@@ -52,7 +52,7 @@ def box() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def judge() -> Iterator[Scorer]:
-    with Scorer(limits=LIMITS, look=False) as judge:
+    with Scorer(RewardConfig(withhold=()), limits=LIMITS, look=False) as judge:
         yield judge
 
 

@@ -21,7 +21,7 @@ SOLVES = Outcome(True, 2, (OK, OK), "ok")
 PRINTS = Outcome(True, 2, (WRONG, WRONG), "ok")
 BROKEN = Outcome(False, 2, (), "syntax")
 EVALS = replace(SOLVES, findings=(Finding(1, "B307", "MEDIUM", "HIGH", 78),))
-TRICKY = replace(PRINTS, sentinels=("constant_output",), tricks=(Trick(1, "alias"),))
+TRICKY = replace(PRINTS, sentinels=("introspection",), tricks=(Trick(1, "alias"),))
 
 ITERATIONS = [[BROKEN, BROKEN, PRINTS], [PRINTS, None, TRICKY], [SOLVES, EVALS, PRINTS]]
 
@@ -68,18 +68,18 @@ def rescored(samples: Path, folder: Path, **section: object) -> dict:
 
 def test_another_objective_on_the_same_facts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     samples = write_run(tmp_path, ITERATIONS)
-    objective = {"alpha": 1.0, "beta": 0.0, "withhold": ["constant_output"]}
+    objective = {"alpha": 1.0, "beta": 0.0, "withhold": ["introspection"]}
     result = rescored(samples, tmp_path, objective=objective)
     after = [row["after"] for row in result["rewards"]]
     assert [row["before"] for row in result["rewards"]] == pytest.approx(
-        [0.0, 0.0, 0.76, 0.76, 0.56, 1.0, 0.8, 0.76]
+        [0.0, 0.0, 0.6, 0.6, 0.48, 1.0, 0.8, 0.6]
     )
-    assert after == pytest.approx([0.0, 0.0, 0.6, 0.6, 0.2, 1.0, 1.0, 0.6])
-    assert (result["programs"], result["faults"], result["changed"]) == (8, 1, 5)
+    assert after == pytest.approx([0.0, 0.0, 0.6, 0.6, 0.0, 1.0, 1.0, 0.6])
+    assert (result["programs"], result["faults"], result["changed"]) == (8, 1, 2)
     assert result["stages"]["prints"] == {
         "programs": 4,
-        "before": pytest.approx(0.71),
-        "after": pytest.approx(0.5),
+        "before": pytest.approx(0.57),
+        "after": pytest.approx(0.45),
     }
     shown = capsys.readouterr().out
     assert "every logged reward reproduced" in shown and "samples.jsonl:6  iteration 2" in shown
@@ -211,7 +211,7 @@ def test_the_same_limits_are_no_change(tmp_path: Path) -> None:
 
 
 def test_facts_that_nobody_gathered_are_an_error(tmp_path: Path, capsys) -> None:
-    samples = write_run(tmp_path, [[SOLVES, replace(PRINTS, sentinels=None)]])
+    samples = write_run(tmp_path, [[SOLVES, replace(PRINTS, sentinels=None)]], RewardConfig(withhold=()))
     other = preset(tmp_path, objective={"withhold": ["silent"]})
     assert main([str(samples), "--config", str(other)]) == 2
     assert "samples.jsonl:2: withhold needs the sentinels" in capsys.readouterr().err

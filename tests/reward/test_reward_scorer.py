@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from data.problems import Problem, TestCase
-from reward import Outcome, RewardError, Scorer, Stage
+from reward import Outcome, RewardConfig, RewardError, Scorer, Stage
 from sandbox import Limits, Report, Run, Status
 
 PLUS_ONE = Problem("plus-one", "Read n, print n + 1.", (TestCase("1\n", "2\n"), TestCase("41\n", "42\n")))
@@ -179,7 +179,7 @@ def test_what_is_wrong_in_the_prompts_own_code_is_not_charged(scorer: Scorer) ->
 
 
 def test_without_a_look_nobody_says_that_there_is_nothing() -> None:
-    with Scorer(workers=1, look=False) as scorer:
+    with Scorer(RewardConfig(withhold=()), workers=1, look=False) as scorer:
         (reward,) = scorer.score([(PLUS_ONE, "")])
     assert reward is not None and reward.outcome.sentinels is None
     assert not [name for name in reward.metrics if name.startswith("hack/")]
@@ -209,7 +209,7 @@ def answer(*outputs: bytes, status: Status = Status.OK) -> Report:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch):
-    with Scorer(workers=1, look=False) as scorer:
+    with Scorer(RewardConfig(withhold=()), workers=1, look=False) as scorer:
 
         def with_reports(*reports: Report) -> tuple[Scorer, Counting]:
             box = Counting(*reports)
@@ -245,7 +245,7 @@ def test_expected_outputs_are_not_handed_over(counted) -> None:
 
 @pytest.mark.parametrize("share", [True, False])
 def test_children_are_shared_only_where_asked(monkeypatch: pytest.MonkeyPatch, share: bool) -> None:
-    with Scorer(workers=1, look=False, share_children=share) as scorer:
+    with Scorer(RewardConfig(withhold=()), workers=1, look=False, share_children=share) as scorer:
         asked = []
         monkeypatch.setattr(
             scorer._box, "run", lambda *_, accept, **__: asked.append(accept) or answer(b"2\n", b"42\n")

@@ -61,10 +61,10 @@ def test_a_flip_is_found_exactly_where_there_is_one(pairs: list[tuple[float, flo
 
 @pytest.mark.parametrize("gate", GATES)
 def test_the_ladder_flips_exactly_below_its_bound(gate: str) -> None:
-    """A constant printer against a policy that solves with probability q and does not parse otherwise."""
+    """A wrong answer against a policy that solves with probability q and does not parse otherwise."""
     score = total(replace(LADDER, security_gate=gate))  # type: ignore[arg-type]
     values = {v.policy: v for v in one_draft(score)}
-    printer = values["always constant"]
+    printer = values["always wrong"]
     losing = [
         q
         for q in range(1, 100)
@@ -80,11 +80,11 @@ def test_the_ladder_flips_exactly_below_its_bound(gate: str) -> None:
 @given(configs(mode="partial", top_step=0.01, smallest_weight=0.01), st.sampled_from(FAILURES))
 def test_the_bound_is_where_the_two_earn_the_same(config: RewardConfig, fallback: str) -> None:
     score = total(config)
-    q = break_even(score, "constant", fallback)
+    q = break_even(score, "wrong", fallback)
     assert 0.0 <= q <= 1.0
     if q > 0.0:
         mixture = q * score(KINDS["solution"]) + (1 - q) * score(KINDS[fallback])
-        assert mixture == pytest.approx(score(KINDS["constant"]))
+        assert mixture == pytest.approx(score(KINDS["wrong"]))
 
 
 @given(configs(smallest_weight=0.01))
@@ -106,8 +106,8 @@ def test_order_is_kept_exactly_where_all_failures_earn_the_same(config: RewardCo
 
 @given(st.floats(0.01, 1.0))
 def test_a_mix_flips_only_below_its_share_of_the_bound(weight: float) -> None:
-    """What annealing does: at weight w printing beats solving below 0.76 w, so at 0 nowhere."""
-    assert break_even(total(LADDER, weight)) == pytest.approx(0.76 * weight)
+    """What annealing does: at weight w printing beats solving below 0.6 w, so at 0 nowhere."""
+    assert break_even(total(LADDER, weight)) == pytest.approx(0.6 * weight)
 
 
 def test_the_kinds_earn_what_real_programs_earn(scorer: Scorer) -> None:
@@ -117,9 +117,10 @@ def test_the_kinds_earn_what_real_programs_earn(scorer: Scorer) -> None:
     programs = {
         "syntax error": "print(int(input()) + 1",
         "crash": "int(input()) + ''",
-        "silent": "n = int(input()) + 1",
-        "constant": "print(0)",
-        "one in five": "print(2)",
+        "constant": "print(2)",
+        "silent": "n = int(input())\nm = n + 1",
+        "wrong": "print(input())",
+        "one in five": "n = int(input())\nprint(n + 1 if n < 2 else 0)",
         "four in five": "n = int(input())\nprint(n + 1 if n < 5 else 0)",
         "solution": "print(int(input()) + 1)",
     }
@@ -133,7 +134,7 @@ def test_the_kinds_earn_what_real_programs_earn(scorer: Scorer) -> None:
 
 
 @pytest.mark.parametrize("q", [0.1, 0.5, 0.7])
-@pytest.mark.parametrize("config", [LADDER, PAPER], ids=["parses", "off"])
+@pytest.mark.parametrize("config", [LADDER, PAPER], ids=["default", "paper"])
 def test_stages_paid_at_the_end_lose_the_best_policy(config: RewardConfig, q: float) -> None:
     """Not only some order: what is optimal under the ladder gives up its last attempt and plays safe."""
     values = several_drafts(q, total(config))
@@ -188,9 +189,10 @@ def test_an_episode_has_a_state() -> None:
 def test_the_command_prints_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     rows = {line[:32].strip(): line[32:].split() for line in capsys.readouterr().out.splitlines()}
-    assert rows["ladder, gate off (the paper)"] == ["flips", "0.60", "0.92"]
-    assert rows["ladder, gate parses (default)"] == ["flips", "0.76", "0.95"]
-    assert rows["binary, gate passes (true)"] == ["kept", "0.00", "0.00"]
+    assert rows["the paper's ladder, gate off"] == ["flips", "0.68", "0.60", "0.92"]
+    assert rows["ladder, gate earned (default)"] == ["flips", "0.00", "0.60", "0.92"]
+    assert rows["ladder, gate parses"] == ["flips", "0.00", "0.76", "0.95"]
+    assert rows["binary, gate passes (true)"] == ["kept", "0.00", "0.00", "0.00"]
     assert rows["stages paid at the end"] == ["flips"] and rows["stages as a potential"] == ["kept"]
 
 
@@ -198,8 +200,8 @@ def test_the_command_audits_another_objective(capsys: pytest.CaptureFixture[str]
     flags = ["--security-gate", "passes", "--alpha", "0.5", "--stage-credits", "0", "0", "0", "0", "0.8"]
     assert main(flags) == 0
     rows = {line[:32].strip(): line[32:].split() for line in capsys.readouterr().out.splitlines()}
-    assert rows["as given"][:2] == ["flips", "0.00"]  # credit for some tests is left: 4 in 5 flips
-    assert float(rows["as given"][2]) == pytest.approx(0.5 * 0.64 / 0.9, abs=0.005)
+    assert rows["as given"][:3] == ["flips", "0.00", "0.00"]  # credit for some tests is left: 4 in 5 flips
+    assert float(rows["as given"][3]) == pytest.approx(0.5 * 0.64 / 0.9, abs=0.005)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ PROBLEM = Problem(
     "row", "Print the number that goes with n.", tuple(map(TestCase, INPUTS, OUTPUTS)), compare="lines"
 )
 OBJECTIVES = {
-    "partial": RewardConfig(),
-    "binary": RewardConfig(mode="binary", security_gate="passes"),
-    "paper": RewardConfig(security_gate="off"),
+    "partial": RewardConfig(withhold=()),
+    "binary": RewardConfig(mode="binary", security_gate="passes", withhold=()),
+    "paper": RewardConfig(security_gate="off", withhold=()),
 }
 
 # Where a program can count its runs: each leaves in `i` how many there were before.
@@ -89,13 +89,13 @@ def test_there_are_many() -> None:
 
 @pytest.fixture(scope="module")
 def fresh() -> Iterator[Scorer]:
-    with Scorer(workers=1, look=False) as scorer:
+    with Scorer(RewardConfig(withhold=()), workers=1, look=False) as scorer:
         yield scorer
 
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Scorer]:
-    with Scorer(workers=1, look=False, share_children=True) as scorer:
+    with Scorer(RewardConfig(withhold=()), workers=1, look=False, share_children=True) as scorer:
         yield scorer
 
 

@@ -24,7 +24,7 @@ def found(*severities: str) -> Scan:
 
 
 @pytest.mark.parametrize(
-    ("program", "stage", "r_func", "total"),
+    ("program", "stage", "r_func", "total"),  # the total under gate parses
     [
         (world(RIGHT, RIGHT, compiles=False), Stage.SYNTAX_ERROR, 0.0, 0.0),
         (world(CRASH, CRASH), Stage.PARSES, 0.2, 0.52),
@@ -47,8 +47,9 @@ def found(*severities: str) -> Scan:
 def test_table_1(program: World, stage: Stage, r_func: float, total: float) -> None:
     reward = objective(program.outcome(), RewardConfig())
     assert reward.stage is stage
-    assert reward.functional == pytest.approx(r_func, abs=1e-12)
-    assert reward.total == pytest.approx(total, abs=1e-12)
+    assert reward.functional == reward.total == pytest.approx(r_func, abs=1e-12)  # it is clean
+    harmless = objective(program.outcome(), RewardConfig(security_gate="parses"))
+    assert harmless.total == pytest.approx(total, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -82,13 +83,15 @@ def test_r_sec(scan: Scan, linear: float, exponential: float) -> None:
     assert objective(outcome, RewardConfig(security="exp")).security == pytest.approx(exponential)
 
 
-def test_one_high_finding_costs_more_than_any_step_of_function() -> None:
-    config = RewardConfig()
+@pytest.mark.parametrize(("gate", "step"), [("parses", 0.24), ("earned", 0.4)])
+def test_one_high_finding_costs_at_least_any_step_of_function(gate: str, step: float) -> None:
+    """By default just as much: with one, a solution earns what a clean wrong answer does."""
+    config = RewardConfig(security_gate=gate)  # type: ignore[arg-type]
     clean = objective(world(RIGHT).outcome(), config)
     unsafe = objective(world(RIGHT, scan=found("HIGH")).outcome(), config)
     printing = objective(world(WRONG).outcome(), config)
     assert clean.total - unsafe.total == pytest.approx(0.4)
-    assert clean.total - printing.total == pytest.approx(0.24)
+    assert clean.total - printing.total == pytest.approx(step)
 
 
 @pytest.mark.parametrize(("floor", "v"), [("low", 0.7), ("medium", 0.6), ("high", 0.4)])

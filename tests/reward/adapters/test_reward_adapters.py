@@ -35,6 +35,7 @@ ANSWERS = [
     ("double", ""),
     ("add", "Sure.\n```python\ndef add(a, b):\n    return a + b\n```\nDone."),
     ("add", "def add(a, b):\n    return a - b"),
+    ("double", "n = int(input())\nprint(n + 2)"),  # right on one test
 ]
 GIVEN = [TRUTHS[name] for name, _ in ANSWERS]
 TEXTS = [text for _, text in ANSWERS]

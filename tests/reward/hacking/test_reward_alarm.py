@@ -48,7 +48,7 @@ def phases(*steps: Batch, each: int = 6) -> Iterator[Batch]:
 
 
 def test_the_collapse_to_the_silent_program_is_seen() -> None:
-    """Problems that are too hard: nothing is ever solved, R climbs to 0.64, of what only reads."""
+    """Problems that are too hard: nothing is ever solved, R climbs to what only reads earns."""
     alarms = run([*phases(batch(200, crashes=40), batch(90, silent=60, crashes=40), batch(7, silent=128))])
     assert not any(alarms[:6]) and all(alarms[9:])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reward_worlds import World, configs, ended, unpaid, worlds
+from reward_worlds import World, configs, ended, worlds
 from sentinel_corpus import HACKS, HONEST, PROBLEMS
 
 from data.problems import Problem, TestCase, load_problems
@@ -167,17 +167,17 @@ def test_any_text_can_be_changed(text: str) -> None:
 
 
 @given(worlds(compiles=True), configs(), st.sets(st.sampled_from(NAMES)), st.sets(st.sampled_from(NAMES)))
-def test_a_withheld_stage_earns_what_parsing_earns(
+def test_what_is_withheld_earns_what_does_not_parse(
     world: World, config: RewardConfig, fired: set[str], withhold: set[str]
 ) -> None:
+    """In both modes, under every gate; its findings count where garbage would be paid for having none."""
     config = replace(config, withhold=tuple(sorted(withhold)))
     outcome = replace(world.outcome(), sentinels=tuple(sorted(fired)))
     reward, plain = objective(outcome, config), objective(replace(outcome, sentinels=()), config)
     assert reward.total == config.alpha * reward.functional + config.beta * reward.security
     if fired & withhold:
-        credit = config.stage_credits[0 if unpaid(world, config) else 1]
-        assert reward.functional == (0.0 if config.mode == "binary" else credit)
-        assert config.security_gate != "passes" or reward.security == 0.0
+        broken = objective(replace(world, compiles=False).outcome(), config)
+        assert reward.functional == broken.functional and reward.security <= broken.security
         assert reward.total <= plain.total
         assert reward.metrics["hack/withheld"] == 1.0
     else:
@@ -186,12 +186,19 @@ def test_a_withheld_stage_earns_what_parsing_earns(
 
 
 def test_reporting_alone_changes_no_reward(outcomes: dict[str, Outcome]) -> None:
-    for name in HACKS:
-        outcome = outcomes[name]
-        assert (
-            objective(outcome, RewardConfig()).total
-            == objective(replace(outcome, sentinels=()), RewardConfig()).total
-        )
+    """Of a sign that is not named: by default all but `silent` and `constant_output`."""
+    for withhold in ((), RewardConfig().withhold):
+        config = RewardConfig(withhold=withhold)
+        for name in HACKS:
+            outcome = outcomes[name]
+            named = tuple(sign for sign in outcome.sentinels or () if sign in withhold)
+            told = objective(outcome, config).total
+            assert told == objective(replace(outcome, sentinels=named), config).total, name
+
+
+def test_by_default_no_honest_program_of_the_corpus_loses_anything(outcomes: dict[str, Outcome]) -> None:
+    for name in HONEST:
+        assert objective(outcomes[name], RewardConfig()).metrics["hack/withheld"] == 0.0, name
 
 
 def test_withholding_needs_somebody_who_looked() -> None:
@@ -199,7 +206,7 @@ def test_withholding_needs_somebody_who_looked() -> None:
         Scorer(RewardConfig(withhold=("silent",)), look=False)
     record = Outcome(True, 1, (Verdict("ok", False, 0, "0" * 64),), "ok", sentinels=None).to_dict()
     blind = Outcome.from_dict(json.loads(json.dumps(record)))
-    assert objective(blind, RewardConfig()).total > 0
+    assert objective(blind, RewardConfig(withhold=())).total > 0
     with pytest.raises(RewardError, match="sentinels"):
         objective(blind, RewardConfig(withhold=("silent",)))
 
