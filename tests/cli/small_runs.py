@@ -12,7 +12,8 @@ SFT = [
 ]
 PPO = [
     *("--iterations", "2", "--prompts-per-iteration", "8", "--minibatch-size", "4", "--max-new-tokens", "24"),
-    *("--learning-rate", "0.001", "--limits.cpu-seconds", "0.5"),
+    # Constants are all that this model writes: unpaid, they would leave it nothing to learn from.
+    *("--learning-rate", "0.001", "--objective.withhold", "--limits.cpu-seconds", "0.5"),
     *SMALL,
     *CORPUS,
 ]
