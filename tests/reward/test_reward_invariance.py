@@ -26,8 +26,8 @@ READERS = {
 # stage and findings differ from body to body
 BODIES = {
     "right": "print(sum(int(line()) for _ in range(int(line()))))\n",
-    "wrong": "n = int(line())\nprint(n)\n",
-    "half": "print(7)\n",
+    "wrong": "n = int(line())\nprint(-n - 100)\n",
+    "constant": "print(7)\n",
     "silent": "n = int(line())\n",
     "crash": "n = int(line())\nprint(1 // 0)\n",
     "flagged": "n = eval(line())\nprint(sum(int(line()) for _ in range(n)))\n",
