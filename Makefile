@@ -12,8 +12,9 @@ BIN    := $(VENV)/bin
 COMPUTE_CAP := $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | sort | head -n 1)
 CONSTRAINTS := $(if $(filter 7.0 7.2,$(COMPUTE_CAP)),constraints-v100.txt,constraints.txt)
 
-# Of the tests: two more than cores, for some wait on others; and the dear ones, of the commands, come first.
-WORKERS := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$(( n < 4 ? n + 2 : 6 )))
+# Of the tests: one more than cores, for some wait on others, and each reads all tests first; the dear ones, of the
+# commands, come first.
+WORKERS := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$(( n < 5 ? n + 1 : 6 )))
 
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 

@@ -136,6 +136,7 @@ def test_an_interruption_lets_steps_save_and_begins_no_other(job, number, others
     assert "long" in json.loads((job.folder / "times.json").read_text())
 
 
+@pytest.mark.slow
 def test_steps_do_not_outlive_a_study_that_is_killed(job):
     """They get SIGTERM, upon which a run saves and ends: the next try does not find its folder taken."""
     job.add("long", seconds=60)

@@ -245,6 +245,7 @@ def straight_and_broken(world: World, folder: Path, sft: Path) -> None:
     run(folder / "broken", sft, config, scorer, evaluator=by_weights, world=world, resume=True)
 
 
+@pytest.mark.slow
 def test_resumed_is_exact_and_another_number_goes_on(tmp_path, letters_sft):
     """To the byte at the same number of processes; within rounding on one, and from one to two."""
     assert ranks(2, tmp_path, straight_and_broken, letters_sft) == [0, 0]
