@@ -261,3 +261,11 @@ def test_a_phone_scrolls_in_one_direction(page):
     page.look(width=390, height=844, phone=True)
     assert page.run("document.documentElement.scrollWidth <= innerWidth")
     page.look()
+
+
+@pytest.mark.parametrize("width", [390, 700, 900, 1280])
+def test_values_stay_on_their_cards(page, width):
+    page.look(width=width)
+    sizes = page.run("[...document.querySelectorAll('.card')].map((c) => [c.scrollWidth, c.clientWidth])")
+    assert sizes and all(needed <= given for needed, given in sizes)
+    page.look()
