@@ -23,7 +23,9 @@ COLOURS = 64  # of the palette: text and flat areas need no more, and the file i
 
 def main() -> None:
     """Open the report, take both views, write them as one image."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("report", type=Path, help="a report.html")
     parser.add_argument("--out", type=Path, default=Path("docs/report.png"), help="the image")
     given = parser.parse_args()
