@@ -54,6 +54,9 @@ class Stub:
         """A number for each program."""
         return [PlainScore(worth(program)) for _, program in pairs]
 
+    def begin(self, problem: Problem, program: str) -> None:
+        """There is nothing to run."""
+
     def objective(self, iteration: int) -> str:
         """It never changes."""
         return "stub"

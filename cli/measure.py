@@ -83,6 +83,7 @@ def measure(
         batch_size=batch_size,
         generator=torch.Generator().manual_seed(derived_seed(seed, 0, "evaluation")),
         progress=progress,
+        on_ended=scorer.begin,
         world=world,
     )
     pairs = responses.pairs()

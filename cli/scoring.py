@@ -5,7 +5,6 @@ import json
 import math
 import reprlib
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -58,21 +57,23 @@ class ScheduledScorer:
         # A number of the whole batch is the same for each of its programs, so its mean is itself.
         return [None if r is None else replace(r, metrics=r.metrics | batch) for r in rewards]
 
+    def begin(self, problem: Problem, program: str) -> None:
+        """Run a program of this rank's share while others are still sampled; see `Scorer.begin`."""
+        self.scorer.begin(problem, program)
+
     def _outcomes(self, pairs: Sequence[tuple[Problem, str]]) -> list[Outcome | None]:
         """What the programs did, by all ranks; what they took is noted."""
         own, size = pairs[self.world.rows(len(pairs))], self.world.size
 
-        def run() -> tuple[list[Outcome | None], list[tuple[float, str]], int]:
+        def run() -> tuple[list[Outcome | None], list[tuple[float, str]]]:
             seconds: list[tuple[float, str]] = []
             outcomes = self.scorer.outcomes(
                 own, lambda done: self.progress(done * size), timed=lambda *one: seconds.append(one)
             )
-            return outcomes, seconds, self.scorer.workers
+            return outcomes, seconds
 
-        start = time.perf_counter()
-        outcomes, seconds, workers = zip(*self.world.each(run), strict=True)
-        took = time.perf_counter() - start
-        self.note(program_times([one for part in seconds for one in part], took, sum(workers)))
+        outcomes, seconds = zip(*self.world.each(run), strict=True)
+        self.note(program_times([one for part in seconds for one in part]))
         return [outcome for part in outcomes for outcome in part]
 
     def objective(self, iteration: int) -> str:
@@ -132,6 +133,9 @@ class FunctionScorer:
     def __call__(self, pairs: Sequence[tuple[Problem, str]], iteration: int) -> Sequence[Score | None]:
         """The function's scores, each made a Score."""
         return self._world.spread(pairs, self._scores)
+
+    def begin(self, problem: Problem, program: str) -> None:
+        """Nothing: a function is handed the whole rollout."""
 
     def _scores(self, pairs: Sequence[tuple[Problem, str]]) -> Sequence[Score | None]:
         with self._guarded():  # what it returned is its code too: attributes, lengths, conversions

@@ -10,7 +10,7 @@ from models.errors import ModelError
 from ppo.run.folder import resolve_checkpoint
 
 SECTIONS = ("objective", "limits", "scoring")
-_COST = "scoring.share_children"  # what programs earn is the same either way
+_COST = ("scoring.share_children", "scoring.overlap")  # what programs earn is the same either way
 
 
 def of_runs(paths: Sequence[Path]) -> tuple[dict[str, Any], str]:
@@ -34,7 +34,7 @@ def _of_run(path: Path) -> dict[str, Any]:
     """The sections that a checkpoint, or the run, was trained under; none for anything else."""
     try:
         state = json.loads((resolve_checkpoint(path) / "state.json").read_text(encoding="utf-8"))
-        setup = {key: value for key, value in state["setup"].items() if key != _COST}
+        setup = {key: value for key, value in state["setup"].items() if key not in _COST}
     except (ModelError, OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}  # no checkpoint, or a damaged one: whoever opens it will say so
     return {section: values for section in SECTIONS if (values := _section(setup, section))}

@@ -1,6 +1,8 @@
 """Sampling responses: what the rollout and the evaluation use."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import compress
 
 import torch
 from torch import Tensor
@@ -44,6 +46,7 @@ def generate(
     generator: torch.Generator,
     stop_strings: StopStrings | None = None,
     keep_states: bool = False,
+    on_ended: Callable[[int, list[int]], None] | None = None,
 ) -> Generation:
     """Sample one response for every row from softmax(logits / temperature); temperature 0 takes the best.
 
@@ -57,6 +60,7 @@ def generate(
     Args:
         reader: of the network, for as many new tokens. `head`: of the network, see `models.head.find_head`.
         prompt_ids, prompt_mask: (B, P), padded on the left.
+        on_ended: hears of each row once, when it is known to have ended: its number and its response's ids.
 
     Raises:
         LogitsNotFinite: the logits of a row are not numbers.
@@ -73,6 +77,7 @@ def generate(
     live = torch.arange(batch, device=device)  # (b,) rows that are read
     writing = torch.ones(batch, dtype=torch.bool, device=device)  # (b,) those of them that have not ended
     tokens = prompt_ids[:, -1]  # (b,) read last
+    wrote = writing  # (b,) the same at the last look
     kept: list[tuple[Tensor, Tensor]] = []
     seen = 0  # tokens looked at
     for t in range(max_new_tokens):
@@ -98,13 +103,18 @@ def generate(
         if (broken := logprobs[live, seen : t + 1].isnan().any(dim=1)).any():
             raise LogitsNotFinite(live[broken].tolist())
         seen = t + 1
-        staying = int(writing.sum())
+        staying = int(writing.sum()) if seen < max_new_tokens else 0
+        if on_ended and staying < int(wrote.sum()):
+            ended = live[wrote & ~writing if staying else wrote]
+            for row, ids in zip(ended.tolist(), _responses(response_ids[ended], mask[ended]), strict=True):
+                on_ended(row, ids)
         if not staying:
             break
         if staying < len(writing) and reader.drops(staying):
             rows = fill_gaps(writing)
             live, tokens, writing = live[rows], tokens[rows], writing[rows]
             reader.keep(rows)
+        wrote = writing
     length = int(mask.sum(dim=1).max())
     return Generation(
         response_ids[:, :length],
@@ -140,6 +150,12 @@ def _completions(
                 found.append((i, end))
                 break
     return found
+
+
+def _responses(response_ids: Tensor, mask: Tensor) -> list[list[int]]:
+    """The ids of each row without what pads them."""
+    rows = zip(response_ids.tolist(), mask.tolist(), strict=True)
+    return [list(compress(ids, real)) for ids, real in rows]
 
 
 def _by_row(kept: list[tuple[Tensor, Tensor]], mask: Tensor) -> Tensor:

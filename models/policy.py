@@ -1,6 +1,6 @@
 """The actor-critic: one network, the critic on it, and the frozen reference it is held to."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -177,6 +177,7 @@ class Policy(nn.Module):
         temperature: float,
         generator: torch.Generator,
         keep_states: bool = False,
+        on_ended: Callable[[int, list[int]], None] | None = None,
     ) -> Generation:
         """Sample one response per prompt, with the adapters folded in; see models.generation.generate."""
         was_training, (rows, width) = self.training, prompt_ids.shape
@@ -195,6 +196,7 @@ class Policy(nn.Module):
                     pad_id=self.pad_id,
                     generator=generator,
                     keep_states=keep_states,
+                    on_ended=on_ended,
                 )
         finally:
             self.decoding.done()

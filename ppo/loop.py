@@ -105,6 +105,7 @@ def train(
                 generator=generator("rollout"),
                 progress=log.display.advance,
                 keep_states=policy.precision.exact,
+                on_ended=scorer.begin,
                 world=world,
             )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -59,6 +59,12 @@ class Scorer(Protocol):
 
     def __call__(self, pairs: Sequence[tuple[Problem, str]], iteration: int) -> Sequence[Score | None]:
         """Score the programs of one rollout."""
+
+    def begin(self, problem: Problem, program: str) -> None:
+        """One program of the rollout under way, whose response has ended: run it already, if you can.
+
+        It is among the pairs of the call that follows, which alone tells what a program is worth.
+        """
 
     def objective(self, iteration: int) -> str:
         """The name of what is rewarded in an iteration. When it changes, running scales and prompt means
@@ -136,12 +142,14 @@ def sample_responses(
     generator: torch.Generator,
     progress: Callable[[int], None] = lambda done: None,
     keep_states: bool = False,
+    on_ended: Callable[[Problem, str], None] | None = None,
     world: World = ALONE,
 ) -> Responses:
     """Sample one response per prompt, `batch_size` at a time; `progress` hears how many are done.
 
     `keep_states`: spare `forward_responses` the policy's pass, for H numbers of memory for every token.
-    `world`: a rank samples its share; all have all responses in the end.
+    `on_ended`: hears of the program in each response, with its problem, while others are still sampled.
+    `world`: a rank samples its share, and hears of those; all have all responses in the end.
 
     The order of the generator's draws is that of the prompts, so neither `batch_size` nor the number of
     processes changes a response.
@@ -167,6 +175,7 @@ def sample_responses(
                     temperature=temperature,
                     generator=generator,
                     keep_states=keep_states,
+                    on_ended=on_ended and partial(_hand_over, policy, batch, on_ended),
                 )
             except LogitsNotFinite as error:
                 named = ", ".join(dict.fromkeys(batch[row].problem.id for row in error.rows[:3]))
@@ -192,6 +201,18 @@ def sample_responses(
         if keep_states
         else None,
     )
+
+
+def _hand_over(
+    policy: Policy,
+    prompts: Sequence[EncodedPrompt],
+    on_ended: Callable[[Problem, str], None],
+    row: int,
+    response_ids: list[int],
+) -> None:
+    """Tell of the program in the response to one of these prompts."""
+    problem = prompts[row].problem
+    on_ended(problem, answer_in(policy.text(response_ids), problem).program)
 
 
 @torch.no_grad()

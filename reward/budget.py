@@ -32,6 +32,8 @@ class ScoringConfig:
     same; programs that qualify cost less than half. Calls of functions never share one."""
     packages: tuple[str, ...] = ()
     """Installed packages that programs may import beside the standard library and numpy."""
+    overlap: bool = True
+    """Run each program when its response ends, while others are still sampled. Scores are the same."""
 
     def __post_init__(self) -> None:
         if self.max_overstays < 1:
@@ -54,11 +56,8 @@ def order(seed: int, program: bytes, tests: Sequence[TestCase]) -> list[int]:
     return sorted(range(len(tests)), key=rank)
 
 
-def program_times(seconds: Sequence[tuple[float, str]], wall: float, workers: int) -> dict[str, float | str]:
-    """What programs took, (seconds, problem id) each, as a row of timing.jsonl; empty if none was run.
-
-    `wall`: seconds until all were done, `workers` at work on them.
-    """
+def program_times(seconds: Sequence[tuple[float, str]]) -> dict[str, float | str]:
+    """What programs took, (seconds, problem id) each, as a row of timing.jsonl; empty if none was run."""
     if not seconds:
         return {}
     ordered = sorted(seconds)
@@ -69,7 +68,7 @@ def program_times(seconds: Sequence[tuple[float, str]], wall: float, workers: in
         "program_seconds/p99": round(high, 4),
         "program_seconds/slowest": round(most, 4),
         "slowest_problem": problem,
-        "programs_per_second_and_core": round(len(seconds) / max(wall, 1e-9) / workers, 2),
+        "programs_per_second_and_core": round(len(seconds) / max(sum(took for took, _ in seconds), 1e-9), 2),
     }
 
 

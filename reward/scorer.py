@@ -1,7 +1,7 @@
 """From (problem, program) pairs to outcomes and rewards: the sandbox runs, the analyser scans.
 
     1 check   every problem has tests and a known comparison, or RewardError before anything runs
-    2 reuse   the same program on the same tests is run once, in a batch and across batches
+    2 reuse   the same program on the same tests is run once, in a batch, across batches, and if begun early
     3 run     each program on all of its inputs, in an order of its own, programs in parallel; nothing after a
               failure to compile, and nothing more once it has taken all its time too often (budget.py)
     4 scan    what compiled, with Bandit, in processes of its own
@@ -72,8 +72,8 @@ class _Job:
 class Scorer:
     """Scores programs; owns a sandbox, so close it, or use it as a context manager.
 
-    `limits`, `workers` and `isolation` are the sandbox's; `max_overstays`, `share_children` and `packages`
-    are those of `ScoringConfig`. `seed`: the run's, from which the order of the tests follows.
+    `limits`, `workers` and `isolation` are the sandbox's; `max_overstays`, `share_children`, `packages` and
+    `overlap` are those of `ScoringConfig`. `seed`: the run's, from which the order of the tests follows.
     `look`: False leaves the sentinels out, and outcomes then say that nobody looked. `cache_size` 0 keeps
     nothing. Methods may be called from several threads. Raises RewardError at once if Bandit is missing or of
     another version.
@@ -90,6 +90,7 @@ class Scorer:
         max_overstays: int = ScoringConfig.max_overstays,
         share_children: bool = ScoringConfig.share_children,
         packages: tuple[str, ...] = ScoringConfig.packages,
+        overlap: bool = ScoringConfig.overlap,
         seed: int = 0,
         look: bool = True,
     ) -> None:
@@ -97,15 +98,14 @@ class Scorer:
         if self.config.withhold and not look:
             raise RewardError("withhold needs the sentinels: leave look at True")
         workers = len(os.sched_getaffinity(0)) if workers is None else workers
-        self.workers = workers
-        """Programs that run side by side"""
-        self._scoring = ScoringConfig(max_overstays, share_children, packages)
+        self._scoring = ScoringConfig(max_overstays, share_children, packages, overlap)
         self._limits = limits or Limits()
         self._seed = seed
         self._look = look
         self._cache: OrderedDict[Key, Outcome] = OrderedDict()
         self._cache_size = cache_size
-        self._lock = threading.Lock()  # guards the cache
+        self._begun: dict[Key, Future[tuple[Outcome | None, float]]] = {}
+        self._lock = threading.Lock()  # guards the cache and what was begun
         # Closed in reverse: submitted batches, then their runs, then the processes.
         with ExitStack() as stack:
             self._analyser = stack.enter_context(Analyser(workers, cache_size))
@@ -116,6 +116,19 @@ class Scorer:
             self._threads = stack.enter_context(ThreadPoolExecutor(workers, thread_name_prefix="scorer"))
             self._batches = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="scorer-batch"))
             self._stack = stack.pop_all()
+
+    def begin(self, problem: Problem, program: str) -> None:
+        """Run a program in the background, ahead of the call of `outcomes` or `score` that asks for it.
+
+        That call says the same as ever; without it nothing is heard of the program. Does nothing where
+        `overlap` is off.
+        """
+        if not self._scoring.overlap:
+            return
+        job = _job(problem, program, self._limits)
+        with self._lock:
+            if job.key not in self._begun and job.key not in self._cache:
+                self._begun[job.key] = self._threads.submit(self._timed_outcome, job)
 
     def outcomes(
         self,
@@ -135,8 +148,12 @@ class Scorer:
         often = Counter(job.key for job in jobs)
         with self._lock:
             known = {job.key: self._cache.get(job.key) for job in jobs}
-        new = {job.key: job for job in jobs if known[job.key] is None}
-        running = {self._threads.submit(self._timed_outcome, job): key for key, job in new.items()}
+            new = {job.key: job for job in jobs if known[job.key] is None}
+            begun = {key: self._begun.pop(key) for key in new if key in self._begun}
+        started = {
+            key: self._threads.submit(self._timed_outcome, new[key]) for key in new if key not in begun
+        }
+        running = {future: key for key, future in (begun | started).items()}
         try:
             progress(done := sum(often[key] for key in known.keys() - new.keys()))
             for future in as_completed(running):
@@ -162,6 +179,10 @@ class Scorer:
 
     def close(self) -> None:
         """Wait for what was submitted, then end the sandbox. Closing twice does nothing."""
+        with self._lock:
+            unheard, self._begun = self._begun, {}
+        for future in unheard.values():
+            future.cancel()
         self._stack.close()
 
     def __enter__(self) -> Scorer:

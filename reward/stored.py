@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 # Settings of a run, outside the objective, that decided what its programs did.
 _FACTS = ("limits", "scoring", "reward")
-_COST = ("share_children",)  # what programs do is the same either way
+_COST = ("share_children", "overlap")  # what programs do is the same either way
 
 
 @dataclass(frozen=True)

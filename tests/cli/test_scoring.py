@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_runs import PPO, command
 
 from cli.errors import UsageError
 from cli.problems import within_limits
@@ -41,6 +42,16 @@ def test_none_stays_none_and_scores_stay_scores(tmp_path):
     assert first is None
     assert (second.total, second.kind, second.metrics) == (2.0, "good", {"reward/x": 1.0})
     assert third.total == 3.0
+
+
+def test_a_function_is_called_once_with_the_whole_rollout(tmp_path):
+    """Responses that have ended are not handed to it one by one."""
+    source = "calls = []\ndef score(pairs):\n    calls.append(len(pairs))\n    return [0.0] * len(pairs)\n"
+    mine = scorer(tmp_path, source)
+    for problem, program in PAIRS:
+        mine.begin(problem, program)
+    mine(PAIRS, 0)
+    assert mine.function.__globals__["calls"] == [3]
 
 
 BAD = {
@@ -246,14 +257,30 @@ def test_what_programs_took_is_noted_with_the_slowest_problem() -> None:
     )
     assert noted["program_seconds/slowest"] >= 0.5
     assert 0 < noted["programs_per_second_and_core"] <= 2 / 0.5  # two were run, on one worker
-    assert program_times([], 1.0, 1) == {}
-    assert program_times([(n / 100, str(n)) for n in range(101)], 10.1, 2) == {
+    assert program_times([]) == {}
+    assert program_times([(n / 100, str(n)) for n in range(101)]) == {
         "program_seconds/p50": 0.5,
         "program_seconds/p99": 0.99,
         "program_seconds/slowest": 1.0,
         "slowest_problem": "100",
-        "programs_per_second_and_core": 5.0,
+        "programs_per_second_and_core": 2.0,
     }
+
+
+def test_programs_run_early_change_no_byte_of_a_run(ppo_run: Path, sft_run: Path, tmp_path: Path) -> None:
+    """`ppo_run` has run each when its response ended; here all are run after the last one has."""
+    after = tmp_path / "after"
+    assert command("ppo", "--sft", sft_run, "--out", after, *PPO, "--scoring.no-overlap") == 0
+    for name in ("metrics.jsonl", "samples.jsonl", "tokens.jsonl"):
+        assert (after / name).read_bytes() == (ppo_run / name).read_bytes()
+
+
+def test_a_scorer_begins_programs_as_they_are_heard_of() -> None:
+    with Scorer(workers=1) as judge:
+        scheduled(judge, []).begin(PLUS_ONE, SOLVES)
+        (future,) = judge._begun.values()
+        (outcome,) = scheduled(judge, [])._outcomes([(PLUS_ONE, SOLVES)])
+        assert outcome == future.result()[0] and outcome.passed == 2
 
 
 def test_the_row_of_a_run_names_it(ppo_run: Path) -> None:

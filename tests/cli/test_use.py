@@ -134,8 +134,9 @@ def test_checkpoints_are_judged_as_they_were_trained(capsys, sft_run, ppo_run, b
 
 
 def test_how_programs_are_run_is_part_of_the_yardstick(ppo_run, tmp_path):
-    """What they may import and how long they may take decides what passes; sharing children does not."""
-    changes = {"packages": {"scoring.packages": ["numpy"]}, "shared": {"scoring.share_children": True}}
+    """What they may import and how long they may take decides what passes; when they run does not."""
+    same = {"scoring.share_children": True, "scoring.overlap": False}
+    changes = {"packages": {"scoring.packages": ["numpy"]}, "shared": same}
     for name, setup in changes.items():
         folder = tmp_path / name / "checkpoints" / "iteration-000001"
         shutil.copytree(ppo_run / "checkpoints" / "iteration-000001", folder)

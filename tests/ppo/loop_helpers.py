@@ -55,7 +55,10 @@ def by_weights(policy: Policy) -> dict[str, float]:
 
 
 class ToyScorer:
-    """A function of the program as a scorer. It counts its calls, and needs that count back on resume."""
+    """A function of the program as a scorer. It counts its calls, and needs that count back on resume.
+
+    It must have heard of each program of its share, and of no other, before it is asked for their scores.
+    """
 
     def __init__(
         self,
@@ -69,13 +72,22 @@ class ToyScorer:
         self.interrupt = interrupt
         self.world = world
         self.calls = 0
+        self._begun: list[tuple[str, str]] = []
 
     def __call__(self, pairs: Sequence[tuple[Problem, str]], iteration: int) -> list[PlainScore | None]:
         if iteration == self.interrupt:
             raise KeyboardInterrupt
         self.calls += 1
-        scores = self.world.spread(pairs, lambda own: [self.function(program) for _, program in own])
+        scores = self.world.spread(pairs, self._gather)
         return [None if s is None else PlainScore(s, metrics={"toy/calls": self.calls}) for s in scores]
+
+    def begin(self, problem: Problem, program: str) -> None:
+        self._begun.append((problem.id, program))
+
+    def _gather(self, pairs: Sequence[tuple[Problem, str]]) -> list[float | None]:
+        begun, self._begun = self._begun, []
+        assert sorted(begun) == sorted((problem.id, program) for problem, program in pairs)
+        return [self.function(program) for _, program in pairs]
 
     def objective(self, iteration: int) -> str:
         return "toy"

@@ -170,8 +170,9 @@ def test_a_prompt_longer_than_the_limit_is_one_prompt_everywhere(make_policy, to
 
 @pytest.mark.parametrize("size", [1, 3])
 def test_the_size_of_the_rollout_batch_changes_no_response(make_policy, size):
-    """Check 4: rows decoded 1, 3 or 8 at a time are the same rows; progress counts them all."""
-    policy, seen = make_policy(trained=True), []
+    """Check 4: rows decoded 1, 3 or 8 at a time are the same rows; progress counts them all, and each of
+    their programs is heard of."""
+    policy, seen, heard = make_policy(trained=True), [], []
     together = rollout(policy)
     pieces = sample_responses(
         policy,
@@ -181,8 +182,11 @@ def test_the_size_of_the_rollout_batch_changes_no_response(make_policy, size):
         batch_size=size,
         generator=torch.Generator().manual_seed(11),
         progress=seen.append,
+        on_ended=lambda problem, program: heard.append((problem.id, program)),
     )
     assert list(pieces.texts) == list(together.texts) and seen[-1] == 8
+    assert sorted(heard) == sorted((problem.id, program) for problem, program in together.pairs())
+    assert size > 1 or [name for name, _ in heard] == together.problem_ids
     for a, b in zip(pieces.tokens, together.tokens, strict=True):
         assert torch.equal(a, b)
     torch.testing.assert_close(pieces.logprobs, together.logprobs, rtol=0, atol=1e-5)

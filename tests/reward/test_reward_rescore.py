@@ -206,7 +206,7 @@ def test_old_records_that_do_not_tell_idle_programs_are_counted(tmp_path: Path, 
 def test_the_same_limits_are_no_change(tmp_path: Path) -> None:
     facts = {"limits": {"cpu_seconds": 2.0, "memory_mb": 512}, "scoring": {"share_children": False}}
     samples = write_run(tmp_path, ITERATIONS, **facts)
-    same = {"limits": {"cpu_seconds": 2.0}, "scoring": {"share_children": True}}  # which changes no fact
+    same = {"limits": {"cpu_seconds": 2.0}, "scoring": {"share_children": True, "overlap": False}}  # no fact
     assert rescored(samples, tmp_path, **same)["changed"] == 0
 
 
