@@ -78,7 +78,7 @@ def check_settings(settings: PPOCommand) -> None:
     if settings.num_validation < 1:
         raise UsageError("--num-validation must be 1 or more: `best` is chosen by them")
     check_tracker(settings.tracker)
-    if settings.schedule.moves and settings.reward is not None:
+    if settings.schedule.follows and settings.reward is not None:
         raise UsageError(
             "--schedule changes the project's objective, not the function of --reward: leave one out"
         )

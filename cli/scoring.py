@@ -46,8 +46,9 @@ class ScheduledScorer:
         outcomes = self._outcomes(pairs)
         if self.schedule.changes(iteration):
             self.say(f"the objective is now {self.schedule.active(iteration)}")
-        rewards = self.schedule.rewards(outcomes, iteration)
-        self.schedule.observe(iteration, outcomes)
+        problems = [problem.id for problem, _ in pairs]
+        rewards = self.schedule.rewards(outcomes, iteration, problems)
+        self.schedule.observe(iteration, outcomes, problems)
         # One yardstick over the whole run, whatever the schedule makes of it.
         judged = [None if o is None else objective(o, self.schedule.config) for o in outcomes]
         was_on = self.alarm.on

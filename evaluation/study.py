@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.columns import HEADLINE, MAIN, column
+from evaluation.columns import HEADLINE, MAIN, MORE, column
 from evaluation.summary import Numbers, comparisons, decide, model_summary, recipe_comparisons, recipes
 from evaluation.tables import (
     INTERVALS,
@@ -75,29 +75,44 @@ def together(name: str, seeds: Iterable[Numbers]) -> Numbers:
 
 
 def conclusions(results: Content) -> list[str]:
-    """A sentence for each pair: whether these models differ in the main column, and whether it would last."""
+    """What can be said of each pair: whether these models differ in the main column, whether it would last,
+    and in which other columns they differ."""
     new = {(pair["a"], pair["b"]): pair["columns"].get(MAIN) for pair in results["recipe_comparisons"]}
     said = []
     for pair in results["comparisons"]:
         lasting = new.get((pair["a"], pair["b"]))
-        if pair["same"] or lasting is None:
-            said.append(statement(pair))
-            continue
-        these = pair["columns"][MAIN]
-        interval = f"{signed(column(MAIN), lasting)}, p = {lasting['p_holm']:.2g}"
-        if lasting["different"]:
-            agree = these["different"] and (these["mean"] > 0) == (lasting["mean"] > 0)
-            what = "It would hold for new training seeds" if agree else "Over new training seeds they differ"
-        elif these["different"]:
-            what = "That is of these models: new training seeds could undo it"
-        else:
-            what = "Nor do the seeds tell"
-        said.append(f"{statement(pair)}. {what} ({interval})")
+        parts = [statement(pair)]
+        if not pair["same"]:
+            parts += [_over_seeds(pair["columns"][MAIN], lasting)] if lasting else []
+            parts += [_besides(pair)]
+        said.append(". ".join(parts))
     return said
 
 
+def _over_seeds(these: Content, lasting: Content) -> str:
+    """`these`, `lasting`: the difference of these models, and the one for new seeds, in the main column."""
+    interval = f"{signed(column(MAIN), lasting)}, p = {lasting['p_holm']:.2g}"
+    if lasting["different"]:
+        agree = these["different"] and (these["mean"] > 0) == (lasting["mean"] > 0)
+        what = "It would hold for new training seeds" if agree else "Over new training seeds they differ"
+    elif these["different"]:
+        what = "That is of these models: new training seeds could undo it"
+    else:
+        what = "Nor do the seeds tell"
+    return f"{what} ({interval})"
+
+
+def _besides(pair: Content) -> str:
+    differ = [
+        f"{c.heading} {signed(c, difference)}"
+        for c in (*HEADLINE, *MORE)
+        if c.key != MAIN and (difference := pair["columns"].get(c.key)) and difference["different"]
+    ]
+    return f"Other columns that differ: {'; '.join(differ)}" if differ else "No other column differs"
+
+
 def study_tables(results: Content) -> list[Table]:
-    """The paper's columns, their differences, and what the training seed does.
+    """The paper's columns and those beside them, their differences, and what the training seed does.
 
     `results`: those of `study_results`, with `problems`, `samples`, `temperature`, and for each model
     the `programs` that it was trained on.
@@ -105,6 +120,7 @@ def study_tables(results: Content) -> list[Table]:
     title = f"{results['problems']} problems x {results['samples']}, T = {results['temperature']}"
     found = [
         _with_budget(columns_table(title, results["models"], HEADLINE, INTERVALS), results["programs"]),
+        columns_table("Beside them", results["models"], MORE),
         differences_table("Differences of these models, paired by problem", results["comparisons"]),
         _seeds_table(results["models"]),
         recipes_table(results["recipes"]),
@@ -112,7 +128,7 @@ def study_tables(results: Content) -> list[Table]:
             "Differences for new training seeds, paired by seed and problem", results["recipe_comparisons"]
         ),
     ]
-    return [table for table in found if table.rows]
+    return [table for table in found if table.rows and len(table.header) > 1]
 
 
 def study_markdown(results: Content) -> str:

@@ -40,17 +40,29 @@ class Stage(IntEnum):
         return self.name.lower()
 
 
-def partial(stage: Stage, passed: int, num_tests: int, credits: Sequence[float] = PAPER_CREDITS) -> float:
+def partial(
+    stage: Stage,
+    passed: int,
+    num_tests: int,
+    credits: Sequence[float] = PAPER_CREDITS,
+    fraction: float | None = None,
+) -> float:
     """R_func = c[stage] below PASSES, c[3] + (c[4] - c[3]) * k/T there, with k = passed and T = num_tests.
 
     `credits` are five non-decreasing numbers in [0, 1]. T counts the tests given, never the tests run.
+    `fraction`, in [0, 1], stands in the place of k/T where tests do not weigh alike (difficulty.py).
     """
     _check(stage, passed, num_tests)
+    if fraction is not None and not 0.0 <= fraction <= 1.0:
+        raise ValueError(f"impossible fraction of the tests: {fraction}")
     if stage is not Stage.PASSES:
         return credits[stage]
     bottom, top = credits[Stage.PRINTS], credits[Stage.PASSES]
     # Rounding may not put k < T above the top, nor k = T beside it: the maximum is exact.
-    return top if passed == num_tests else min(top, bottom + (top - bottom) * passed / num_tests)
+    if passed == num_tests:
+        return top
+    rise = (top - bottom) * passed / num_tests if fraction is None else (top - bottom) * fraction
+    return min(top, bottom + rise)
 
 
 def binary(stage: Stage, passed: int, num_tests: int) -> float:

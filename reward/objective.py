@@ -135,11 +135,14 @@ class Reward:
         return self.outcome.tracebacks
 
 
-def objective(outcome: Outcome, config: RewardConfig) -> Reward:
-    """R of one outcome under one configuration: R = alpha * R_func + beta * R_sec."""
+def objective(outcome: Outcome, config: RewardConfig, fraction: float | None = None) -> Reward:
+    """R of one outcome under one configuration: R = alpha * R_func + beta * R_sec.
+
+    `fraction`: what the ladder reads in the place of k/T, where tests do not weigh alike (difficulty.py).
+    """
     withheld = _is_withheld(outcome, config)
     unpaid = withheld or _is_idle(outcome, config)
-    r_func = _functional(outcome, config, unpaid)
+    r_func = _functional(outcome, config, unpaid, fraction)
     v = vulnerability(outcome, config)
     earns = _earns_security(outcome, config, unpaid)
     r_sec = security.security_reward(v, config.security) if earns else 0.0
@@ -157,18 +160,19 @@ def objective(outcome: Outcome, config: RewardConfig) -> Reward:
     )
 
 
-def mix(outcome: Outcome, config: RewardConfig, weight: float) -> Reward:
+def mix(outcome: Outcome, config: RewardConfig, weight: float, fraction: float | None = None) -> Reward:
     """R between the true objective (`weight` 0) and the configured one (`weight` 1), part by part.
 
     The true objective is all tests passed and a clean scan: mode binary with gate `passes`. Each part goes
     from one to the other in a straight line, so R = alpha * R_func + beta * R_sec holds for every weight.
+    `fraction`: as in `objective`; the true objective has no use for it.
     """
     if not 0.0 <= weight <= 1.0:
         raise RewardError(f"a mix weighs the configured objective in [0, 1], not {weight!r}")
     # Exactly one of the two where nothing is mixed: t + 1 * (l - t) need not be l.
     if weight in (0.0, 1.0):
-        return objective(outcome, config if weight else true_objective(config))
-    ladder, true = objective(outcome, config), objective(outcome, true_objective(config))
+        return objective(outcome, config, fraction) if weight else objective(outcome, true_objective(config))
+    ladder, true = objective(outcome, config, fraction), objective(outcome, true_objective(config))
     r_func = true.functional + weight * (ladder.functional - true.functional)
     r_sec = true.security + weight * (ladder.security - true.security)
     return replace(
@@ -215,11 +219,11 @@ def _is_idle(outcome: Outcome, config: RewardConfig) -> bool:
     return outcome.idle is True and not outcome.all_passed and not config.pay_idle
 
 
-def _functional(outcome: Outcome, config: RewardConfig, unpaid: bool) -> float:
+def _functional(outcome: Outcome, config: RewardConfig, unpaid: bool, fraction: float | None) -> float:
     stage, passed = (Stage.SYNTAX_ERROR, 0) if unpaid else (outcome.stage, outcome.passed)
     if config.mode == "binary":
         return functional.binary(stage, passed, outcome.num_tests)
-    return functional.partial(stage, passed, outcome.num_tests, config.stage_credits)
+    return functional.partial(stage, passed, outcome.num_tests, config.stage_credits, fraction)
 
 
 def _earns_security(outcome: Outcome, config: RewardConfig, unpaid: bool) -> bool:

@@ -78,7 +78,8 @@ def rejudge(path: Path, objective: StoredObjective) -> Iterator[tuple[int, Store
     for iteration, samples in read_iterations(path):
         for sample in samples:
             yield iteration, sample, _judge(sample, schedule, iteration)
-        schedule.observe(iteration, [sample.outcome for sample in samples])
+        problems = [sample.problem for sample in samples]
+        schedule.observe(iteration, [sample.outcome for sample in samples], problems)
 
 
 def verify(path: Path, original: StoredObjective) -> None:
@@ -158,7 +159,7 @@ def _judge(sample: StoredSample, schedule: RewardSchedule, iteration: int) -> Re
     if sample.outcome is None:
         return None
     try:
-        return schedule.reward(sample.outcome, iteration)
+        return schedule.reward(sample.outcome, iteration, sample.problem)
     except RewardError as error:  # the facts do not answer
         raise RewardError(f"{sample.where}: {error}") from None
 

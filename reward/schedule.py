@@ -14,6 +14,9 @@ The ladder is not potential-based (shaping.py shows which policies it puts in th
 can end on what is really wanted: from `anneal_at` on, the weight that holds there falls to 0 within
 `anneal_over` iterations, and never rises again.
 
+Beside the weight, `difficulty` says what each test of the ladder is worth, by how seldom it is passed; 1, all
+alike, is the default. See difficulty.py.
+
 A change of objective moves every score. What a trainer has measured of earlier scores (baselines, running
 scales) is worth nothing after `active` has changed. Outcomes replayed in the order of their iterations give
 every weight back, so stored ones can be judged again under the objective that held.
@@ -22,12 +25,13 @@ every weight back, so stored ones can be judged again under the objective that h
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from reward.compare import RewardError
 from reward.controller import MixController, Thresholds
+from reward.difficulty import PassRates
 from reward.functional import Stage
 from reward.objective import Reward, RewardConfig, mix, objective, true_objective
 from reward.outcome import Outcome
@@ -60,23 +64,37 @@ class ScheduleConfig:
     """Completed iterations at which the weight starts to fall to 0, the true objective (None: never)."""
     anneal_over: int = 100
     """Iterations that this fall takes, >= 1."""
+    difficulty: float = 1.0
+    """How many times as much as another a test of a problem can weigh in the ladder, for being passed more
+    seldom, in [1, 1000]; 1: every test weighs the same."""
+    difficulty_memory: int = 64
+    """Programs for a problem that the pass rates of its tests look back on, >= 1; read with difficulty."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise RewardError(f"kind must be one of {', '.join(KINDS)}, not {self.kind!r}")
-        for name, least in (("switch_at", 0), ("over", 1), ("anneal_over", 1)):
-            _iteration(name, getattr(self, name), least)
+        for name, least in (("switch_at", 0), ("over", 1), ("anneal_over", 1), ("difficulty_memory", 1)):
+            _count(name, getattr(self, name), least)
         if self.anneal_at is not None:
-            _iteration("anneal_at", self.anneal_at, 0)
+            _count("anneal_at", self.anneal_at, 0)
         for name in ("start", "end"):
-            weight = getattr(self, name)
-            if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0.0 <= weight <= 1.0:
-                raise RewardError(f"{name} must be a weight in [0, 1], not {weight!r}")
+            _within(name, getattr(self, name), 0.0, 1.0)
+        _within("difficulty", self.difficulty, 1.0, 1000.0)
 
     @property
     def moves(self) -> bool:
-        """Whether more than one objective can apply."""
+        """Whether more than one mix can apply."""
         return self.kind != "constant" or self.anneal_at is not None
+
+    @property
+    def weighs(self) -> bool:
+        """Whether tests of a problem can weigh differently."""
+        return self.difficulty > 1.0
+
+    @property
+    def follows(self) -> bool:
+        """Whether a reward depends on more than its program: on the iteration, or on programs before it."""
+        return self.moves or self.weighs
 
 
 class RewardSchedule:
@@ -87,7 +105,12 @@ class RewardSchedule:
         self.schedule = schedule or ScheduleConfig()
         if self.schedule.moves and self.config.mode != "partial":
             raise RewardError("a schedule mixes the ladder with mode binary by itself: leave mode at partial")
+        if self.schedule.weighs and self.config.mode != "partial":
+            raise RewardError(
+                "difficulty weighs the tests of the ladder, and mode binary has none: set it to 1"
+            )
         self._controller = MixController(self.schedule.auto, self.schedule.start)
+        self._rates = PassRates(self.schedule.difficulty, self.schedule.difficulty_memory)
         self._observed = -1  # the last iteration seen
         self._named: float | None = None  # the weight that `active` named last
 
@@ -130,24 +153,41 @@ class RewardSchedule:
         kept = self._named is not None and abs(weight - self._named) <= JUMP - 1e-9
         return self._named if kept and self._named is not None else weight
 
-    def reward(self, outcome: Outcome, iteration: int) -> Reward:
-        """R of an outcome under the objective of this iteration; its metrics tell a weight that moves."""
+    def reward(self, outcome: Outcome, iteration: int, problem: str | None = None) -> Reward:
+        """R of an outcome under the objective of this iteration; its metrics tell what is not the default.
+
+        `problem`: the id of what the program is for, by which `difficulty` knows its tests; needed with it.
+        """
         weight = self.weight(iteration)
-        reward = mix(outcome, self.config, weight)
-        if not self.schedule.moves:
-            return reward
-        return replace(reward, metrics={**reward.metrics, "reward/partial_weight": weight})
+        told: dict[str, float] = {}
+        fraction = None
+        if self.schedule.weighs:
+            fraction = self._rates.fraction(_known(problem), outcome)
+            told["reward/weighed_fraction"] = (
+                outcome.passed / outcome.num_tests if fraction is None else fraction
+            )
+        if self.schedule.moves:
+            told["reward/partial_weight"] = weight
+        reward = mix(outcome, self.config, weight, fraction)
+        return replace(reward, metrics=reward.metrics | told) if told else reward
 
-    def total(self, outcome: Outcome, iteration: int) -> float:
+    def total(self, outcome: Outcome, iteration: int, problem: str | None = None) -> float:
         """R alone."""
-        return self.reward(outcome, iteration).total
+        return self.reward(outcome, iteration, problem).total
 
-    def rewards(self, outcomes: Sequence[Outcome | None], iteration: int) -> list[Reward | None]:
-        """One reward per outcome; a fault stays None."""
-        return [None if outcome is None else self.reward(outcome, iteration) for outcome in outcomes]
+    def rewards(
+        self, outcomes: Sequence[Outcome | None], iteration: int, problems: Sequence[str] | None = None
+    ) -> list[Reward | None]:
+        """One reward per outcome; a fault stays None. `problems`: their ids, as in `reward`."""
+        return [
+            None if outcome is None else self.reward(outcome, iteration, problem)
+            for outcome, problem in self._paired(outcomes, problems)
+        ]
 
-    def observe(self, iteration: int, outcomes: Sequence[Outcome | None]) -> None:
-        """Tell the schedule what the programs of an iteration did, once they are scored.
+    def observe(
+        self, iteration: int, outcomes: Sequence[Outcome | None], problems: Sequence[str] | None = None
+    ) -> None:
+        """Tell the schedule what the programs of an iteration did, once they are scored; as in `rewards`.
 
         Raises RewardError unless iterations come in order: a mix that moved on the same programs twice would
         not be the one that a resumed or replayed run finds.
@@ -164,6 +204,15 @@ class RewardSchedule:
                 solve = sum(objective(outcome, true).functional == 1.0 for outcome in seen) / len(seen)
                 climbed = sum(outcome.stage >= Stage.PRINTS for outcome in seen) / len(seen)
                 self._controller.observe(solve, climbed)
+        if self.schedule.weighs:
+            for outcome, problem in self._paired(outcomes, problems):
+                if outcome is not None:
+                    self._rates.observe(_known(problem), outcome)
+
+    def _paired(
+        self, outcomes: Sequence[Outcome | None], problems: Sequence[str] | None
+    ) -> Iterator[tuple[Outcome | None, str | None]]:
+        return zip(outcomes, [None] * len(outcomes) if problems is None else problems, strict=True)
 
     def state_dict(self) -> dict[str, Any]:
         """JSON-able; holds the configuration too, so that a run cannot be resumed under another objective."""
@@ -172,15 +221,21 @@ class RewardSchedule:
             "observed": self._observed,
             "named": self._named,
             "controller": self._controller.state_dict(),
+            "pass_rates": self._rates.state_dict(),
             "config": config,
             "schedule": asdict(self.schedule),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was taken. RewardError if that was under another configuration."""
+        """Go on where `state_dict` was taken. RewardError if that was under another configuration.
+
+        A state from before there was `difficulty` goes on without it.
+        """
         ours = self.state_dict()
+        before = {"difficulty": 1.0, "difficulty_memory": ScheduleConfig.difficulty_memory}
+        theirs = {"config": state["config"], "schedule": before | state["schedule"]}
         for part in ("config", "schedule"):
-            changed = [key for key in ours[part] if state[part].get(key) != ours[part][key]]
+            changed = [key for key in ours[part] if theirs[part].get(key) != ours[part][key]]
             if changed:
                 raise RewardError(
                     f"the saved reward {part} differs in {', '.join(changed)}: resume with the same"
@@ -188,8 +243,20 @@ class RewardSchedule:
         self._observed = int(state["observed"])
         self._named = state["named"]
         self._controller.load_state_dict(state["controller"])
+        self._rates.load_state_dict(state.get("pass_rates", {}))
 
 
-def _iteration(name: str, value: object, least: int) -> None:
+def _known(problem: str | None) -> str:
+    if problem is None:
+        raise RewardError("difficulty needs to know which problem a program is for")
+    return problem
+
+
+def _within(name: str, value: object, least: float, most: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+        raise RewardError(f"{name} must be a number in [{least:g}, {most:g}], not {value!r}")
+
+
+def _count(name: str, value: object, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise RewardError(f"{name} must be a whole number >= {least}, not {value!r}")

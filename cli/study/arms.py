@@ -17,7 +17,8 @@ def _gate(name: str, *more: str) -> tuple[str, ...]:
     return ("--objective.security-gate", name, "--objective.withhold", *more)
 
 
-_BINARY = _gate("passes", "--objective.mode", "binary")
+_ONE_OBJECTIVE = ("--schedule.kind", "constant", "--schedule.anneal-at", "None", "--schedule.difficulty", "1")
+_BINARY = _gate("passes", "--objective.mode", "binary", *_ONE_OBJECTIVE)
 _PAPER = _gate("off", "--objective.pay-idle", "--objective.weight-trick", "0")
 
 
@@ -48,6 +49,7 @@ ARMS = (
     Arm("simple-twice", "PPO-simple x2", _BINARY, phases=2),
     Arm("switch", "PPO-switch", ("--schedule.kind", "binary-to-partial", "--schedule.switch-at", HALF)),
     Arm("auto", "PPO-auto", ("--schedule.kind", "auto")),
+    Arm("difficulty", "PPO-difficulty", ("--schedule.difficulty", "4")),
     Arm("off", "gate off", _gate("off")),
     Arm("parses", "gate parses", _gate("parses")),
     Arm("earned", "gate earned", _gate("earned")),
@@ -57,6 +59,13 @@ DEFAULT = ("simple", "fresh", "continue", "fresh-twice")
 
 ALPHA = "alpha="
 """`alpha=0.8`: PPO-fresh under alpha 0.8 and beta 0.2."""
+
+GROUPS = {
+    "options": ("fresh", "difficulty", "auto", "off", "parses", "earned", "paper"),
+    "sweep": ("fresh", "alpha=0.2", "alpha=0.4", "alpha=0.8", "alpha=1"),
+}
+"""Names that --arms takes for several arms. PPO-fresh is in each: what the others are held against, and the
+sweep's point at the preset's own alpha."""
 
 _PAIRS = (
     ("simple", "fresh"),
@@ -71,12 +80,16 @@ _PAIRS = (
 
 
 def chosen(keys: Sequence[str]) -> list[Arm]:
-    """The arms of these names, in their order. Raises UsageError for one that is none, or named twice."""
+    """The arms of these names, in their order, those of a group in its place.
+
+    Raises UsageError for one that is none, or named twice; what several groups hold is one arm.
+    """
     if not keys:
         raise UsageError("--arms: name at least one arm")
     if twice := [key for number, key in enumerate(keys) if key in keys[:number]]:
         raise UsageError(f"--arms: {twice[0]} is named twice")
-    return [arm_of(key) for key in keys]
+    single = dict.fromkeys(one for key in keys for one in GROUPS.get(key, (key,)))
+    return [arm_of(key) for key in single]
 
 
 def arm_of(key: str) -> Arm:
@@ -86,8 +99,11 @@ def arm_of(key: str) -> Arm:
     for arm in ARMS:
         if arm.key == key:
             return arm
-    known = ", ".join(arm.key for arm in ARMS)
-    raise UsageError(f"--arms {key}: no such arm; there are {known}, and {ALPHA}0.8 for any weight in [0, 1]")
+    known, groups = ", ".join(arm.key for arm in ARMS), " and ".join(GROUPS)
+    raise UsageError(
+        f"--arms {key}: no such arm; there are {known}, {ALPHA}0.8 for any weight in [0, 1], and the groups "
+        f"{groups}"
+    )
 
 
 def needed(arms: Sequence[Arm]) -> list[Arm]:
@@ -107,15 +123,18 @@ def phases_in_all(arm: Arm) -> int:
 
 
 def pairs(start: str, arms: Sequence[Arm]) -> list[tuple[str, str]]:
-    """What is compared, by titles: every arm with SFT, the paper's questions, all other arms with PPO-fresh.
+    """What is compared, by titles: the paper's arms with SFT and by its questions, all others with PPO-fresh
+    (with SFT where that is not there).
 
     Few and known before the runs: each more would raise the p of all.
     """
     titles = {arm.key: arm.title for arm in arms}
-    asked = [pair for pair in _PAIRS if titles.keys() >= set(pair)]
-    inside = {key for pair in _PAIRS for key in pair}
-    asked += [("fresh", key) for key in titles if key not in inside and "fresh" in titles]
-    return [(start, arm.title) for arm in arms] + [(titles[a], titles[b]) for a, b in asked]
+    of_paper = {key for pair in _PAIRS for key in pair}
+    options = [key for key in titles if key not in of_paper and "fresh" in titles]
+    asked = [pair for pair in _PAIRS if titles.keys() >= set(pair)] + [("fresh", key) for key in options]
+    return [(start, titles[key]) for key in titles if key not in options] + [
+        (titles[a], titles[b]) for a, b in asked
+    ]
 
 
 def flags(arm: Arm, iterations: int) -> list[str]:

@@ -1,7 +1,7 @@
 """`train.py study`: SFT, PPO under several rewards, evaluation, over training seeds; one table."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -48,7 +48,8 @@ class StudyCommand:
     arms: tuple[str, ...] = DEFAULT
     """What is trained: simple (binary reward), fresh (partial credit), continue (partial, from simple),
     fresh-twice, simple-twice (two phases), switch (binary, then partial, in one phase), auto (the mix follows
-    the programs), off, parses, earned (gates), paper (its arithmetic), alpha=0.8 (any weight)."""
+    the programs), difficulty (tests weigh by how seldom they pass), off, parses, earned (gates), paper (its
+    arithmetic), alpha=0.8 (any weight); options, sweep: several of these at once."""
     out: Path = Path("runs/study")
     """Folder for everything."""
     jobs: Count = 1
@@ -202,33 +203,35 @@ def _keep_preset(out: Path, name: str, section: str, settings: Any) -> None:
 
 
 def _steps(settings: StudyCommand, arms: Sequence[Arm]) -> list[Step]:
-    """All steps, each after those that it needs; seed by seed, so that an early stop leaves whole seeds."""
-    found = []
-    for seed in settings.seeds:
-        folder, name = settings.out / f"seed-{seed}", f"seed {seed}, "
+    """All steps, each after those that it needs: an early stop leaves whole seeds and arms."""
+    return [step for seed in settings.seeds for step in _of_seed(settings.out, seed, arms)]
 
-        def preset(command: str) -> list[str]:
-            return ["--config", str(_preset_file(settings.out, command))]
 
-        seeded = ["--seed", str(seed)]
-        sft = sft_step(f"{name}SFT", folder / "sft", [*preset("sft"), *seeded])
-        found.append(sft)
-        runs: dict[str, Step] = {}
-        for arm in needed(arms):
-            given = [*preset(f"ppo-{arm.key}"), *seeded]
-            needs = [sft.name]
-            if arm.after:
-                given += ["--init", str(folder / arm.after)]
-                needs.append(runs[arm.after].name)
-            runs[arm.key] = ppo_step(f"{name}{arm.key}", folder / arm.key, folder / "sft", given, needs)
-        found += runs.values()
-        for title, key, step in ((SFT, "sft", sft), *((arm.title, arm.key, runs[arm.key]) for arm in arms)):
-            given = [*preset("evaluate"), "--names", title]
-            target = folder / f"{key}.json"
-            found.append(
-                evaluate_step(f"{name}evaluate {key}", target, folder / key, given, needs=[step.name])
-            )
-    return found
+def _of_seed(out: Path, seed: int, arms: Sequence[Arm]) -> Iterator[Step]:
+    folder, name = out / f"seed-{seed}", f"seed {seed}, "
+
+    def preset(command: str) -> list[str]:
+        return ["--config", str(_preset_file(out, command))]
+
+    def measured(title: str, key: str, step: Step) -> Step:
+        given = [*preset("evaluate"), "--names", title]
+        return evaluate_step(
+            f"{name}evaluate {key}", folder / f"{key}.json", folder / key, given, needs=[step.name]
+        )
+
+    seeded = ["--seed", str(seed)]
+    sft = sft_step(f"{name}SFT", folder / "sft", [*preset("sft"), *seeded])
+    yield sft
+    yield measured(SFT, "sft", sft)
+    for arm in needed(arms):
+        given, needs = [*preset(f"ppo-{arm.key}"), *seeded], [sft.name]
+        if arm.after:
+            given += ["--init", str(folder / arm.after)]
+            needs.append(f"{name}{arm.after}")
+        run = ppo_step(f"{name}{arm.key}", folder / arm.key, folder / "sft", given, needs)
+        yield run
+        if arm in arms:
+            yield measured(arm.title, arm.key, run)
 
 
 # --- what it came to ---
@@ -250,6 +253,7 @@ def _tell(settings: StudyCommand, arms: Sequence[Arm], plan: _Plan, say: Any) ->
     phase = plan.ppo.ppo.iterations * plan.ppo.ppo.prompts_per_iteration * plan.ppo.ppo.samples_per_prompt
     judged = Judged(
         objective=plan.evaluate.objective,
+        alpha=plan.ppo.objective.alpha,
         phase=phase,
         seed=plan.evaluate.seed,
         setting={"config": str(settings.config), "model": plan.sft.model, "trained_on": plan.ppo.problems},

@@ -73,7 +73,7 @@ def _from_environment() -> Scorer:
         stored = read_objective(path)
     except OSError as error:
         raise RewardError(f"{ENVIRONMENT}={path}: cannot be read ({error.strerror})") from None
-    if stored.schedule.moves:
+    if stored.schedule.follows:
         raise RewardError(f"{path}: a schedule follows this project's own iterations; leave it out here")
     limits = stored.facts.get("limits")
     return Scorer(stored.config, limits=build(Limits, limits or {}, f"{path}: ppo.limits"))

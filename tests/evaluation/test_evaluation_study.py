@@ -109,6 +109,7 @@ def test_tables_have_a_row_for_each_recipe_and_pair():
     results = study(SFT=[0.3, 0.3], PPO=[0.5, 0.6])
     assert [[row[0] for row in table.rows] for table in study_tables(results)] == [
         ["SFT", "PPO"],
+        ["SFT", "PPO"],
         ["PPO - SFT"],
         ["SFT", "PPO"],
         ["SFT", "PPO"],
