@@ -107,7 +107,7 @@ class RewardSchedule:
             raise RewardError("a schedule mixes the ladder with mode binary by itself: leave mode at partial")
         if self.schedule.weighs and self.config.mode != "partial":
             raise RewardError(
-                "difficulty weighs the tests of the ladder, and mode binary has none: set it to 1"
+                "difficulty weighs the tests of the ladder, which mode binary has not: leave it at 1"
             )
         self._controller = MixController(self.schedule.auto, self.schedule.start)
         self._rates = PassRates(self.schedule.difficulty, self.schedule.difficulty_memory)

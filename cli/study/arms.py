@@ -144,9 +144,15 @@ def flags(arm: Arm, iterations: int) -> list[str]:
     return [*own, "--iterations", str(whole)]
 
 
-def alpha_of(arm: Arm) -> float | None:
-    """The weight of an arm of the sweep; None for others."""
-    return float(arm.key.removeprefix(ALPHA)) if arm.key.startswith(ALPHA) else None
+def swept(arms: Sequence[Arm], alpha: float) -> dict[float, str]:
+    """The titles of a sweep's arms by their weight of R_func, rising, where one of these arms is of a sweep.
+
+    PPO-fresh, which trained under `alpha`, is a point of it where no other arm has that weight.
+    """
+    found = {float(arm.key.removeprefix(ALPHA)): arm.title for arm in arms if arm.key.startswith(ALPHA)}
+    if found and (fresh := arm_of("fresh")) in arms:
+        found.setdefault(alpha, fresh.title)
+    return dict(sorted(found.items()))
 
 
 def _weighted(key: str) -> Arm:

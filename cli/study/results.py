@@ -9,7 +9,7 @@ from typing import Any
 from cli.errors import UsageError
 from cli.sample_files import beside
 from cli.sample_numbers import kept_numbers
-from cli.study.arms import Arm, alpha_of, arm_of, pairs, phases_in_all
+from cli.study.arms import Arm, pairs, phases_in_all, swept
 from cli.study.figure import draw_arms, draw_sweep
 from evaluation.study import study_markdown, study_results
 from evaluation.summary import Numbers
@@ -56,12 +56,10 @@ def write_results(
     write_json(out / "study.json", results)
     (out / "study.md").write_text(study_markdown(results), encoding="utf-8")
     draw_arms(out / "study.svg", results["models"])
-    weights = {alpha: arm.title for arm in kept if (alpha := alpha_of(arm)) is not None}
-    if weights and (fresh := arm_of("fresh")) in kept:
-        weights.setdefault(judged.alpha, fresh.title)
+    weights = swept(kept, judged.alpha)
     if len(weights) > 1:
         models = {model["name"]: model for model in results["models"]}
-        draw_sweep(out / "sweep.svg", {alpha: models[title] for alpha, title in sorted(weights.items())})
+        draw_sweep(out / "sweep.svg", {alpha: models[title] for alpha, title in weights.items()})
     return results
 
 

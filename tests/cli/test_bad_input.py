@@ -185,13 +185,16 @@ OUT_OF_RANGE = {
         *(["--objective.alpha", 0.5], ["--objective.beta", -0.4], ["--schedule.start", 2]),
         *(["--schedule.kind", "auto", "--objective.mode", "binary"], ["--schedule.auto.window", 0]),
         *(["--schedule.kind", "auto", "--reward", __file__ + ":refused"],),
+        *(["--schedule.difficulty", 2, "--objective.mode", "binary"],),
+        *(["--schedule.difficulty", 2, "--reward", __file__ + ":refused"],),
     ],
     "sft": [["--tiny.heads", 3], ["--tiny.vocab-size", 10], ["--learning-rate", -1], ["--epochs", 0]],
     "evaluate": [["--batch-size", 0], ["--seed", -1], ["--temperature", "nan"], ["--samples", 0]],
 }
 
 
-OTHER_WORDS = ("--corpus.rl", "--schedule.kind", "--tiny.heads")  # it takes two settings to be wrong
+# It takes two settings to be wrong.
+OTHER_WORDS = ("--corpus.rl", "--schedule.kind", "--schedule.difficulty", "--tiny.heads")
 
 
 @pytest.mark.parametrize(

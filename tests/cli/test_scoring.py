@@ -4,6 +4,9 @@ import json
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,8 @@ from cli.problems import within_limits
 from cli.scoring import FunctionScorer, ScheduledScorer
 from data import Problem, TestCase
 from ppo.credit import unexecuted_lines
-from reward import RewardConfig, RewardSchedule, ScheduleConfig, Scorer, rescore
+from ppo.parallel import ALONE, World
+from reward import Outcome, RewardConfig, RewardSchedule, ScheduleConfig, Scorer, Verdict, rescore
 from reward.budget import program_times
 from sandbox import Limits
 
@@ -226,6 +230,61 @@ def test_the_collapse_to_short_programs_is_logged_and_told_also_after_a_resume()
     assert [[s and s.metrics for s in scores] for scores in resumed] == [
         [s and s.metrics for s in scores] for scores in logged[4:]
     ]
+
+
+class Told:
+    """A scorer that knows what programs do: each is named by the tests it passes."""
+
+    workers = 1
+
+    def outcomes(self, pairs, progress=None, *, timed=None):
+        return [self.outcome(text) for _, text in pairs]
+
+    @staticmethod
+    def outcome(text: str) -> Outcome | None:
+        if text == "fault":
+            return None
+        verdicts = tuple(Verdict("ok", mark == "+", 2, "0" * 64, idle=False) for mark in text)
+        return Outcome(True, len(text), verdicts, "ok")
+
+
+class Meeting(World):
+    """A rank of several in one process, each in a thread of its own."""
+
+    def __init__(self, rank: int, size: int, table: list, barrier: threading.Barrier) -> None:
+        super().__init__(rank, size)
+        self.table, self.barrier = table, barrier
+
+    def each(self, work):
+        self.table[self.rank] = work()
+        self.barrier.wait(timeout=60)
+        found = list(self.table)
+        self.barrier.wait(timeout=60)  # none writes the next before all have read
+        return found
+
+
+def test_ranks_weigh_tests_by_the_programs_of_all() -> None:
+    """Rewards and state are those of one process, on every rank: what one has run, the others count too."""
+    two = replace(PLUS_ONE, id="other")
+    rollouts = [
+        [(PLUS_ONE, "+-"), (PLUS_ONE, "+-"), (two, "fault"), (two, "-+")],
+        [(two, "-+"), (PLUS_ONE, "-+"), (PLUS_ONE, "+-"), (two, "++")],
+        [(PLUS_ONE, "-+"), (two, "-+"), (two, "+-"), (PLUS_ONE, "--")],
+    ]
+
+    def run(world: World = ALONE) -> tuple[list, dict]:
+        schedule = RewardSchedule(RewardConfig(), ScheduleConfig(difficulty=4.0, difficulty_memory=3))
+        scheduled_scorer = ScheduledScorer(Told(), schedule, world=world)
+        scores = [scheduled_scorer(pairs, i) for i, pairs in enumerate(rollouts)]
+        totals = [[score and score.total for score in found] for found in scores]
+        return totals, scheduled_scorer.state_dict()
+
+    alone = run()
+    table, barrier = [None, None], threading.Barrier(2)
+    with ThreadPoolExecutor(2) as ranks:
+        found = list(ranks.map(run, [Meeting(rank, 2, table, barrier) for rank in (0, 1)]))
+    assert found == [alone, alone]
+    assert alone[0][2][0] > 0.8 > alone[0][2][1]  # k/T of both is a half
 
 
 def test_progress_ends_at_the_number_of_programs() -> None:

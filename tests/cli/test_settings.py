@@ -94,6 +94,7 @@ REFUSED = {
     "--learning-rate -1": "--learning-rate must be 0 or more, not -1.0",
     "--temperature nan": "--temperature must be greater than 0, not nan",
     "--schedule.auto.window 0": "--schedule.auto.window must be a number of iterations >= 1, not 0",
+    "--schedule.difficulty 0.5": "--schedule.difficulty must be a number in [1, 1000], not 0.5",
     "--objective.alpha 0.5": "--objective.alpha + --objective.beta must be 1, not 0.5 + 0.4",
     "--limits.memory-mb 1": "--limits.memory-mb=1: too little to start in",
     "--minibatch-size 7": "--minibatch-size 7 does not divide",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -16,7 +17,8 @@ from cli.errors import UsageError
 from cli.sample_files import beside
 from cli.sample_numbers import kept_numbers
 from cli.study import command as study
-from cli.study.arms import ARMS, arm_of, chosen, flags, needed, pairs, phases_in_all
+from cli.study.arms import ARMS, GROUPS, arm_of, chosen, flags, needed, pairs, phases_in_all, swept
+from cli.study.figure import SWEPT, draw_sweep
 from cli.study.steps import Step
 from evaluation.summary import model_summary
 from reward import RewardConfig
@@ -136,17 +138,20 @@ def test_tables_and_sentences_name_each_pair(done):
 
 
 def test_what_is_done_is_not_done_again_and_arms_can_be_added(done, preset, monkeypatch, capsys):
-    """Those of a sweep have a figure."""
+    """Those of a sweep have a figure, with PPO-fresh at its own weight."""
     before = {path: path.stat().st_mtime_ns for path in done.glob("seed-*/*.json")}
     for arm in ("alpha=0.8", "alpha=0.2"):  # as if they were trained: copies
         (done / "seed-1" / arm).mkdir()
         shutil.copy(done / "seed-1" / "fresh" / "report.html", done / "seed-1" / arm)
         for end in (".json", "_evaluation_samples.jsonl"):
             shutil.copy(done / "seed-1" / f"fresh{end}", done / "seed-1" / f"{arm}{end}")
+    drawn = {}
     monkeypatch.setattr(study, "run_steps", in_process)
+    monkeypatch.setattr("cli.study.results.draw_sweep", lambda path, models: drawn.update(models))
     assert run(preset, done, arms=["fresh", "alpha=0.8", "alpha=0.2"], seeds=[1]) == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert (done / "sweep.svg").is_file()
+    names = [(alpha, model["name"]) for alpha, model in drawn.items()]
+    assert names == [(0.2, "alpha 0.2, beta 0.8"), (0.6, "PPO-fresh"), (0.8, "alpha 0.8, beta 0.2")]
     said = capsys.readouterr().out
     assert "- PPO-fresh and alpha 0.8, beta 0.2: every difference is 0" in said
 
@@ -168,6 +173,8 @@ def test_a_step_that_fails_leaves_the_others_and_ends_in_status_1(done, preset, 
     [
         (["--arms", "fresh", "frsh"], "--arms frsh: no such arm; there are simple, fresh"),
         (["--arms", "fresh", "fresh"], "--arms: fresh is named twice"),
+        (["--arms", "option"], "and the groups options and sweep"),
+        (["--arms", "sweep", "options", "sweep"], "--arms: sweep is named twice"),
         (["--arms", "alpha=1.5"], "--arms alpha=1.5: give a weight in [0, 1]"),
         (["--seeds", "2", "1", "2"], "2 is named twice"),
         (["--seeds", "-1"], "seeds: name at least one, 0 or more"),
@@ -210,6 +217,53 @@ def test_flags_of_every_arm_are_taken(arm, preset):
     plan = study._plan(study.StudyCommand(config=preset, arms=(arm.key,)), [arm])
     assert plan.arms[arm.key].ppo.iterations == 2 * arm.phases
     assert set(plan.arms) == {one.key for one in needed([arm])}
+
+
+def test_every_arm_is_measured_before_the_next_begins_and_none_twice():
+    """So that a study that is stopped has whole arms to show. What one only starts from is not measured."""
+    arms = chosen(["continue", "options", "sweep"])
+    steps = study._steps(study.StudyCommand(seeds=(4,)), arms)
+    names = [step.name.removeprefix("seed 4, ") for step in steps]
+    assert names[:6] == ["SFT", "evaluate sft", "simple", "continue", "evaluate continue", "fresh"]
+    assert len(set(names)) == len(names)
+    for arm in arms:
+        assert names.index(f"evaluate {arm.key}") == names.index(arm.key) + 1
+    for number, step in enumerate(steps):
+        assert set(step.needs) <= {earlier.name for earlier in steps[:number]}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_is_its_arms_against_fresh_and_fresh_against_sft(group):
+    """One comparison for each arm: more would raise every p."""
+    arms = chosen([group])
+    assert [arm.key for arm in arms] == list(GROUPS[group]) and arms[0].key == "fresh"
+    assert chosen(["fresh", group]) == arms
+    others = [("PPO-fresh", arm.title) for arm in arms[1:]]
+    assert pairs("SFT", arms) == [("SFT", "PPO-fresh"), *others]
+    assert pairs("SFT", arms[1:]) == [("SFT", arm.title) for arm in arms[1:]]
+
+
+def test_a_sweep_has_fresh_at_its_own_weight_unless_another_arm_has_it():
+    assert list(swept(chosen(["sweep"]), 0.6)) == [0.2, 0.4, 0.6, 0.8, 1.0]
+    assert swept(chosen(["alpha=0.6", "fresh"]), 0.6) == {0.6: "alpha 0.6, beta 0.4"}
+    assert swept(chosen(["alpha=0.7"]), 0.6) == {0.7: "alpha 0.7, beta 0.3"}
+    assert swept(chosen(["options"]), 0.6) == {}
+
+
+def test_the_figure_of_a_sweep_loads_nothing(tmp_path):
+    model = {key: {"mean": 0.5, "low": 0.4, "high": 0.7} for key in SWEPT}
+    draw_sweep(tmp_path / "sweep.svg", dict.fromkeys((0.2, 0.6, 1.0), model))
+    text = (tmp_path / "sweep.svg").read_text()
+    assert text.startswith("<?xml") and "<image" not in text
+    assert all(link.startswith("#") for link in re.findall(r'href="([^"]*)"', text))
+
+
+def test_simple_is_binary_whatever_schedule_the_preset_has(tmp_path):
+    path = tmp_path / "preset.yaml"
+    for schedule in ({"kind": "auto"}, {"anneal_at": 5}, {"difficulty": 4.0}):
+        path.write_text(yaml.safe_dump({**PRESET, "ppo": {**PRESET["ppo"], "schedule": schedule}}))
+        plan = study._plan(study.StudyCommand(config=path), chosen(["simple", "fresh"]))
+        assert not plan.arms["simple"].schedule.follows and plan.arms["fresh"].schedule.follows
 
 
 def test_gates_by_name_withhold_nothing_whatever_the_preset_does(tmp_path):

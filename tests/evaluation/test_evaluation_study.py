@@ -62,6 +62,18 @@ def test_a_recipe_with_itself():
     assert conclusions(results) == ["a and b: every difference is 0, sample by sample"]
 
 
+def test_other_columns_that_differ_are_named():
+    """A model that is as good, with longer programs; then one that is better in every column."""
+    results = study(SFT=[0.4, 0.4], PPO=[0.4, 0.4])
+    assert conclusions(results)[0].endswith(". No other column differs")
+    (pair,) = results["comparisons"]
+    longer = {"mean": 3.0, "low": 1.0, "high": 5.0, "different": True}
+    results["comparisons"] = [pair | {"columns": pair["columns"] | {"length": longer}}]
+    assert conclusions(results)[0].endswith(". Other columns that differ: length +3.0 [+1.0, +5.0]")
+    said = conclusions(study(SFT=[0.3], PPO=[0.6]))[0]
+    assert "Other columns that differ: Syn. % +" in said and said.count("All-P % ") == 1
+
+
 def test_one_seed_says_nothing_of_new_ones():
     results = study(SFT=[0.3], PPO=[0.6])
     assert results["recipes"] == results["recipe_comparisons"] == []

@@ -271,7 +271,7 @@ def test_by_default_nothing_is_kept_and_a_state_without_it_goes_on() -> None:
 
 
 def test_what_cannot_be_weighed_is_one_clear_line() -> None:
-    with pytest.raises(RewardError, match="mode binary has none: set it to 1"):
+    with pytest.raises(RewardError, match="which mode binary has not: leave it at 1"):
         RewardSchedule(RewardConfig(mode="binary"), WEIGHED)
     running = after([[True, False]], 2)
     with pytest.raises(RewardError, match="which problem a program is for"):

@@ -19,7 +19,8 @@ from reward.shaping import report
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "reward.md").read_text(encoding="utf-8")
-SUITE = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "reward").rglob("test_*.py"))
+TESTS = [*(ROOT / "tests" / "reward").rglob("test_*.py"), ROOT / "tests" / "cli" / "test_scoring.py"]
+SUITE = "".join(path.read_text(encoding="utf-8") for path in TESTS)
 CONTRACT = DOCS[DOCS.index("## The contract") : DOCS.index("## What the weights imply")]
 
 
@@ -58,7 +59,7 @@ def test_the_audit_is_what_the_command_prints() -> None:
 def test_every_comparison_and_schedule_is_described() -> None:
     for name in (*NAMES, *KINDS):
         assert re.search(rf"^\| `{name}[`(]", DOCS, flags=re.M), name
-    for field in ("switch_at", "over", "start", "end", "anneal_at", "anneal_over"):
+    for field in ("switch_at", "over", "start", "end", "anneal_at", "anneal_over", "difficulty_memory"):
         assert f"`{field}`" in DOCS and hasattr(ScheduleConfig(), field)
 
 

@@ -15,6 +15,7 @@ def in_file(name: str, *tests: str) -> tuple[str, ...]:
 COMPARE, FUNCTIONAL = "reward/compare.py", "reward/functional.py"
 OUTCOME, OBJECTIVE = "reward/outcome.py", "reward/objective.py"
 SCORER, SCHEDULE = "reward/scorer.py", "reward/schedule.py"
+DIFFICULTY = "reward/difficulty.py"
 
 MUTANTS = [
     # --- comparing outputs
@@ -377,6 +378,50 @@ MUTANTS = [
         "return self.config.mode if weight == 1.0 else",
         "return self.config.mode if weight >= 0.0 else",
         in_file("schedule", "the_objective_has_another_name_once_scores_mean_something_else"),
+    ),
+    # --- tests weighed by how seldom they are passed
+    Mutant(
+        "what is passed often weighs more",
+        DIFFICULTY,
+        "seen / min(max(count, 1e-9), seen)",
+        "1.0 + count / seen",
+        in_file("difficulty", "what_is_passed_more_seldom_never_weighs_less"),
+    ),
+    Mutant(
+        "a test that is never passed weighs without bound",
+        DIFFICULTY,
+        "[min(self.most, seen / min(max(count, 1e-9), seen)) for",
+        "[seen / min(max(count, 1e-9), seen) for",
+        in_file("difficulty", "no_test_weighs_more_than_most_times_another"),
+    ),
+    Mutant(
+        "weights are normalised by the tests passed",
+        DIFFICULTY,
+        "math.fsum(earned) / math.fsum(weights)",
+        "math.fsum(earned) / max(weights) / len(weights)",
+        in_file("difficulty", "numbers_by_hand"),
+    ),
+    Mutant(
+        "one rate for all problems",
+        DIFFICULTY,
+        "self._counts[problem] = ",
+        'self._counts["p"] = self._counts["q"] = ',
+        in_file("difficulty", "problems_are_kept_apart"),
+    ),
+    Mutant(
+        "pass rates are not in the checkpoint",
+        SCHEDULE,
+        '        self._rates.load_state_dict(state.get("pass_rates", {}))\n',
+        "",
+        in_file("difficulty", "a_resumed_run_pays_what_the_uninterrupted_one_does"),
+    ),
+    Mutant(
+        "a program is paid by a rate that counts itself",
+        SCHEDULE,
+        "            fraction = self._rates.fraction(_known(problem), outcome)\n",
+        "            self._rates.observe(_known(problem), outcome)\n"
+        "            fraction = self._rates.fraction(_known(problem), outcome)\n",
+        in_file("difficulty", "programs_of_an_iteration_are_paid_by_those_before_it"),
     ),
 ]
 

@@ -18,6 +18,7 @@ from reward.stored import build
 
 OK, WRONG = Verdict("ok", True, 2, "0" * 64, "1\n"), Verdict("ok", False, 2, "0" * 64, "2\n")
 SOLVES = Outcome(True, 2, (OK, OK), "ok")
+HALF = Outcome(True, 2, (OK, WRONG), "ok")
 PRINTS = Outcome(True, 2, (WRONG, WRONG), "ok")
 BROKEN = Outcome(False, 2, (), "syntax")
 EVALS = replace(SOLVES, findings=(Finding(1, "B307", "MEDIUM", "HIGH", 78),))
@@ -41,7 +42,7 @@ def write_run(
     (folder / "config.yaml").write_text(yaml.safe_dump({"ppo": section}))
     with (folder / "samples.jsonl").open("w") as file:
         for number, outcomes in enumerate(iterations):
-            for reward in active.rewards(outcomes, number):
+            for reward in active.rewards(outcomes, number, ["p"] * len(outcomes)):
                 row = {
                     "iteration": number + 1,
                     "problem": "p",
@@ -50,7 +51,7 @@ def write_run(
                     "verdict": reward and reward.record,
                 }
                 file.write(json.dumps(row) + "\n")
-            active.observe(number, outcomes)
+            active.observe(number, outcomes, ["p"] * len(outcomes))
     return folder / "samples.jsonl"
 
 
@@ -98,13 +99,14 @@ SCHEDULES = {
     "linear": ScheduleConfig("linear", over=3),
     "auto": ScheduleConfig("auto", auto=Thresholds(window=1)),
     "annealed": ScheduleConfig("auto", auto=Thresholds(window=1), anneal_at=9, anneal_over=5),
+    "difficulty": ScheduleConfig(difficulty=4.0),
 }
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_the_original_objective_gives_every_reward_back(tmp_path: Path, name: str) -> None:
-    """auto moves on what programs did, so iterations are replayed in order."""
-    samples = write_run(tmp_path, ITERATIONS * 8, schedule=SCHEDULES[name])
+    """auto and difficulty go by what programs did, so iterations are replayed in order."""
+    samples = write_run(tmp_path, [*ITERATIONS, [HALF, PRINTS]] * 8, schedule=SCHEDULES[name])
     assert main([str(samples)]) == 0
     schedule = yaml.safe_load((tmp_path / "config.yaml").read_text())["ppo"]["schedule"]
     assert rescored(samples, tmp_path, schedule=schedule)["changed"] == 0

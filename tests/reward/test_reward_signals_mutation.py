@@ -135,8 +135,8 @@ MUTANTS = [
     Mutant(
         "re-scoring replays no schedule",
         "reward/rescore.py",
-        "schedule.observe(iteration, [sample.outcome for sample in samples])",
-        "schedule.observe(iteration, [])",
+        "schedule.observe(iteration, [sample.outcome for sample in samples], problems)",
+        "schedule.observe(iteration, [], [])",
         in_file("rescore", "the_original_objective_gives_every_reward_back"),
     ),
     Mutant(

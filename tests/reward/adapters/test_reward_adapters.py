@@ -213,6 +213,7 @@ def test_a_preset_says_what_is_rewarded(tmp_path, monkeypatch):
     for text, said in (
         ("ppo: {objective: {mod: binary}}", "unknown key 'mod'"),
         ("ppo: {schedule: {kind: binary-to-partial, switch_at: 3}}", "a schedule follows"),
+        ("ppo: {schedule: {difficulty: 4}}", "a schedule follows"),
         ("sft: {}", "no section ppo"),
     ):
         monkeypatch.setattr(shared, "_scorers", {})
