@@ -11,6 +11,7 @@ REWARDS, UPDATE = ("tests/ppo/test_ppo_rewards.py",), ("tests/ppo/test_ppo_updat
 POLICY, CREDIT = ("tests/models/test_models_policy.py",), ("tests/ppo/test_ppo_credit.py",)
 GENERATION, ADAPTER = ("tests/models/test_models_generation.py",), ("tests/models/test_models_adapter.py",)
 CRITIC = ("tests/models/test_models_critic.py",)
+ENDED = ("tests/models/test_models_ended.py",)
 LOOP = "tests/ppo/test_ppo_loop.py"
 FAULTS, SCALE = ("tests/ppo/test_ppo_faults.py",), ("tests/ppo/test_ppo_scale.py",)
 RESUME = (f"{LOOP}::test_resumed_equals_straight_through",)
@@ -427,6 +428,27 @@ MUTANTS = [
         "ref_kl = kl.sum(dim=1)[scored].mean().item()",
         "ref_kl = masked_mean(kl, mask).item()",
         (f"{LOOP}::test_the_logged_kl_is_the_sum_over_a_response",),
+    ),
+    Mutant(
+        "a response is handed over at every look after its end",
+        "models/generation.py",
+        "ended = live[wrote & ~writing if staying else wrote]",
+        "ended = live[~writing if staying else wrote]",
+        ENDED,
+    ),
+    Mutant(
+        "a response is handed over with what pads it",
+        "models/generation.py",
+        "return [list(compress(ids, real)) for ids, real in rows]",
+        "return [ids for ids, real in rows]",
+        ENDED,
+    ),
+    Mutant(
+        "responses that end last are not handed over",
+        "models/generation.py",
+        "ended = live[wrote & ~writing if staying else wrote]",
+        "ended = live[wrote & ~writing]",
+        ENDED,
     ),
     Mutant(
         "credit is added instead of moved",

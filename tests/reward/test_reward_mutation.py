@@ -359,6 +359,13 @@ MUTANTS = [
         in_file("schedule", "annealing_never_rises_whatever_happens"),
     ),
     Mutant(
+        "a program that was begun early is run again",
+        SCORER,
+        "begun = {key: self._begun.pop(key) for key in new if key in self._begun}",
+        "begun, self._begun = {}, {}",
+        in_file("overlap", "begun_early_or_all_at_once_is_the_same"),
+    ),
+    Mutant(
         "a resumed schedule starts over",
         SCHEDULE,
         '        self._controller.load_state_dict(state["controller"])\n',
