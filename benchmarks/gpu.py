@@ -34,6 +34,7 @@ from torch import Tensor  # noqa: E402
 from transformers import LlamaConfig, LlamaForCausalLM  # noqa: E402
 
 from benchmarks.card import cap_memory, copy_rate, describe, matrix_rate, now  # noqa: E402
+from benchmarks.gpu_gap import gaps  # noqa: E402
 from data import Problem, TestCase  # noqa: E402
 from models.adapter import TuneConfig  # noqa: E402
 from models.decoding import Decoding  # noqa: E402
@@ -51,7 +52,6 @@ from ppo.update import update  # noqa: E402
 
 GIB = 2**30
 TEMPERATURE = 0.7
-WEIGHT_LIMIT = 2.0  # of truncated importance weights
 NO_TOKEN = 2**31  # an id that no model has: responses do not end
 REAL = {"prompt": 256, "response": 256, "batch": 64, "rollout_batch": 64}
 
@@ -100,7 +100,8 @@ def measure(
             decoding = bench.decoding()
             yield {"decoding": decoding}
             if not precision.exact:
-                yield {"gap": bench.gaps()}
+                some = bench.prompts[: size.rollout_batch]
+                yield {"gap": gaps(policy, partial(bench.sample, some), TEMPERATURE)}
         best = decoding.get("graph", decoding["eager"])
         sampled = {f"rollout {key}": best[key] for key in ("s", "tokens/s", "GiB")}
         rows.append({"gradient checkpointing": checkpointing} | sampled | bench.iteration())
@@ -164,41 +165,6 @@ class Bench:
             "prompts s": round(reading, 2),
             "ms per step": round(1000 * step, 2),
             "share of copy rate": round(least / step, 3),
-        }
-
-    def gaps(self) -> dict[str, Any]:
-        """What decoding says of its tokens against the update's pass, with adapters that do something."""
-        generator = torch.Generator().manual_seed(2)
-        with torch.no_grad():
-            for name, p in self.policy.trainable().items():
-                if "lora_B" in name:
-                    p.copy_(3e-3 * torch.randn(p.shape, generator=generator))
-        found = {}
-        for name, folds in (("folded in", True), ("beside", False)):
-            self.policy.folds = folds
-            self.policy.decoding.release()
-            some = self.prompts[: self.size.rollout_batch]
-            self.sample(some)
-            seconds, _, responses = self.timed(partial(self.sample, some))
-            found[name] = {"s": round(seconds, 2)} | self.gap(responses)
-        self.policy.folds = True
-        self.policy.decoding.release()
-        return found
-
-    def gap(self, responses: Responses) -> dict[str, float]:
-        """|log-ratio| of the first step, were the rollout's log-probabilities the old ones; and the weights
-        that would correct for it, cut off at `WEIGHT_LIMIT`."""
-        logprobs, *_ = forward_responses(self.policy, responses, TEMPERATURE, 4)
-        logratio = (logprobs - responses.logprobs)[responses.tokens.response_mask].double()
-        weights = logratio.exp().clamp(max=WEIGHT_LIMIT)
-        return {
-            "mean": logratio.abs().mean().item(),
-            "root mean square": logratio.square().mean().sqrt().item(),
-            "max": logratio.abs().max().item(),
-            "share of samples that weighted ones are worth": (
-                weights.sum().square() / (len(weights) * weights.square().sum())
-            ).item(),
-            "weights cut off": (logratio.exp() > WEIGHT_LIMIT).double().mean().item(),
         }
 
     def sample(self, prompts: list[EncodedPrompt] | None = None, new_tokens: int = 0) -> Responses:

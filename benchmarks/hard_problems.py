@@ -24,28 +24,20 @@ import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from itertools import count
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder: its reward.py would be imported
 
-from benchmarks.runs import (  # noqa: E402
-    PRESET,
-    ROOT,
-    arguments,
-    call,
-    metrics_of,
-    train_ppo,
-    train_sft,
-    write,
-)
+from benchmarks.runs import PRESET, ROOT, arguments, metrics_of, write  # noqa: E402
+from cli.study.jobs import run_steps  # noqa: E402
+from cli.study.steps import Step, evaluate_step, ppo_step, sft_step  # noqa: E402
 from evaluation.intervals import bootstrap_interval  # noqa: E402
 from evaluation.paired import paired_difference  # noqa: E402
+from ppo.run.folder import checkpoint_name  # noqa: E402
 
 ITERATIONS, EASY_ITERATIONS = 10, 40
 LAST = 3  # iterations that the end is told of
@@ -70,32 +62,34 @@ KINDS = ("syntax error", "silent", "constant", "crash", "quiet", "wrong", "passe
 NOTHING = ("silent", "constant")
 
 
-class Job(NamedTuple):
-    """One run, or where all arms of a seed start from (arm "sft")."""
-
-    seed: int
-    arm: str
-
-
 def main() -> None:
-    """Run what is missing, write results after every run, print a Markdown table."""
-    given = _arguments()
-    starts = [Job(seed, "sft") for seed in given.seeds if given.sft]
-    for _ in in_parallel(starts, lambda job: start(job, given), given):
-        pass
-    jobs = [Job(seed, arm) for seed in given.seeds for arm in given.arms]
-    found: dict[Job, dict[str, Any]] = {}
-    for job, result in in_parallel(jobs, lambda job: run(job, given), given):
-        found[job] = {"seed": job.seed, "arm": job.arm, **result}
-        runs = [found[done] for done in jobs if done in found]
-        if given.json:
-            about = {name: getattr(given, name) for name in ("easy", "config", "sft", "ppo", "iterations")}
-            model = Path(given.model).name if given.model else "embedded"
-            write(given.json, {"model": model, **about, "runs": runs})
-    print(easy_table(runs) if given.easy else table(runs))
+    """Run what is missing, write and print what there is: a run that fails does not stop the others."""
+    given = parsed()
+    os.chdir(ROOT)  # presets and runs are named from there
+    steps = [step for seed in given.seeds for step in steps_of(seed, given)]
+    logs = given.out / "logs" if given.jobs > 1 else None
+    failed = run_steps(steps, given.jobs, times=given.out / "times.json", logs=logs)
+    finish = held_out if given.easy else collapse
+    runs = [
+        {"seed": seed, "arm": arm, **finish(_folder(seed, arm, given))}
+        for seed in given.seeds
+        for arm in given.arms
+        if not failed.keys() & {f"seed {seed}, {arm}", f"seed {seed}, {arm}, evaluate"}
+    ]
+    if given.json:
+        about = {name: getattr(given, name) for name in ("easy", "config", "sft", "ppo", "iterations")}
+        write(
+            given.json,
+            {"model": Path(given.model).name if given.model else "embedded", **about, "runs": runs},
+        )
+    if runs:
+        print(easy_table(runs) if given.easy else table(runs))
+    if failed:
+        sys.exit(f"error: failed: {failed}")
 
 
-def _arguments() -> argparse.Namespace:
+def parsed(argv: list[str] | None = None) -> argparse.Namespace:
+    """The flags, checked; of the command line if none are given."""
     parser = arguments(__doc__, ARMS, "runs/benchmark-hard")
     parser.add_argument("--problems", help="problems that are too hard for the model")
     parser.add_argument(
@@ -107,7 +101,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--ppo", default="", help="more flags of PPO in one text")
     parser.add_argument("--iterations", type=int, help=f"else {ITERATIONS}, with --easy {EASY_ITERATIONS}")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     if not (given.problems or given.easy):
         parser.error("--problems FILE, or --easy")
     if not (given.model or given.sft):
@@ -119,68 +113,43 @@ def _arguments() -> argparse.Namespace:
     return given
 
 
-def in_parallel(
-    jobs: list[Job], do: Callable[[Job], Any], given: argparse.Namespace
-) -> Iterator[tuple[Job, Any]]:
-    """Each job with what came of it, as they end; an error of one is raised when all others are done."""
-    cores = sorted(os.sched_getaffinity(0))
-    numbers = count()
-
-    def pin() -> None:  # of this thread, and so of the processes that it starts
-        if given.jobs > 1:
-            os.sched_setaffinity(0, {cores[next(numbers) % len(cores)]})
-
-    errors = []
-    with ThreadPoolExecutor(given.jobs, initializer=pin) as threads:
-        running = {threads.submit(do, job): job for job in jobs}
-        for future in as_completed(running):
-            if error := future.exception():
-                errors.append(error)
-            else:
-                yield running[future], future.result()
-    if errors:
-        raise errors[0]
-
-
 # --- the runs ---
 
 
-def start(job: Job, given: argparse.Namespace) -> Path:
-    """The SFT model of a seed."""
-    preset = ["--config", given.config, *(["--model", given.model] if given.model else [])]
-    preset += ["--threads", "1"] if given.jobs > 1 else []
-    return train_sft(given.out / f"seed-{job.seed}" / "sft", job.seed, preset, _log(job, given))
+def _folder(seed: int, arm: str, given: argparse.Namespace) -> Path:
+    """Of the run of an arm; what its last checkpoint is worth stands beside it."""
+    name = arm.replace(", ", "-").replace(" ", "-") + ("-easy" if given.easy else "")
+    return Path(given.out, f"seed-{seed}", name)
 
 
-def run(job: Job, given: argparse.Namespace) -> dict[str, Any]:
-    """One arm and seed: trained, and measured."""
-    name = job.arm.replace(", ", "-").replace(" ", "-") + ("-easy" if given.easy else "")
+def steps_of(seed: int, given: argparse.Namespace) -> Iterator[Step]:
+    """The SFT model that all arms of a seed start from, their runs and, with --easy, evaluations."""
+    common = ["--config", given.config, "--seed", str(seed)]
+    thread = ["--threads", "1"] if given.jobs > 1 else []
+    start, needs = given.model, []
+    if given.sft:
+        start = given.out / f"seed-{seed}" / "sft"
+        model = ["--model", given.model] if given.model else []
+        yield (sft := sft_step(f"seed {seed}, SFT", start, [*common, *model, *thread]))
+        needs = [sft.name]
     iterations = str(given.iterations)
-    flags = ["--iterations", iterations, *ARMS[job.arm].replace("END", iterations).split()]
-    flags += ["--threads", "1"] if given.jobs > 1 else []
-    if not given.easy:
-        flags += ["--problems", given.problems, "--validation", "None"]
-        flags += shlex.split(ROOM) if given.model else []
-    flags += shlex.split(given.ppo)
-    sft = given.out / f"seed-{job.seed}" / "sft" if given.sft else given.model
-    preset = ["--config", given.config]
-    out = given.out / f"seed-{job.seed}" / name
-    folder = train_ppo(out, sft, job.seed, flags, preset, _log(job, given))
-    return held_out(folder, job, given) if given.easy else collapse(folder)
+    for arm in given.arms:
+        flags = ["--iterations", iterations, *ARMS[arm].replace("END", iterations).split(), *thread]
+        if not given.easy:
+            flags += ["--problems", given.problems, "--validation", "None"]
+            flags += shlex.split(ROOM) if given.model else []
+        flags += shlex.split(given.ppo)
+        folder = _folder(seed, arm, given)
+        yield (ppo := ppo_step(f"seed {seed}, {arm}", folder, start, [*common, *flags], needs))
+        if given.easy:
+            last = folder / "checkpoints" / checkpoint_name(given.iterations)
+            result, named = folder.with_suffix(".json"), ["--names", folder.name]
+            yield evaluate_step(f"{ppo.name}, evaluate", result, last, [*common, *named], [ppo.name])
 
 
-def _log(job: Job, given: argparse.Namespace) -> Path | None:
-    """Where what a run prints goes, if it is not the only one."""
-    return given.out / f"seed-{job.seed}" / f"{job.arm}.log" if given.jobs > 1 else None
-
-
-def held_out(folder: Path, job: Job, given: argparse.Namespace) -> dict[str, Any]:
+def held_out(folder: Path) -> dict[str, Any]:
     """The last checkpoint on the held-out problems: all arms have had as many samples by then."""
-    result = ROOT / folder.parent / f"{folder.name}.json"
-    if not result.is_file():
-        last = max((ROOT / folder / "checkpoints").glob("iteration-*"))
-        flags = ["--names", folder.name, "--seed", str(job.seed), "--out", str(result)]
-        call("evaluate.py", str(last), "--config", given.config, *flags, log=_log(job, given))
+    result = folder.with_suffix(".json")
     model = json.loads(result.read_text())["models"][0]
     rows = [json.loads(line) for line in result.with_name(f"{folder.name}_evaluation_samples.jsonl").open()]
     solved: Counter[str] = Counter()

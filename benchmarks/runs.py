@@ -26,44 +26,29 @@ def arguments(doc: str | None, arms: Iterable[str], out: str) -> argparse.Argume
     return parser
 
 
-def train_sft(out: Path, seed: int, preset: Sequence[str] = PRESET, log: Path | None = None) -> Path:
+def train_sft(out: Path, seed: int, preset: Sequence[str] = PRESET) -> Path:
     """The SFT model of a seed, made where it is missing."""
-    do(sft_step("SFT", ROOT / out, [*preset, "--seed", str(seed)]), log)
+    do(sft_step("SFT", ROOT / out, [*preset, "--seed", str(seed)]))
     return out
 
 
 def train_ppo(
-    out: Path,
-    sft: str | Path,
-    seed: int,
-    flags: Sequence[str],
-    preset: Sequence[str] = PRESET,
-    log: Path | None = None,
+    out: Path, sft: str | Path, seed: int, flags: Sequence[str], preset: Sequence[str] = PRESET
 ) -> Path:
     """A PPO run with some flags: started, gone on with where it was cut off, or found complete."""
-    do(ppo_step("PPO", ROOT / out, sft, [*preset, "--seed", str(seed), *flags]), log)
+    do(ppo_step("PPO", ROOT / out, sft, [*preset, "--seed", str(seed), *flags]))
     return out
 
 
-def do(step: Step, log: Path | None = None) -> None:
+def do(step: Step) -> None:
     """A step of a job, unless it is done."""
     if not step.done:
-        _call(step.command(), log)
+        subprocess.run(step.command(), cwd=ROOT, check=True)
 
 
-def call(script: str, *flags: str, log: Path | None = None) -> None:
+def call(script: str, *flags: str) -> None:
     """One command of the project."""
-    _call([sys.executable, str(ROOT / script), *flags], log)
-
-
-def _call(command: Sequence[str], log: Path | None) -> None:
-    """A command from the project's root; what it prints is added to a file, if one is given."""
-    if log is None:
-        subprocess.run(command, cwd=ROOT, check=True)
-        return
-    (ROOT / log).parent.mkdir(parents=True, exist_ok=True)
-    with (ROOT / log).open("a", encoding="utf-8") as file:
-        subprocess.run(command, cwd=ROOT, check=True, stdout=file, stderr=subprocess.STDOUT)
+    subprocess.run([sys.executable, str(ROOT / script), *flags], cwd=ROOT, check=True)
 
 
 def metrics_of(run: Path) -> list[dict[str, Any]]:

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
 from typing import BinaryIO
 
+from cli.signals import StopSignals
 from cli.study.steps import Step
 
 _POLL = 0.05  # seconds
@@ -187,27 +187,17 @@ def _why(status: int, step: Step, logs: Path | None) -> str:
     return f"{how}: {last} ({_log(logs, step)})"
 
 
-class _Relay:
+class _Relay(StopSignals):
     """Inside the block SIGINT and SIGTERM go on to the steps under way: the first lets them save and end, as
     each of them does by itself; the next ends them at once."""
 
     def __init__(self, running: list[_Running]) -> None:
+        super().__init__()
         self._running = running
-        self._before: dict[int, object] = {}
         self.stopping = False
 
-    def __enter__(self) -> "_Relay":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def heard(self) -> None:
+        """Pass it on to all steps under way."""
         self.stopping = True
         for one in self._running:
             self.stop(one)

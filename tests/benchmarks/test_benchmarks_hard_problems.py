@@ -1,15 +1,13 @@
 """What the benchmark of too hard problems makes of samples and runs."""
 
-import argparse
 import json
+from pathlib import Path
 
 import pytest
 
 from benchmarks import hard_problems as bench
 from reward import Outcome
 from reward.outcome import Verdict
-
-NO_RUNS = argparse.Namespace(jobs=2)
 
 
 def verdict(*runs: tuple[str, bool, int, bool], signs: tuple[str, ...] = (), compiles: bool = True) -> dict:
@@ -76,16 +74,25 @@ def test_all_p_is_paired_by_problem_over_the_seeds() -> None:
     assert "| paper | 75.0, 75.0 | 75.0 | +25.0 [+0.0 to +50.0] |" in bench.easy_table(runs)
 
 
-def test_an_error_of_one_run_is_raised_when_the_others_are_done() -> None:
-    jobs = [bench.Job(seed, "paper") for seed in (1, 2, 3)]
-    done = []
-
-    def work(job: bench.Job) -> int:
-        if job.seed == 1:
-            raise OSError("no disk")
-        return job.seed
-
-    with pytest.raises(OSError, match="no disk"):
-        for job, result in bench.in_parallel(jobs, work, NO_RUNS):
-            done.append((job.seed, result))
-    assert sorted(done) == [(2, 2), (3, 3)]
+@pytest.mark.parametrize("easy", [False, True])
+@pytest.mark.parametrize("sft", [False, True])
+def test_the_arms_of_a_seed_start_from_one_model(sft: bool, easy: bool) -> None:
+    given = ["--arms", "paper", "earned, unpaid", "--out", "runs/x", "--model", "some"]
+    given += ["--easy"] if easy else ["--problems", "tiny/rl"]
+    given += [] if sft else ["--no-sft"]
+    steps = {step.name: step for step in bench.steps_of(3, bench.parsed(given))}
+    arms = {"seed 3, paper": "paper", "seed 3, earned, unpaid": "earned-unpaid"}
+    wanted = [*(["seed 3, SFT"] if sft else [])]
+    for name, folder in arms.items():
+        wanted += [name, *([f"{name}, evaluate"] if easy else [])]
+        run, started = steps[name], steps[name].fresh
+        assert run.needs == (("seed 3, SFT",) if sft else ())
+        assert started[started.index("--sft") + 1] == ("runs/x/seed-3/sft" if sft else "some")
+        assert ("--problems" in started) != easy and "--objective.security-gate" in started
+        folder += "-easy" if easy else ""
+        assert run.run == Path("runs/x/seed-3", folder)
+        if easy:
+            last = steps[f"{name}, evaluate"]
+            assert last.needs == (name,) and last.fresh[1].endswith(f"{folder}/checkpoints/iteration-000040")
+            assert last.marker == Path(f"runs/x/seed-3/{folder}.json")
+    assert list(steps) == wanted
