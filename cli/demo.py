@@ -14,7 +14,8 @@ from cli.ppo_settings import PPOCommand
 from cli.results import print_results
 from cli.runs import DEMO_FILES, check_free, clear_run
 from cli.settings import load_preset
-from cli.sft import SFTCommand, run_sft
+from cli.sft import run_sft
+from cli.sft_settings import SFTCommand
 from report import write_report
 
 PRESET = Path(__file__).resolve().parents[1] / "configs" / "tiny.yaml"

@@ -19,7 +19,8 @@ from cli.ppo_settings import PPOCommand
 from cli.prepare import PrepareCommand, run_prepare
 from cli.resume import resume_defaults
 from cli.sample import SampleCommand, run_sample
-from cli.sft import SFTCommand, run_sft
+from cli.sft import run_sft
+from cli.sft_settings import SFTCommand
 from cli.study.command import StudyCommand, run_study
 from cli.yardstick import of_runs
 from reward import RewardConfig
@@ -80,7 +81,7 @@ def dispatch(name: str, argv: list[str]) -> int:
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
     def command() -> None:
-        if name not in ("ppo", "evaluate"):
+        if name not in ("sft", "ppo", "evaluate"):
             check_one_process(prog)
         function: Callable[[Any], None]
         kind, function = _COMMANDS[name]  # type: ignore[assignment]

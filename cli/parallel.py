@@ -14,7 +14,6 @@ from cli.errors import UsageError, leave_the_word
 from entry import ROOMS
 from models.checkpoints import library_versions
 from models.precision import DeviceConfig
-from ppo.config import PPOConfig
 from ppo.parallel import World, joined, processes
 from reward import ScoringConfig
 
@@ -56,10 +55,10 @@ def sandbox_options(scoring: ScoringConfig, world: World) -> dict[str, Any]:
     return vars(scoring) | ({} if world.size == 1 else {"workers": world.cores})
 
 
-def check_shares(world: World, config: PPOConfig) -> None:
-    """Raise UsageError where the responses of an iteration cannot be dealt out evenly."""
-    for name in ("prompts_per_iteration", "minibatch_size"):
-        if (count := getattr(config, name)) % world.size:
+def check_shares(world: World, **counts: int) -> None:
+    """Raise UsageError where something, by the name of its setting, cannot be dealt out evenly."""
+    for name, count in counts.items():
+        if count % world.size:
             raise UsageError(
                 f"{world.size} processes do not divide {name} {count}: give a multiple of {world.size}, "
                 "or start another number (--nproc-per-node)"

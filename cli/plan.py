@@ -17,7 +17,7 @@ from cli.places import model_config
 from cli.ppo_settings import PPOCommand
 from cli.problems import check_positions
 from cli.settings import load_preset, sections
-from cli.sft import SFTCommand
+from cli.sft_settings import SFTCommand
 from models.footprint import Parts, Shape, sft_parts
 from models.precision import DTYPES, DeviceConfig, Precision
 from models.ranges import Positive, check_ranges

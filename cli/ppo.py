@@ -50,7 +50,10 @@ def _run(settings: PPOCommand, world: World) -> None:
     resumed, damaged = world.lead(lambda: newest_whole(out)) if settings.resume else (None, [])
     with ExitStack() as stack:
         with world.agreeing():
-            check_shares(world, settings.ppo)
+            ppo = settings.ppo
+            check_shares(
+                world, prompts_per_iteration=ppo.prompts_per_iteration, minibatch_size=ppo.minibatch_size
+            )
             parts = set_up(settings, world, resumed, stack)
         check_same(world, parts.state.setup)
         with world.agreeing():

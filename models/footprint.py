@@ -23,8 +23,9 @@ from models.precision import Precision
 from models.quick_layers import has_layouts, linear_layers
 from models.rehearsal import Ledger, fill_gradients, imagine, rehearsal
 from models.sampling import sample_tokens
-from models.sft import SFTConfig, completion_loss
+from models.sft_config import SFTConfig
 from models.sft_data import Demonstration
+from models.sft_loss import completion_loss
 
 Parts = dict[str, int]
 """Bytes by what they are for."""

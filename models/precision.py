@@ -64,8 +64,11 @@ class Precision:
         return torch.autocast(self.device.type, dtype=self.dtype)
 
     def grad_scaler(self) -> torch.amp.GradScaler:
-        """One loss scaler for policy and critic; it does nothing unless the format is float16."""
-        return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+        """One loss scaler for all that is trained; it does nothing unless the format is float16."""
+        scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+        # Ready from the start: of several processes one may have no loss in the first step.
+        scaler.scale(torch.zeros((), device=self.device))
+        return scaler
 
 
 def resolve_precision(config: DeviceConfig) -> Precision:

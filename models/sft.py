@@ -9,70 +9,25 @@ for each step:
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from peft import PeftModel
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.adapter import TuneConfig, add_lora, checkpoint_layers, disable_dropout, fold_in
 from models.errors import ModelError
-from models.head import Head, find_head
-from models.logprobs import final_states, token_logprobs
+from models.head import find_head
 from models.precision import Precision, too_many_skipped
-from models.ranges import Count, NotNegative, NotNegativeInt, Positive, Share, check_ranges
-from models.sft_data import Batches, Demonstration, by_length, chunks, collate, supervised_tokens
+from models.sft_config import SFTConfig, learning_rate_factor, optimizer_steps
+from models.sft_data import Batches, Demonstration
+from models.sft_loss import accumulate_gradient, base_model, mean_loss
 from models.sft_run import SERIES, SFTLog, SFTState, load_weights, save_checkpoint, trainable
 from models.storage import atomic_folder, disk_errors
 from models.template import PromptForm, write_form
-from models.verify import own_logprobs, verify, verify_adapters
-
-
-@dataclass(frozen=True)
-class SFTConfig:
-    """Settings of the supervised warm start."""
-
-    epochs: Positive = 3.0
-    """Passes over the demonstrations; fractions are allowed."""
-    learning_rate: NotNegative = 2e-5
-    """Peak learning rate of AdamW."""
-    warmup: Share = 0.1
-    """Share of the steps over which the learning rate rises from 0."""
-    schedule: Literal["constant", "cosine"] = "cosine"
-    """How the learning rate falls after warm-up: not at all, or to 0 along a cosine."""
-    batch_size: Count = 16
-    """Demonstrations per optimizer step."""
-    micro_batch_size: Count = 16
-    """Demonstrations per backward pass; lower it when memory runs out. Gradients do not change."""
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: much less memory, about a quarter more time."""
-    max_tokens: Count = 2048
-    """Demonstrations that are longer, prompt included, are left out and counted."""
-    max_grad_norm: Positive = 1.0
-    """Gradients are scaled down to this norm."""
-    weight_decay: NotNegative = 0.0
-    """Decoupled weight decay of AdamW."""
-    validate_every: Count = 100
-    """Optimizer steps between validation losses; the last step always has one."""
-    keep: Literal["best", "last"] = "best"
-    """Which weights the model is written from: those with the lowest validation loss, or the last. Without
-    validation: the last."""
-    patience: NotNegativeInt = 0
-    """Stop after so many validations in a row without a lower loss; 0: never."""
-    save_every: Count = 200
-    """Optimizer steps between checkpoints; an interrupted run goes on from the newest."""
-    keep_checkpoints: Count = 2
-    """Newest checkpoints to keep, each with weights and optimizer in float32; the best is kept besides."""
-    seed: NotNegativeInt = 1
-    """Of the order of the demonstrations, and of fresh weights."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-        if self.warmup == 1:
-            raise ValueError("warmup must be below 1: the learning rate has to arrive before the end")
+from models.together import Processes, check_same_weights
+from models.verify import verify, verify_adapters
 
 
 def prepare_sft(
@@ -117,22 +72,32 @@ def train_sft(
     precision: Precision,
     log: SFTLog,
     checkpoints: Path,
+    world: Processes,
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Take steps from `state.step` on, and say whether the training is over: False where `stop` ended it.
 
     Demonstrations are taken as they come; see `short_enough`. `network`: of `prepare_sft`; `finished` makes
-    a model of it. `stop` is asked after every step: True saves and returns early.
+    a model of it. `stop` is asked after every step: True saves and returns early. `world`: the processes that
+    train together; demonstrations and stop are the same on all of them.
 
     Raises:
-        ModelError: the loss or a gradient is not finite, or too many steps in a row overflow.
+        ModelError: the loss or a gradient is not finite, too many steps in a row overflow, or processes that
+            train together have other weights.
         KeyboardInterrupt: at any time; the newest checkpoint stands.
     """
     # A pass whose last batch is small has that step too, or the last pass would leave demonstrations out.
     steps = optimizer_steps(config, len(train))
     batches = Batches(train, config.batch_size, config.seed)
-    head = find_head(_base(network))
+    head, trained = find_head(base_model(network)), list(trainable(network).values())
     network.train()
+
+    def save(best: int | None) -> None:
+        check_same_weights(world.each(lambda: _norm(trained)))
+        keep = config.keep_checkpoints
+        world.lead(
+            lambda: save_checkpoint(checkpoints, network, state, logs=log.offsets(), best=best, keep=keep)
+        )
 
     over, stopping = state.over(steps, config.patience), stop()
     while not (over or stopping):
@@ -141,9 +106,10 @@ def train_sft(
             batch = batches.at(state.step)
 
             # 2. Gradients of the loss: a sum over the completion tokens of the batch, divided by their
-            # number, so that neither padding nor the cut into micro-batches changes it.
-            loss = accumulate_gradient(network, head, state.scaler, batch, eos_id, config, precision)
+            # number, so that neither padding nor the cut into micro-batches and shares changes it.
+            loss = accumulate_gradient(network, head, state.scaler, batch, eos_id, config, precision, world)
             _check_finite("loss", loss, state.step + 1)
+            world.sum_gradients(trained)
 
             # 3. AdamW. An overflow of float16 skips the step, and is counted.
             learning_rate = config.learning_rate * learning_rate_factor(config, state.step, steps)
@@ -158,7 +124,7 @@ def train_sft(
             metrics |= {"loss_scale": state.scaler.get_scale(), "skipped_steps": state.skipped_steps}
         if validation and (state.step % config.validate_every == 0 or state.step == steps):
             with log.phase("validate"):
-                metrics["validation_loss"] = mean_loss(network, validation, eos_id, config, precision)
+                metrics["validation_loss"] = mean_loss(network, validation, eos_id, config, precision, world)
             _check_finite("validation loss", metrics["validation_loss"], state.step)
             state.validated(metrics["validation_loss"])
         log.write(state.step, metrics, tokens=sum(d.tokens for d in batch))
@@ -167,33 +133,8 @@ def train_sft(
         over, stopping = state.over(steps, config.patience), stop()
         best = state.best_step if config.keep == "best" else None
         if over or stopping or best == state.step or state.step % config.save_every == 0:
-            keep = config.keep_checkpoints
-            save_checkpoint(checkpoints, network, state, logs=log.offsets(), best=best, keep=keep)
+            save(best)
     return over
-
-
-def accumulate_gradient(
-    network: torch.nn.Module,
-    head: Head,
-    scaler: torch.amp.GradScaler,
-    batch: Sequence[Demonstration],
-    eos_id: int,
-    config: SFTConfig,
-    precision: Precision,
-) -> float:
-    """Add the (scaled) gradient of the batch's mean loss to the parameters; that loss, nats per token.
-
-    A loss that is not finite is returned at once, without a gradient.
-    """
-    tokens, loss = supervised_tokens(batch), 0.0
-    for micro in chunks(batch, config.micro_batch_size):
-        with precision.autocast():
-            part = completion_loss(network, head, micro, eos_id, precision.device) / tokens
-        loss += part.item()
-        if not math.isfinite(loss):
-            return loss
-        scaler.scale(part).backward()
-    return loss
 
 
 def optimizer_step(state: SFTState, config: SFTConfig, learning_rate: float) -> tuple[float, bool]:
@@ -216,24 +157,14 @@ def optimizer_step(state: SFTState, config: SFTConfig, learning_rate: float) -> 
     return norm, scaler.get_scale() < scale
 
 
+@torch.no_grad()
+def _norm(weights: Sequence[torch.Tensor]) -> float:
+    return torch.stack([weight.norm() for weight in weights]).norm().item()
+
+
 def _check_finite(name: str, value: float, step: int) -> None:
     if not math.isfinite(value):
         raise ModelError(f"the {name} is {value} at step {step}: lower --learning-rate")
-
-
-def completion_loss(
-    network: torch.nn.Module,
-    head: Head,
-    batch: Sequence[Demonstration],
-    eos_id: int,
-    device: torch.device,
-) -> Tensor:
-    """Cross-entropy summed over the completion tokens and the EOS of each demonstration: a scalar."""
-    ids, mask, supervised = (x.to(device) for x in collate(batch, eos_id))
-    predicts = supervised[:, 1:]  # (B, L-1): the state at i predicts token i+1
-    hidden = final_states(_base(network), ids, mask, predicts)  # (N, H)
-    logprobs, _ = token_logprobs(hidden, head, ids[:, 1:][predicts], temperature=1.0)
-    return -logprobs.sum()
 
 
 def _cast(network: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:
@@ -242,25 +173,6 @@ def _cast(network: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:
     for parameter in network.parameters():
         parameter.data = parameter.data.to(dtype)
     return network
-
-
-@torch.no_grad()
-def mean_loss(
-    network: torch.nn.Module,
-    demonstrations: Sequence[Demonstration],
-    eos_id: int,
-    config: SFTConfig,
-    precision: Precision,
-) -> float:
-    """Mean cross-entropy per completion token, in nats."""
-    was_training, head = network.training, find_head(_base(network))
-    network.eval()
-    total = 0.0
-    for batch in chunks(by_length(demonstrations), config.micro_batch_size):
-        with precision.autocast():
-            total += completion_loss(network, head, batch, eos_id, precision.device).item()
-    network.train(was_training)
-    return total / supervised_tokens(demonstrations)
 
 
 def finished(
@@ -278,49 +190,6 @@ def finished(
         step = state.best_step
         load_weights(SERIES.read(checkpoints / SERIES.name(step)), network)
     return (fold_in(network) if isinstance(network, PeftModel) else _cast(network, dtype)), step
-
-
-def _base(network: Any) -> Any:
-    """The model under the adapters, or the network itself where there are none."""
-    return network.get_base_model() if isinstance(network, PeftModel) else network
-
-
-@torch.no_grad()
-def written_loss(
-    network: PreTrainedModel,
-    demonstrations: Sequence[Demonstration],
-    eos_id: int,
-    config: SFTConfig,
-    precision: Precision,
-) -> float:
-    """The same of a model as it is to be written, as transformers computes it: text by text, by its logits.
-
-    In float32 that is `mean_loss` (within 1e-6), which is faster. In 16 bits the kernels of a padded batch,
-    autocast and logits in float32 round otherwise, which moves the mean by 1e-3.
-    """
-    if network.dtype == torch.float32:
-        return mean_loss(network, demonstrations, eos_id, config, precision)
-    network.eval()
-    total = 0.0
-    for d in demonstrations:
-        ids = torch.tensor((*d.prompt_ids, *d.completion_ids, eos_id), device=precision.device)
-        total -= own_logprobs(network, ids, d.supervised).sum().item()
-    return total / supervised_tokens(demonstrations)
-
-
-def optimizer_steps(config: SFTConfig, demonstrations: int) -> int:
-    """Steps of a whole training: every pass ends with a smaller batch if it must."""
-    return math.ceil(config.epochs * math.ceil(demonstrations / config.batch_size))
-
-
-def learning_rate_factor(config: SFTConfig, step: int, steps: int) -> float:
-    """What the learning rate is multiplied with at a step (counted from 0)."""
-    warmup = round(config.warmup * steps)
-    if step < warmup:
-        return (step + 1) / warmup
-    if config.schedule == "constant":
-        return 1.0
-    return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
 def save_model(

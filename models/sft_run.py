@@ -104,13 +104,16 @@ class SFTLog:
         steps: int,
         every: int,
         trackers: Sequence[Tracker] | None = None,
+        *,
+        silent: bool = False,
     ) -> None:
         """`steps`: how many there will be; `every`: steps between lines for the reader. `trackers`: of
-        `open_trackers`; None: TensorBoard alone."""
+        `open_trackers`; None: TensorBoard alone. `silent`: nothing is written, for a process beside the one
+        that writes."""
         self.display = display
-        self._steps, self._every = steps, every
-        self._files = LogFiles(folder, FILES)
-        self._trackers = open_trackers(folder) if trackers is None else trackers
+        self._steps, self._every, self._silent = steps, every, silent
+        self._files = LogFiles(folder, () if silent else FILES)
+        self._trackers = [] if silent else open_trackers(folder) if trackers is None else trackers
         self._tables: dict[str, Table] = {}
         self._seconds: dict[str, float] = {}
 
@@ -125,6 +128,8 @@ class SFTLog:
 
     def write(self, step: int, metrics: Mapping[str, float], tokens: int) -> None:
         """Log a completed step, which trained on so many tokens, prompts included."""
+        if self._silent:
+            return
         self._files.append("metrics.jsonl", {"step": step, **metrics})
         timing = {f"seconds/{name}": round(took, 4) for name, took in self._seconds.items()}
         timing["tokens_per_second"] = round(tokens / max(self._seconds["train"], 1e-9), 1)

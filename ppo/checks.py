@@ -14,9 +14,6 @@ from ppo.masked import keep, masked_mean
 # this is another distribution (scored without a temperature of 0.7, it is about 0.4).
 MAX_ROLLOUT_GAP = 0.05
 
-# Of the norm of the trained weights: what GPUs of different kinds may differ by after one sum.
-MAX_APART = 1e-3
-
 # Before the first step the update scores the very tokens that were sampled, with the same weights. In
 # float32 the two agree up to rounding: 1e-6 (root mean square) for a model of two layers, 3e-5 for sixteen.
 # More means that they are not the same distribution. It is not the largest difference that is held to this:
@@ -79,16 +76,4 @@ def check_moved(trained: dict[str, float], advantages: Tensor, mask: Tensor) -> 
         raise TrainingError(
             "the weights did not move although there are advantages: the trained parameters are not the "
             "ones the forward pass uses, or the learning rate is 0"
-        )
-
-
-def check_same_weights(norms: Sequence[float]) -> None:
-    """Raise TrainingError where the trained weights of several processes, by their norms, are not the same.
-
-    They take the same steps from the same gradients. Apart, they would train a policy that none of them has.
-    """
-    if max(norms) - min(norms) > MAX_APART * max(norms):
-        told = ", ".join(f"{norm:.6g}" for norm in norms)
-        raise TrainingError(
-            f"the weights of the processes drifted apart (their norms are {told}): resume from a checkpoint"
         )

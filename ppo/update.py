@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from models.policy import Policy, TokenStats
+from models.together import check_same_weights
 from ppo.buffer import RolloutBuffer
-from ppo.checks import check_finite, check_first_logratio, check_same_weights
+from ppo.checks import check_finite, check_first_logratio
 from ppo.config import PPOConfig
 from ppo.errors import TrainingError
 from ppo.kl import kl_estimate

@@ -7,9 +7,12 @@ from typing import Any
 
 from models.adapter import TuneConfig
 from models.precision import Precision
-from models.sft import SFTConfig, finished, fresh_state, optimizer_steps, prepare_sft, train_sft
+from models.sft import finished, fresh_state, prepare_sft, train_sft
+from models.sft_config import SFTConfig, optimizer_steps
 from models.sft_data import Demonstration
 from models.sft_run import FILES, SERIES, SFTLog, restore
+from models.together import Processes
+from ppo.parallel import ALONE
 
 
 class Quiet:
@@ -34,20 +37,20 @@ def run_sft(
     *,
     resume: bool = False,
     stop: Any = lambda: False,
+    world: Processes = ALONE,
 ) -> Any:
     """Train in a folder, or go on with what is there: the finished model, or None where `stop` ended it."""
     dtype = model.dtype
-    saved = SERIES.newest_whole(folder)[0] if resume else None
+    saved = world.lead(lambda: SERIES.newest_whole(folder)[0]) if resume else None
     network = prepare_sft(model, config, tune, precision)
     state = fresh_state(network, config, precision)
-    log = SFTLog(folder, Quiet(), optimizer_steps(config, len(train)), 100)
-    if saved is None:
-        log.truncate(dict.fromkeys(FILES, 0))
-    else:
+    if saved is not None:
         restore(saved, network, state)
-        log.truncate(saved.state["logs"])
+    log = SFTLog(folder, Quiet(), optimizer_steps(config, len(train)), 100, silent=world.rank > 0)
+    log.truncate(dict.fromkeys(FILES, 0) if saved is None else saved.state["logs"])
+    if saved is not None:
         best = state.best_step if config.keep == "best" else None
-        SERIES.tidy(folder / "checkpoints", best, config.keep_checkpoints)
+        world.lead(lambda: SERIES.tidy(folder / "checkpoints", best, config.keep_checkpoints))
     try:
         over = train_sft(
             config,
@@ -59,6 +62,7 @@ def run_sft(
             precision=precision,
             log=log,
             checkpoints=folder / "checkpoints",
+            world=world,
             stop=stop,
         )
     finally:

@@ -17,7 +17,7 @@ from cli.lock import locked
 from cli.places import model_folder
 from cli.ppo_settings import PPOCommand
 from cli.problems import read_problems
-from cli.sft import SFTCommand
+from cli.sft_settings import SFTCommand
 from cli.study.arms import DEFAULT, SFT, Arm, chosen, flags, needed
 from cli.study.jobs import run_steps
 from cli.study.results import Judged, write_results

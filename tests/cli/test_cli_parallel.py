@@ -9,30 +9,27 @@ import sys
 import time
 
 import pytest
-from small_runs import CORPUS, PPO, SMALL, command
+from small_runs import CORPUS, PPO, SFT, SMALL, command
 from sources import ROOT
 
 from cli.errors import UsageError
 from cli.parallel import check_same, check_shares
-from ppo.config import PPOConfig
 from ppo.parallel import ALONE, World
 
 
-@pytest.mark.parametrize("name", ["sft", "demo", "sample", "plan"])
+@pytest.mark.parametrize("name", ["demo", "sample", "plan"])
 def test_other_commands_are_for_one_process(monkeypatch, capsys, name):
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert command(name) == 2
     assert "runs on one process, and torchrun started 2: leave torchrun out" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("setting", "count"), [("prompts_per_iteration", 62), ("minibatch_size", 2)])
-def test_processes_that_do_not_divide_the_batch(setting, count):
-    config = PPOConfig(**{"prompts_per_iteration": 64, "minibatch_size": 2, setting: count})
-    with pytest.raises(
-        UsageError, match=f"4 processes do not divide {setting} {count}: give a multiple of 4"
-    ):
-        check_shares(World(0, 4), config)
-    check_shares(ALONE, config)
+def test_processes_that_do_not_divide_the_batch():
+    counts = {"prompts_per_iteration": 64, "minibatch_size": 6}
+    with pytest.raises(UsageError, match="4 processes do not divide minibatch_size 6: give a multiple of 4"):
+        check_shares(World(0, 4), **counts)
+    check_shares(ALONE, **counts)
+    check_shares(World(0, 2), **counts)
 
 
 class Two(World):
@@ -97,6 +94,33 @@ def test_a_run_of_two_is_that_of_one(sft_run, ppo_run, tmp_path):
 
 
 @pytest.mark.slow
+def test_an_sft_of_two_is_that_of_one(sft_run, tmp_path):
+    """Stopped by a signal, gone on with by two and finished by one; what is written is the first rank's."""
+    out = tmp_path / "two"
+    few = ["--save-every", 5]
+    process = torchrun("sft", *SFT, *few, "--out", out)
+    deadline = time.monotonic() + 120
+    while not (out / "checkpoints/step-000005").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    (said,) = lines_of(process, "interrupted")
+    assert f"go on with: train.py sft --resume {out}" in said and not (out / "model").exists()
+    process = torchrun("sft", "--resume", out)
+    assert [line.split()[0] for line in process.communicate()[0].splitlines()].count("resuming") == 1
+    assert process.returncode == 0
+    ours, theirs = (
+        [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for folder in (out, sft_run)
+    )
+    for row, want in zip(ours, theirs, strict=True):
+        assert row == {key: pytest.approx(value, rel=1e-2, abs=1e-3) for key, value in want.items()}
+    about, expected = (json.loads((folder / "sft.json").read_text()) for folder in (out, sft_run))
+    assert about["step"] == expected["step"]
+    assert about["validation_loss"] == pytest.approx(expected["validation_loss"], rel=1e-2)
+
+
+@pytest.mark.slow
 def test_an_evaluation_by_three_is_that_of_one(sft_run, tmp_path):
     """Nineteen samples are dealt out unevenly. Where there is nothing to evaluate, that is told once."""
     small = [*SMALL, *CORPUS, "--problems", "tiny/rl", "--num-problems", 19, "--max-new-tokens", 24]
@@ -120,6 +144,9 @@ def test_what_two_processes_cannot_do_is_told_once(sft_run, tmp_path):
     process = torchrun("ppo", "--sft", sft_run, "--out", tmp_path / "run", *odd)
     (said,) = lines_of(process, "error")
     assert said.startswith("error: 2 processes do not divide prompts_per_iteration 9")
+    process = torchrun("sft", *SFT, "--batch-size", 9, "--out", tmp_path / "run")
+    (said,) = lines_of(process, "error")
+    assert said.startswith("error: 2 processes do not divide batch_size 9")
     process = torchrun("ppo", "--sft", tmp_path / "nowhere", "--out", tmp_path / "run", *PPO)
     (said,) = lines_of(process, "error")
     assert "nowhere" in said and not (tmp_path / "run").exists()

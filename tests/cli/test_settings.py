@@ -16,7 +16,7 @@ from cli.plan import PlanCommand
 from cli.ppo_settings import PPOCommand
 from cli.sample import SampleCommand
 from cli.settings import dump, load_preset, parse
-from cli.sft import SFTCommand
+from cli.sft_settings import SFTCommand
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {"sft": SFTCommand, "ppo": PPOCommand, "evaluate": EvaluateCommand}

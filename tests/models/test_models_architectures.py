@@ -15,8 +15,10 @@ from models.batch import TokenBatch
 from models.errors import ModelError
 from models.policy import Policy, build_policy, frozen_policy
 from models.precision import Precision
-from models.sft import SFTConfig, prepare_sft, save_model, written_loss
+from models.sft import prepare_sft, save_model
+from models.sft_config import SFTConfig
 from models.sft_data import Demonstration
+from models.sft_loss import written_loss
 from models.storage import load_model
 
 EOS = 1

@@ -16,17 +16,12 @@ from models.frozen_head import FROZEN_HEAD
 from models.head import find_head
 from models.low_rank import LOW_RANK
 from models.precision import Precision
-from models.sft import (
-    SFTConfig,
-    accumulate_gradient,
-    completion_loss,
-    learning_rate_factor,
-    mean_loss,
-    prepare_sft,
-    save_model,
-)
+from models.sft import prepare_sft, save_model
+from models.sft_config import SFTConfig, learning_rate_factor
 from models.sft_data import Batches, Demonstration, collate, short_enough
+from models.sft_loss import accumulate_gradient, completion_loss, mean_loss
 from models.storage import load_model
+from ppo.parallel import ALONE
 
 EOS = 1
 CPU = torch.device("cpu")
@@ -136,7 +131,7 @@ def test_the_last_batch_is_a_step_of_its_own(train, make_model, cpu, monkeypatch
 
     At learning rate 0 the gradients of the steps, each times its tokens, add up to that of all at once.
     """
-    import models.sft
+    import models.sft_loss
 
     steps: list[tuple[int, Tensor]] = []
     tokens = [0]
@@ -152,7 +147,7 @@ def test_the_last_batch_is_a_step_of_its_own(train, make_model, cpu, monkeypatch
         tokens[0] = 0
         return clip(parameters, max_norm)
 
-    monkeypatch.setattr(models.sft, "completion_loss", count)
+    monkeypatch.setattr(models.sft_loss, "completion_loss", count)
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", record)
     config = SFTConfig(epochs=1.0, batch_size=2, micro_batch_size=1, learning_rate=0.0, warmup=0.0)
     model = make_model()
@@ -183,7 +178,7 @@ def test_accumulation_is_exact(make_model, cpu, tune, size):
         network = prepare_sft(make_model(), config, tune, cpu)
         scaler = torch.amp.GradScaler("cpu", enabled=False)
         head = find_head(network.get_base_model() if tune is LORA else network)
-        loss = accumulate_gradient(network, head, scaler, batch, EOS, config, cpu)
+        loss = accumulate_gradient(network, head, scaler, batch, EOS, config, cpu, ALONE)
         expected = loss_by_rows(network, batch) / sum(len(d.completion_ids) + 1 for d in batch)
         assert loss == pytest.approx(expected, rel=1e-5)
         gradients.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.requires_grad]))
@@ -212,7 +207,7 @@ def test_the_place_in_the_data_is_one_number(count):
 @pytest.mark.parametrize(("epochs", "batch"), [(1.0, 5), (2.0, 5), (1.0, 1), (3.0, 2), (0.5, 1)])
 def test_passes_over_the_demonstrations(train, make_model, cpu, monkeypatch, epochs, batch):
     """Each whole pass reads every demonstration once, also where the last batch is smaller."""
-    import models.sft
+    import models.sft_loss
 
     read: list[Demonstration] = []
 
@@ -221,7 +216,7 @@ def test_passes_over_the_demonstrations(train, make_model, cpu, monkeypatch, epo
             read.extend(micro)
         return completion_loss(network, head, micro, *rest)
 
-    monkeypatch.setattr(models.sft, "completion_loss", record)
+    monkeypatch.setattr(models.sft_loss, "completion_loss", record)
     train(make_model(), SFTConfig(epochs=epochs, batch_size=batch), FULL, cpu)
     if epochs >= 1:
         assert sorted(map(repr, read)) == sorted(map(repr, DEMOS * int(epochs)))

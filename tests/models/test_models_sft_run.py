@@ -16,12 +16,15 @@ from sft_helpers import Quiet, rows, run_sft
 
 import models.log_files
 import models.sft
+import models.sft_loss
 import models.storage
 from models.adapter import TuneConfig
 from models.errors import ModelError
 from models.precision import Precision
-from models.sft import SFTConfig, fresh_state, mean_loss, prepare_sft
+from models.sft import fresh_state, prepare_sft
+from models.sft_config import SFTConfig
 from models.sft_data import Demonstration
+from models.sft_loss import mean_loss
 from models.sft_run import SERIES, SFTLog, load_weights, restore, save_checkpoint
 from models.trackers import Table
 
@@ -35,7 +38,7 @@ CONFIG = SFTConfig(
 )
 
 MOMENTS: dict[str, tuple[Any, str]] = {
-    "forward": (models.sft, "completion_loss"),
+    "forward": (models.sft_loss, "completion_loss"),
     "step": (torch.optim.AdamW, "step"),
     "validate": (models.sft, "mean_loss"),
     "log": (models.log_files.LogFiles, "append"),

@@ -14,7 +14,8 @@ import models.verify
 from models.adapter import TuneConfig, add_lora, disable_dropout, fold_in, merged
 from models.errors import ModelError
 from models.head import Head, find_head
-from models.sft import SFTConfig, prepare_sft, save_model
+from models.sft import prepare_sft, save_model
+from models.sft_config import SFTConfig
 from models.storage import load_model, position_limit
 from models.verify import verify, verify_adapters
 

@@ -9,7 +9,8 @@ import torch
 from sft_helpers import rows, run_sft
 
 from models.adapter import TuneConfig
-from models.sft import SFTConfig, save_model
+from models.sft import save_model
+from models.sft_config import SFTConfig
 from models.sft_data import Demonstration
 
 # One thread: the same sums in the same order on every machine, and two cores for two test runs.

@@ -1,10 +1,5 @@
-"""Several processes that train together, forked from the test, and the runs that they are compared by."""
+"""The runs by which several processes that train together are compared with one."""
 
-import multiprocessing
-import os
-import socket
-import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,71 +8,8 @@ from loop_helpers import ToyScorer, by_weights, run, sometimes_faulty, toy_confi
 from safetensors.torch import save_file
 
 from models.policy import Policy
-from ppo.errors import TrainingError
-from ppo.parallel import World, joined
+from ppo.parallel import World
 from ppo.run.state import TrainState
-
-
-def ranks(
-    size: int,
-    folder: Path,
-    function: Callable[..., None],
-    *arguments: Any,
-    before: Sequence[Callable[[], None]] = (),
-) -> list[int]:
-    """Run `function(world, folder, *arguments)` on so many ranks; their exit statuses.
-
-    "unsaid: " is before what a rank leaves to another to say.
-
-    `before`: what each does first. The line that a rank ends with, where it ends with an error, is in
-    `folder`/rank-N.txt.
-    """
-    folder.mkdir(exist_ok=True)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    context = multiprocessing.get_context("fork")
-    processes = [
-        context.Process(target=_rank, args=(rank, size, port, folder, function, arguments, before))
-        for rank in range(size)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    return [process.exitcode or 0 for process in processes]
-
-
-def _rank(
-    rank: int,
-    size: int,
-    port: int,
-    folder: Path,
-    function: Callable[..., None],
-    arguments: tuple[Any, ...],
-    before: Sequence[Callable[[], None]],
-) -> None:
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    if before:
-        before[rank]()
-    sys.stderr = (folder / f"rank-{rank}.txt").open("w")
-    worlds: list[World] = []
-    try:
-        with joined(cuda=False, advice="go on") as world:
-            worlds.append(world)
-            function(world, folder, *arguments)
-    except TrainingError as error:
-        sys.stderr.write("unsaid: " if worlds[0].said_by_another() else "")
-        sys.stderr.write(f"{error}\n")
-        sys.exit(2)
-    finally:
-        sys.stderr.flush()
-
-
-def said(folder: Path, rank: int) -> str:
-    """What a rank ended with."""
-    return (folder / f"rank-{rank}.txt").read_text()
-
 
 SCENARIOS: dict[str, dict[str, Any]] = {
     "lora": {"critic_epochs": 1, "scale_rewards": True, "micro_batch_size": 2},

@@ -12,7 +12,7 @@ from ppo_helpers import small_config
 
 from models.adapter import TuneConfig
 from models.precision import DeviceConfig
-from models.sft import SFTConfig
+from models.sft_config import SFTConfig
 from models.tiny import TinyConfig
 from ppo.config import PPOConfig
 from ppo.optimizer import build_optimizer, learning_rate_factor, set_learning_rates

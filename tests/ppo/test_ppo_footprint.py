@@ -20,8 +20,10 @@ from models.footprint import Shape, layout_bytes, sft_parts
 from models.head import find_head
 from models.policy import Policy, build_policy
 from models.precision import Precision
-from models.sft import SFTConfig, completion_loss, save_model
+from models.sft import save_model
+from models.sft_config import SFTConfig
 from models.sft_data import Demonstration
+from models.sft_loss import completion_loss
 from ppo.config import PPOConfig
 from ppo.footprint import Sampling, evaluation_parts, ppo_parts
 from ppo.optimizer import build_optimizer

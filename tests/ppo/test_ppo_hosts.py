@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from loop_helpers import ToyScorer, run, toy_config
-from parallel_helpers import ranks, said
+from ranks import ranks, said
 
 from models.storage import load_tensors
 from ppo.parallel import ALONE, World

@@ -11,7 +11,8 @@ import pytest
 import torch
 from killing import die_at
 from loop_helpers import ToyScorer, by_weights, metrics_of, run, sometimes_faulty, toy_config
-from parallel_helpers import SCENARIOS, ranks, said, train_all
+from parallel_helpers import SCENARIOS, train_all
+from ranks import ranks, said
 from torch import nn
 
 import models.generation
