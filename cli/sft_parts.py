@@ -65,7 +65,7 @@ def set_up(settings: SFTCommand, resumed: Saved | None) -> Parts:
     Raises one of cli.errors.USER_ERRORS.
     """
     precision = resolve_precision(settings.compute)
-    model, tokenizer, base, template, train, validation, note = _prepare(settings, precision)
+    model, tokenizer, template, base, train, validation, note = _prepare(settings, precision)
     setup = describe_sft(plain(settings), base, tokenizer, template.form, train, validation)
     if resumed is not None:
         check_changes(resumed.state["setup"], setup, settings.allow_changes, plain(SFTCommand()), SFT_CONTENT)

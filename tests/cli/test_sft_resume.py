@@ -28,7 +28,7 @@ class StopAfter:
     def __init__(self, steps: int) -> None:
         self.left = steps
 
-    def __call__(self, *unit: str) -> "StopAfter":
+    def __call__(self, *unit: str, quiet: bool = False) -> "StopAfter":
         if unit:
             return self
         self.left -= 1
