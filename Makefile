@@ -1,5 +1,6 @@
 # make demo   SFT, PPO and evaluation of the embedded default (about 5 minutes on two cores)
 # make study  the paper's comparison, over three seeds, from an ordinary and from a sparse start (1 to 2 hours)
+# make study-options  other rewards beside it: gates, schedules, difficulty, weights (1 to 2 hours)
 # make test   the test suite           make lint   ruff and mypy
 # Each creates .venv and installs what it needs; nothing is to be activated. But for
 # make gpu    what needs a GPU: tests, and the benchmark; by the PYTHON that is there, with wheels from WHEELS
@@ -18,7 +19,7 @@ WORKERS := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$(( n < 5 ? n + 1 : 
 
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: demo study test test-slow gpu lint clean
+.PHONY: demo study study-options test test-slow gpu lint clean
 .DELETE_ON_ERROR:
 
 $(BIN)/python:
@@ -40,6 +41,9 @@ demo: $(VENV)/installed
 study: $(VENV)/installed
 	$(BIN)/python train.py study --jobs $(JOBS) --out runs/study
 	$(BIN)/python train.py study --jobs $(JOBS) --out runs/study-sparse --config configs/tiny-sparse.yaml
+
+study-options: $(VENV)/installed
+	$(BIN)/python train.py study --jobs $(JOBS) --out runs/study-options --arms options sweep
 
 # With byte code, even where the environment is against it: all workers read all tests, and rewrite their asserts.
 test: $(VENV)/installed-dev
