@@ -49,7 +49,8 @@ class StudyCommand:
     """What is trained: simple (binary reward), fresh (partial credit), continue (partial, from simple),
     fresh-twice, simple-twice (two phases), switch (binary, then partial, in one phase), auto (the mix follows
     the programs), difficulty (tests weigh by how seldom they pass), off, parses, earned (gates), paper (its
-    arithmetic), alpha=0.8 (any weight); options, sweep: several of these at once."""
+    arithmetic), alpha=0.8 (any weight). Two groups: options (fresh and what rewards it in another way), sweep
+    (fresh and four weights)."""
     out: Path = Path("runs/study")
     """Folder for everything."""
     jobs: Count = 1
