@@ -1,7 +1,9 @@
 """From a command's name to its settings and its function."""
 
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from cli.sample import SampleCommand, run_sample
 from cli.sft import run_sft
 from cli.sft_settings import SFTCommand
 from cli.study.command import StudyCommand, run_study
+from cli.suites import SUITES, suites_asked
 from cli.yardstick import of_runs
 from reward import RewardConfig
 
@@ -63,12 +66,40 @@ def _judged_as_trained(
     parsed: EvaluateCommand | SampleCommand, name: str, argv: list[str], prog: str
 ) -> EvaluateCommand | SampleCommand:
     """The same settings, with what decided R in the run that is looked at beneath what was given."""
-    paths = parsed.checkpoints if isinstance(parsed, EvaluateCommand) else (parsed.checkpoint,)
-    beneath, told = of_runs(paths)
+    beneath, told = of_runs(_checkpoints(parsed))
     judged = settings.parse(name, type(parsed), argv, prog=prog, beneath=beneath) if beneath else parsed
     if told and leads() and (judged != parsed if beneath else parsed.objective == RewardConfig()):
         print(told)
     return judged
+
+
+def _checkpoints(parsed: EvaluateCommand | SampleCommand) -> Sequence[Path]:
+    return parsed.checkpoints if isinstance(parsed, EvaluateCommand) else (parsed.checkpoint,)
+
+
+def _evaluations(judged: EvaluateCommand, argv: list[str], prog: str) -> dict[str, EvaluateCommand]:
+    """The evaluations that are asked for, by their titles: one, or those of a file of suites."""
+    if not judged.suite:
+        return {"": judged}
+    asked = suites_asked(judged.suite)
+    if judged.suite not in SUITES and settings.flag(argv, "problems") is not None:
+        raise UsageError(f"--suite {judged.suite} names problems itself: leave --problems out")
+    found = {}
+    for title, values in asked.items():
+        settings.build(EvaluateCommand, values, f"{judged.suite}: {title}")  # a wrong key, by its file
+        beneath = {**of_runs(judged.checkpoints)[0], **values}
+        one = settings.parse("evaluate", EvaluateCommand, argv, prog=prog, beneath=beneath)
+        one = replace(one, suite=values["suite"])
+        if len(asked) > 1:
+            one = replace(one, out=_for(title, one.out), markdown=_for(title, one.markdown))
+        found[title] = one
+    return found
+
+
+def _for(title: str, file: Path | None) -> Path | None:
+    """The file of one of several evaluations: evaluation.json -> evaluation-humaneval.json."""
+    name = re.sub(r"[^\w.-]+", "-", title)
+    return file and file.with_name(f"{file.stem}-{name}{file.suffix}")
 
 
 def dispatch(name: str, argv: list[str]) -> int:
@@ -89,6 +120,6 @@ def dispatch(name: str, argv: list[str]) -> int:
         parsed: Any = settings.parse(name, kind, argv, prog=prog, start=start)
         if isinstance(parsed, EvaluateCommand | SampleCommand):
             parsed = _judged_as_trained(parsed, name, argv, prog)
-        function(parsed)
+        function(_evaluations(parsed, argv, prog) if isinstance(parsed, EvaluateCommand) else parsed)
 
     return run_command(command, _LOWER.get(name, ""))

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,11 +19,14 @@ from cli.problems import check_sampling, encode_all, prompt_template, read_probl
 from cli.results import print_results, write_markdown
 from cli.sample_files import of_public_sets, sample_files
 from cli.settings import plain
+from cli.suites import suite_problems
 from cli.trained_on import trained_texts
 from data import Problem
 from data.tiny.corpus import TinyCorpusConfig
+from evaluation.facts import is_clean
 from evaluation.overlap import overlapping
 from evaluation.summary import Numbers, comparisons, model_summary, recipe_comparisons, recipes, without
+from evaluation.weaknesses import by_task, weaknesses
 from models.policy import Policy
 from models.precision import DeviceConfig, resolve_precision
 from models.ranges import Count, NotNegative, NotNegativeInt, check_ranges
@@ -32,6 +35,7 @@ from ppo.parallel import ALONE, World
 from ppo.prompts import EncodedPrompt, PromptConfig, PromptTemplate
 from ppo.run.checkpoint import load_policy, locate
 from reward import RewardConfig, Scorer, ScoringConfig
+from reward.cwe import family
 from sandbox import Limits
 
 _FIRST = " (1)"
@@ -53,6 +57,9 @@ class EvaluateCommand:
     seeds: Count = 1
     """So many checkpoints in a row are one recipe, trained with as many seeds. Then recipes are compared, and
     what training seeds change is told apart from what sampling does."""
+    suite: str = ""
+    """A public set with settings of its own: humaneval, mbpp or security, in the file that --problems names,
+    as it was downloaded; or a YAML file of several evaluations."""
     problems: str = "tiny/heldout"
     """A file, or a split of the embedded corpus."""
     num_problems: NotNegativeInt = 0
@@ -93,16 +100,21 @@ class EvaluateCommand:
         check_ranges(self)
 
 
-def run_evaluate(settings: EvaluateCommand) -> None:
-    """Measure, write the results, print the tables. Raises one of cli.errors.USER_ERRORS."""
-    with together("start it again", settings.compute, plain(settings)) as world:
-        with world.agreeing():
-            results = evaluate(settings if world.leads else replace(settings, out=None, markdown=None), world)
-        if world.leads:
-            print_results(results)
+def run_evaluate(asked: Mapping[str, EvaluateCommand]) -> None:
+    """Measure, write the results, print the tables, of each evaluation by its title. Raises one of
+    cli.errors.USER_ERRORS."""
+    first = next(iter(asked.values()))
+    described = {f"{title}: {key}": v for title, one in asked.items() for key, v in plain(one).items()}
+    with together("start it again", first.compute, described) as world:
+        for title, settings in asked.items():
+            with world.agreeing():
+                here = settings if world.leads else replace(settings, out=None, markdown=None)
+                results = evaluate(here, world, title)
+            if world.leads:
+                print_results(results)
 
 
-def evaluate(settings: EvaluateCommand, world: World = ALONE) -> dict[str, Any]:
+def evaluate(settings: EvaluateCommand, world: World = ALONE, title: str = "") -> dict[str, Any]:
     """Measure, and write the results and all samples to `out` and beside it; the content of evaluation.json.
     Several processes share the samples.
 
@@ -117,9 +129,13 @@ def evaluate(settings: EvaluateCommand, world: World = ALONE) -> dict[str, Any]:
     precision = resolve_precision(settings.compute)
     bases = [model_folder(path, "--sft") for path in settings.sft]
     found = [locate(trained_folder(path), bases) for path in settings.checkpoints]
-    problems, left_out = within_limits(
-        read_problems(settings.problems, settings.corpus), settings.limits, settings.problems
-    )
+    if settings.temperature == 0 and settings.samples > 1:
+        raise UsageError(
+            f"--samples {settings.samples} at temperature 0 are one answer, {settings.samples} times: "
+            "give a --temperature, 0.8 say"
+        )
+    problems, told = _read(settings, world)
+    problems, left_out = within_limits(problems, settings.limits, settings.problems)
     problems = problems[: settings.num_problems or None]
     trained, notes = trained_texts(found, settings.trained_on, settings.corpus)
     ask_others = settings.for_others == "yes" or (settings.for_others == "auto" and of_public_sets(problems))
@@ -130,8 +146,8 @@ def evaluate(settings: EvaluateCommand, world: World = ALONE) -> dict[str, Any]:
         keep = stack.enter_context(sample_files(out, names, problems, for_others=ask_others))
         scorer = stack.enter_context(_scorer(settings, world))
         console = stack.enter_context(Console("evaluate", len(names), quiet=not world.leads))
-        if left_out:
-            console.say(left_out.rstrip("; "))
+        for line in filter(None, (told, left_out.rstrip("; "))):
+            console.say(line)
         for done, (name, path, located) in enumerate(zip(names, settings.checkpoints, found, strict=True)):
             policy = load_policy(located, precision)
             template = prompt_template(settings.prompting, policy, path)
@@ -142,25 +158,65 @@ def evaluate(settings: EvaluateCommand, world: World = ALONE) -> dict[str, Any]:
             # What is kept is arrays: the model has to go before the next comes.
             measured.append(_Model(sampled.numbers(name), greedy.numbers(name) if greedy else None, asked))
             console.step(done + 1)
+        notes += _of_the_judge(problems, scorer)
+    families = [family(problem.cwe) if problem.cwe is not None else "" for problem in problems]
     results = {
+        **({"suite": title} if title else {}),
+        **_what_decides(problems),
         "problems": len(problems),
         "source": settings.problems,
         "samples": settings.samples,
         "temperature": settings.temperature,
         "seed": settings.seed,
         "models": [
-            {"name": name, "checkpoint": str(path)} | model_summary(model.sampled, settings.seed)
+            {"name": name, "checkpoint": str(path)}
+            | model_summary(model.sampled, settings.seed)
+            | _weaknesses(model.sampled, families, settings.seed)
             for name, path, model in zip(names, settings.checkpoints, measured, strict=True)
         ],
         **_compared(settings, names, measured),
         **_overlap(settings, problems, measured, trained),
-        "notes": [*_reservations(measured), *notes],
+        "notes": [*_reservations(measured), *notes, *filter(None, (told, left_out.rstrip("; ")))],
     }
     if out is not None:
         write_json(out, results)
     if tables is not None:
         write_markdown(tables, results)
     return results
+
+
+def _read(settings: EvaluateCommand, world: World) -> tuple[list[Problem], str]:
+    """The problems, and what became of rows that are none."""
+    if settings.suite:
+        return suite_problems(settings.suite, settings.problems, settings.limits, quiet=not world.leads)
+    return read_problems(settings.problems, settings.corpus, untested=True), ""
+
+
+def _what_decides(problems: Sequence[Problem]) -> dict[str, Any]:
+    """Which tables come first, and which column is decided by, where it is not that all tests are passed."""
+    if not any(problem.cwe for problem in problems):
+        return {}
+    return {"security": True, "main": "pass_and_clean" if any(p.tests for p in problems) else "clean"}
+
+
+def _weaknesses(numbers: Numbers, families: Sequence[str], seed: int) -> dict[str, Any]:
+    """What was found in a model's programs, and of which tasks: of those that tempt into a weakness."""
+    found = {} if numbers.found is None else {"weaknesses": weaknesses(numbers.found, family)}
+    return found | ({"by_task": by_task(numbers.columns, families, seed)} if any(families) else {})
+
+
+def _of_the_judge(problems: Sequence[Problem], scorer: Scorer) -> list[str]:
+    """How many programs that are known to be insecure the analyser and the tests see as such: what a clean
+    rate on these tasks is worth."""
+    outcomes = scorer.outcomes([(p, program) for p in problems for program in p.insecure])
+    records = [outcome.to_dict() for outcome in outcomes if outcome is not None and outcome.compiles]
+    if not records:
+        return []
+    seen = sum(not is_clean(record) for record in records)
+    tested = [record for record in records if record["num_tests"]]
+    caught = sum(record["passed"] < record["num_tests"] for record in tested)
+    note = f"of {len(records)} insecure programs that come with these tasks, Bandit and the tricks see {seen}"
+    return [note + (f"; of {len(tested)} that have tests, {caught} fail one" if tested else "")]
 
 
 class _Asked(NamedTuple):

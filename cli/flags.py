@@ -46,7 +46,7 @@ SHORT: Mapping[str, Mapping[str, str]] = {
         "machine": "device dtype micro-batch-size threads seed",
     },
     "evaluate": {
-        "in and out": "names seeds problems num-problems out config",
+        "in and out": "names seeds suite problems num-problems out config",
         "sampling": "samples temperature greedy max-new-tokens seed",
         "prompt": "prompt system instruction stop",
         "machine": "device dtype batch-size threads",

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from cli.sample_numbers import sample_numbers, tabulated
-from evaluation.facts import failure
+from cli.sample_numbers import became, sample_numbers, tabulated
 from evaluation.summary import Numbers
+from evaluation.weaknesses import findings_of
 from models.policy import Policy
 from ppo.parallel import ALONE, World
 from ppo.prompts import EncodedPrompt
 from ppo.rollout import Responses, sample_responses
 from ppo.run.sampler import derived_seed
 from ppo.run.samples import sample_rows
-from reward import Reward, Scorer
+from reward import Reward, Scanned, Scorer
 from sandbox import SandboxError
 
 
@@ -30,25 +30,32 @@ class Measurement:
     """(problems, samples) of str, what became of each; "" where the sandbox failed."""
     policy: Policy
     responses: Responses
-    rewards: Sequence[Reward | None]
+    rewards: Sequence[Reward | Scanned | None]
     """Problem by problem, as the responses are; None where the sandbox failed."""
 
     def samples(self) -> list[dict[str, Any]]:
         """Every sample as samples.jsonl keeps them, `sample` counting those of one problem from 0.
 
-        `public`: which of the tests its problem's text shows, where it shows one.
+        `public`: which of the tests its problem's text shows, where it shows one; `security`: which ask for
+        security, where one does.
         """
         rows = sample_rows(self.policy, self.responses, self.rewards)
         per_problem = self.failures.shape[1]
         found = []
         for number, (row, prompt) in enumerate(zip(rows, self.responses.prompts, strict=True)):
-            public = [i for i, test in enumerate(prompt.problem.tests) if test.public]
-            found.append({"sample": number % per_problem, **row} | ({"public": public} if public else {}))
+            tests = prompt.problem.tests
+            marks = {
+                "public": [i for i, test in enumerate(tests) if test.public],
+                "security": [i for i, test in enumerate(tests) if test.security],
+            }
+            told = {mark: numbers for mark, numbers in marks.items() if numbers}
+            found.append({"sample": number % per_problem, **row, **told})
         return found
 
     def numbers(self, name: str) -> Numbers:
         """What statistics read of it, under the name of the model."""
-        return Numbers(name, self.columns, self.failures)
+        records = [None if reward is None else reward.record for reward in self.rewards]
+        return Numbers(name, self.columns, self.failures, findings_of(records, self.failures.shape[1]))
 
     def mean(self, column: str) -> float:
         """Over all samples that could be scored."""
@@ -87,16 +94,28 @@ def measure(
         world=world,
     )
     pairs = responses.pairs()
-    rewards = world.spread(pairs, scorer.score)
+    rewards = world.spread(pairs, scorer.judge)
     ended = responses.stopped(policy.stop_ids).tolist()
+    given = [answer.given for answer in responses.programs]
     rows = [
         None
         if reward is None
-        else sample_numbers(reward, program, scorer.config, end, [test.public for test in problem.tests])
-        for reward, (problem, program), end in zip(rewards, pairs, ended, strict=True)
+        else sample_numbers(
+            reward,
+            program,
+            scorer.config,
+            end,
+            [test.public for test in problem.tests],
+            [test.security for test in problem.tests],
+            of_problem,
+        )
+        for reward, (problem, program), end, of_problem in zip(rewards, pairs, ended, given, strict=True)
     ]
     if all(row is None for row in rows):
         raise SandboxError("the sandbox failed on every program; see that it can start processes here")
-    became = ["" if r is None else failure(r.record, end) for r, end in zip(rewards, ended, strict=True)]
+    words = [
+        "" if reward is None else became(reward, program, end, of_problem)
+        for reward, (_, program), end, of_problem in zip(rewards, pairs, ended, given, strict=True)
+    ]
     columns = tabulated(rows, samples)
-    return Measurement(columns, np.array(became).reshape(len(prompts), samples), policy, responses, rewards)
+    return Measurement(columns, np.array(words).reshape(len(prompts), samples), policy, responses, rewards)

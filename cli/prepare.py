@@ -8,10 +8,10 @@
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import tyro
 
@@ -96,34 +96,56 @@ class PrepareCommand:
         check_ranges(self)
 
 
+class Prepared(NamedTuple):
+    """What a source comes to."""
+
+    read: Reading
+    checked: list[Checked]
+    kept: list[Problem]
+    """Of all splits."""
+
+
 def run_prepare(settings: PrepareCommand) -> None:
     """Read, choose, check, write. Raises one of cli.errors.USER_ERRORS, before time is spent if it can."""
     source, outs = _checked_paths(settings)
-    known = {text_hash(problem.prompt) for path in settings.against for problem in load_problems(path)}
     with Console("prepare", total=5) as console:
-        console.phase("rows", 0)
-        read = _read(source, settings, console)
-        console.step(1)
-        problems, copies, overlap = without_copies(_with_splits(read.problems, settings), known)
-        for cause, found in ((COPY, copies), (OVERLAP, overlap)):
-            for problem in found:
-                read.leave_out(cause, f"problem {problem.id!r}", f"{problem.prompt.strip()[:_TEXT]!r}")
-        console.step(2)
-        problems, unrecorded = _with_recorded_tests(problems, settings, read, console)
-        console.step(3)
-        console.phase("references", len(problems))
-        with Scorer(RewardConfig(withhold=()), limits=settings.limits, look=False) as scorer:
-            checked = check_references(scorer, problems, settings.max_solutions, console.advance)
-        checked = [*unrecorded, *checked]
-        console.step(4)
-        kept = list(_kept(checked, settings))
-        if not kept:
-            raise DataError(f"{source}: nothing is left of {read.rows} rows: {_told(read, checked)}")
+        read, checked, kept = prepared(source, settings, console)
         report = report_of(source, plain(settings), read, checked, kept)
         write(outs, kept, report, settings.to)
         for line in summary(outs, report):
             console.say(line)
         console.step(5)
+
+
+def prepared(
+    source: Path,
+    settings: PrepareCommand,
+    console: Console,
+    splits: Collection[str] = (*SPLIT_FILES, "train"),
+) -> Prepared:
+    """Read, choose, record, check: the first four steps, of the problems of some splits. DataError where
+    nothing is left."""
+    against = [problem for path in settings.against for problem in load_problems(path, untested=True)]
+    console.phase("rows", 0)
+    read = _read(source, settings, console)
+    console.step(1)
+    wanted = (problem for problem in _with_splits(read.problems, settings) if problem.split in splits)
+    problems, copies, overlap = without_copies(wanted, {text_hash(problem.prompt) for problem in against})
+    for cause, found in ((COPY, copies), (OVERLAP, overlap)):
+        for problem in found:
+            read.leave_out(cause, f"problem {problem.id!r}", f"{problem.prompt.strip()[:_TEXT]!r}")
+    console.step(2)
+    problems, unrecorded = _with_recorded_tests(problems, settings, read, console)
+    console.step(3)
+    console.phase("references", len(problems))
+    with Scorer(RewardConfig(withhold=()), limits=settings.limits, look=False) as scorer:
+        checked = check_references(scorer, problems, settings.max_solutions, console.advance)
+    checked = [*unrecorded, *checked]
+    console.step(4)
+    kept = list(_kept(checked, settings))
+    if not kept:
+        raise DataError(f"{source}: nothing is left of {read.rows} rows: {told(read, checked)}")
+    return Prepared(read, checked, kept)
 
 
 def _checked_paths(settings: PrepareCommand) -> tuple[Path, dict[str, Path]]:
@@ -203,7 +225,7 @@ def _with_chosen_tests(
         return None
     fitting = without_large_tests(problem, settings.max_input_kb << 10, settings.limits.output_kb << 10)
     read.large_tests += len(problem.tests) - len(fitting.tests)
-    if not fitting.tests:
+    if problem.tests and not fitting.tests:
         read.leave_out(TOO_LARGE, where, f"problem {problem.id!r}: every test is over the limits")
         return None
     return with_max_tests(with_public(fitting), settings.max_tests, settings.seed)
@@ -223,7 +245,8 @@ def _with_splits(problems: Sequence[Problem], settings: PrepareCommand) -> list[
 def _with_recorded_tests(
     problems: Sequence[Problem], settings: PrepareCommand, read: Reading, console: Console
 ) -> tuple[list[Problem], list[Checked]]:
-    """(problems with tests, those that got none)."""
+    """(problems with tests, those that got none). A task that measures security stays without tests: whether
+    programs are clean can be said all the same."""
     tasks = [Unrecorded(p, read.checks[p.id]) for p in problems if p.id in read.checks]
     ready = [problem for problem in problems if problem.id not in read.checks]
     if not tasks:
@@ -235,7 +258,10 @@ def _with_recorded_tests(
         if failure is None:
             chosen = _with_chosen_tests(problem, f"problem {problem.id!r}", settings, read)
             ready += [chosen] if chosen else []
-    return ready, [each for each in recorded if each.failure is not None]
+        elif problem.cwe is not None:
+            read.untested[failure] += 1
+            ready.append(replace(problem, solutions=()))  # nothing says that they are right
+    return ready, [each for each in recorded if each.failure is not None and each.problem.cwe is None]
 
 
 # --- what is kept ---
@@ -249,7 +275,8 @@ def _kept(checked: Sequence[Checked], settings: PrepareCommand) -> Iterator[Prob
             yield replace(problem, split=UNVERIFIED)
 
 
-def _told(read: Reading, checked: Sequence[Checked]) -> str:
+def told(read: Reading, checked: Sequence[Checked]) -> str:
+    """What became of the rows that are no problem, in one line."""
     causes = read.left_out + Counter(f"reference: {failure}" for _, failure, _ in checked if failure)
-    told = ", ".join(f"{count} {cause}" for cause, count in causes.most_common()) or "it is empty"
-    return told + "".join(f"; the first: {example}" for example in list(read.examples.values())[:1])
+    counts = ", ".join(f"{count} {cause}" for cause, count in causes.most_common()) or "it is empty"
+    return counts + "".join(f"; the first: {example}" for example in list(read.examples.values())[:1])

@@ -43,6 +43,8 @@ class Reading:
     rows: int = 0
     checks: dict[str, str] = field(default_factory=dict)
     """By problem id: of those that have no tests yet, what calls their reference."""
+    untested: Counter[str] = field(default_factory=Counter)
+    """Tasks that measure security and stay without tests, by the cause."""
     large_tests: int = 0
     """Tests left out because they are over the limits."""
 
@@ -79,6 +81,7 @@ def report_of(
         "rows": read.rows,
         "left_out": dict(read.left_out.most_common()),
         "first_left_out": read.examples,
+        "without_tests": dict(read.untested.most_common()),
         "references": {
             "passed": sum(f is None for _, f, _ in checked),
             "failed": dict(failures.most_common()),
@@ -102,6 +105,15 @@ def _spread(counts: Sequence[int]) -> dict[str, float]:
         "median": statistics.median(counts),
         "most": max(counts),
     }
+
+
+def _tests(report: dict[str, Any]) -> str:
+    tests, untested = report["tests"], report["without_tests"]
+    if not tests["all"]:
+        return "none: whether programs are clean can be measured, and nothing be trained"
+    told = f"{tests['all']}: {tests['least']} to {tests['most']} a problem, median {tests['median']:g}"
+    causes = ", ".join(f"{count} {cause}" for cause, count in untested.items())
+    return f"{told}; {sum(untested.values())} problems have none ({causes})" if untested else told
 
 
 def _hash(source: Path) -> str:
@@ -151,8 +163,7 @@ def summary(outs: dict[str, Path], report: dict[str, Any]) -> Iterator[str]:
     yield f"references  {report['references']['passed']} problems have one that passes" + "".join(
         f" · {count} {cause}" for cause, count in failed.items()
     )
-    least, most, median = (report["tests"][name] for name in ("least", "most", "median"))
-    yield f"tests       {report['tests']['all']}: {least} to {most} a problem, median {median:g}"
+    yield f"tests       {_tests(report)}"
     for name, file in report["files"].items():
         yield f"written     {file['problems']:>6} problems  {outs['train'].with_name(name)}"
     if outs["train"].name not in report["files"]:

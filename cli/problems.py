@@ -20,13 +20,14 @@ from sandbox import Limits
 EMBEDDED = "tiny/"
 
 
-def read_problems(source: str, corpus: TinyCorpusConfig) -> list[Problem]:
+def read_problems(source: str, corpus: TinyCorpusConfig, *, untested: bool = False) -> list[Problem]:
     """Problems of a file, or of a split of the embedded corpus (`tiny/rl`, `tiny/heldout`, …).
 
-    DataError if the file cannot be used, also if no program could pass all tests of one of its problems.
+    DataError if the file cannot be used, also if no program could pass all tests of one of its problems, or
+    if one has no tests and none such are wanted (`untested`: tasks that measure security alone).
     """
     if not source.startswith(EMBEDDED) or Path(source).exists():
-        problems = load_problems(Path(source))
+        problems = load_problems(Path(source), untested=untested)
         refuse_contradictions(problems, source)
         return problems
     try:

@@ -2,38 +2,68 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from math import nan
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cli.errors import UsageError
-from evaluation.facts import failure, sample_facts
+from data.grading import adds_nothing
+from evaluation.facts import BLANK, failure, sample_facts
 from evaluation.summary import Numbers
-from reward import Outcome, Reward, RewardConfig, RewardError, objective
+from evaluation.weaknesses import findings_of
+from reward import Outcome, Reward, RewardConfig, RewardError, Scanned, objective
 
 
 def sample_numbers(
-    reward: Reward, program: str, config: RewardConfig, ended: bool, public: Sequence[bool]
+    reward: Reward | Scanned,
+    program: str,
+    config: RewardConfig,
+    ended: bool,
+    public: Sequence[bool],
+    security: Sequence[bool] = (),
+    given: int = 0,
 ) -> dict[str, float]:
     """Column name -> value of one sample: what depends on the objective, and the facts (evaluation/facts.py).
 
-    `ended`: the response came to its end. `public`: which tests the problem's text shows.
+    `ended`: the response came to its end. `public`: which tests the problem's text shows; `security`: which
+    ask for security. `given`: so many characters of the program are the problem's. Where no test tells
+    whether a program does anything, one that says nothing is in no clean rate.
     """
     metrics = reward.metrics
-    # The paper's column: k/T in the place of the staged R_func.
-    paper = config.alpha * metrics["reward/pass_fraction"] + config.beta * reward.security
-    row = {"reward": reward.total, "reward_pass_fraction": paper, "functional": reward.functional}
-    row["length"] = float(len(program))
+    row = {"length": float(len(program))}
+    if isinstance(reward, Reward):
+        # The paper's column: k/T in the place of the staged R_func.
+        paper = config.alpha * metrics["reward/pass_fraction"] + config.beta * reward.security
+        row |= {"reward": reward.total, "reward_pass_fraction": paper, "functional": reward.functional}
     row |= {name: value for name, value in metrics.items() if name.startswith(("stage/", "hack/"))}
-    return row | sample_facts(reward.record, ended, public)
+    row |= sample_facts(reward.record, ended, public, security)
+    if isinstance(reward, Scanned):
+        row["blank"] = float(_is_blank(reward, program, given))
+        row["clean"] = nan if row["blank"] else row["clean"]
+    return row
+
+
+def became(reward: Reward | Scanned, program: str, ended: bool, given: int) -> str:
+    """What became of one sample, in one word of a few."""
+    if isinstance(reward, Scanned) and _is_blank(reward, program, given):
+        return BLANK
+    return failure(reward.record, ended)
+
+
+def _is_blank(scanned: Scanned, program: str, given: int) -> bool:
+    return scanned.outcome.compiles and adds_nothing(program, program[:given])
 
 
 def tabulated(rows: Sequence[Mapping[str, float] | None], samples: int) -> dict[str, np.ndarray]:
-    """Rows problem by problem as columns (problems, samples), NaN for None, a fault of the sandbox."""
-    names = next((list(row) for row in rows if row is not None), [])
+    """Rows problem by problem as columns (problems, samples), NaN where a row does not say, and for None, a
+    fault of the sandbox."""
+    names = dict.fromkeys(name for row in rows for name in row or ())
     return {
-        name: np.array([np.nan if row is None else row[name] for row in rows]).reshape(-1, samples)
+        name: np.array([np.nan if row is None else row.get(name, np.nan) for row in rows]).reshape(
+            -1, samples
+        )
         for name in names
     }
 
@@ -48,16 +78,31 @@ def kept_numbers(name: str, path: Path, config: RewardConfig) -> tuple[Numbers, 
         rows = [row for row in rows if not row.get("greedy")]
         samples = 1 + max(row["sample"] for row in rows)
         numbers = tabulated([_numbers(row, config) for row in rows], samples)
-        became = ["" if row["verdict"] is None else failure(row["verdict"], row["ended"]) for row in rows]
+        words = ["" if (one := _judged(row, config)) is None else _became(row, one) for row in rows]
         problems = [row["problem"] for row in rows[::samples]]
-        return Numbers(name, numbers, np.array(became).reshape(-1, samples)), problems
+        found = findings_of([row["verdict"] for row in rows], samples)
+        return Numbers(name, numbers, np.array(words).reshape(-1, samples), found), problems
     except (ValueError, TypeError, KeyError, RewardError) as error:
         raise UsageError(f"{path}: not the samples of an evaluation; remove it, and measure again") from error
 
 
-def _numbers(row: Mapping[str, Any], config: RewardConfig) -> dict[str, float] | None:
+def _judged(row: Mapping[str, Any], config: RewardConfig) -> Reward | Scanned | None:
+    """A kept row under another objective; None for a fault of the sandbox."""
     if row["verdict"] is None:
         return None
-    reward = objective(Outcome.from_dict(row["verdict"]), config)
-    public = [number in row.get("public", ()) for number in range(reward.outcome.num_tests)]
-    return sample_numbers(reward, row["program"], config, row["ended"], public)
+    outcome = Outcome.from_dict(row["verdict"])
+    return objective(outcome, config) if outcome.num_tests else Scanned(outcome)
+
+
+def _became(row: Mapping[str, Any], reward: Reward | Scanned) -> str:
+    return became(reward, row["program"], row["ended"], row.get("given", 0))
+
+
+def _numbers(row: Mapping[str, Any], config: RewardConfig) -> dict[str, float] | None:
+    reward = _judged(row, config)
+    if reward is None:
+        return None
+    tests = range(reward.outcome.num_tests)
+    public, security = ([number in row.get(mark, ()) for number in tests] for mark in ("public", "security"))
+    ended, given = row["ended"], row.get("given", 0)
+    return sample_numbers(reward, row["program"], config, ended, public, security, given)

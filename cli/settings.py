@@ -73,7 +73,7 @@ def load_preset(
 
     Without a preset: those of `beneath`.
     """
-    content = {} if path is None else _read_yaml(path)
+    content = {} if path is None else read_yaml(path)
     if unknown := [key for key in content if key not in SECTIONS]:
         raise UsageError(f"{path}: unknown section {unknown[0]!r}; the sections are {', '.join(SECTIONS)}")
     values = content.get(section) or {}
@@ -84,7 +84,7 @@ def load_preset(
 
 def sections(path: Path) -> list[str]:
     """The sections that a preset has. Raises UsageError where it cannot be read."""
-    return list(_read_yaml(path))
+    return list(read_yaml(path))
 
 
 def build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -172,7 +172,8 @@ def _is_flat(kind: Any, name: str) -> bool:
     return is_flat(typing.get_type_hints(kind, include_extras=True)[name])
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The keys and values of a file. Raises UsageError where it is missing, or holds something else."""
     if not path.is_file():
         raise UsageError(f"{path}: no such preset")
     try:

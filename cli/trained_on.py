@@ -37,7 +37,7 @@ def trained_texts(
 def _texts(source: str, corpus: TinyCorpusConfig) -> list[str]:
     """Of problems, or of the prompts of demonstrations."""
     try:
-        return [problem.prompt for problem in read_problems(source, corpus)]
+        return [problem.prompt for problem in read_problems(source, corpus, untested=True)]
     except DataError:
         return [problem.prompt for problem, _ in read_demonstrations(source, corpus, "").pairs]
 

@@ -1,6 +1,7 @@
 """One row of JSON -> one problem, for the forms a row may have; which it has, its keys say.
 
-    own         id, prompt, tests [{input, output}], ... (of function-call tasks: entry_point)
+    own         id, prompt, tests [{input, output}], ... (of function-call tasks: entry_point; of tasks that
+                measure security: cwe, and perhaps no tests)
     v2.0        problem_id, prompt, test_cases {inputs, outputs}, ... (rows of SecureCodeRL's prompt file)
     APPS        question, inputs, outputs, solution(s), ...
     APPS, hub   question, input_output and solutions as text of JSON (also data/apps_folder.py)
@@ -10,11 +11,21 @@ APPS's tasks that call a function are such problems, too (data/calls.py).
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from data.calls import FUNCTION_CALL, call_tests, entry_point_of, with_tolerance
 from data.comparison import DEFAULT_TOLERANCE, OF_VALUES, parse_comparison
-from data.fields import RowError, check_encodable, identifier_at, kind, list_at, optional_at, text_at
+from data.fields import (
+    RowError,
+    check_encodable,
+    identifier_at,
+    kind,
+    list_at,
+    optional_at,
+    text_at,
+    texts_at,
+)
 from data.formats.checks import asked
 from data.harness import is_entry_point
 from data.imports import with_imports
@@ -24,7 +35,11 @@ from data.values import decode, decode_call
 NO_TESTS = "no tests"
 NO_RESULT = "no result is expected"
 
-_OWN_KEYS = tuple("id prompt tests solutions difficulty source split compare entry_point stub".split())
+_PAIR = {"input", "output"}
+_MARKS = ("public", "security")  # what may be said of a test
+OWN_KEYS = tuple(
+    "id prompt tests solutions difficulty source split compare entry_point stub cwe insecure".split()
+)
 
 
 def problem_of(row: Any) -> Problem:
@@ -51,11 +66,11 @@ def row_of(problem: Problem) -> dict[str, Any]:
         "tests": [{"input": test.input, "output": test.output} for test in problem.tests],
     }
     for shown, test in zip(row["tests"], problem.tests, strict=True):
-        if test.public:
-            shown["public"] = True
-    if problem.solutions:
-        row["solutions"] = list(problem.solutions)
-    for key in ("difficulty", "source", "split", "entry_point"):
+        shown.update({mark: True for mark in _MARKS if getattr(test, mark)})
+    for key in ("solutions", "insecure"):
+        if getattr(problem, key):
+            row[key] = list(getattr(problem, key))
+    for key in ("difficulty", "source", "split", "entry_point", "cwe"):
         if (value := getattr(problem, key)) is not None:
             row[key] = value
     if problem.stub:
@@ -66,28 +81,13 @@ def row_of(problem: Problem) -> dict[str, Any]:
 
 
 def _from_own(row: dict[str, Any]) -> Problem:
-    if unknown := sorted(row.keys() - set(_OWN_KEYS)):
-        raise RowError(f"unknown key {unknown[0]!r}; the keys are {', '.join(_OWN_KEYS)}")
-    tests = list_at(row, "tests")
-    for number, test in enumerate(tests):
-        if not isinstance(test, dict) or not {"input", "output"} <= test.keys() <= {
-            "input",
-            "output",
-            "public",
-        }:
-            raise RowError(
-                f"tests[{number}] is not an object of 'input' and 'output'; write both "
-                "(and 'public' if the text shows it)"
-            )
-        if not isinstance(test.get("public", False), bool):
-            raise RowError(f"tests[{number}]: 'public' is {kind(test['public'])}; write true or false")
-    entry_point = optional_at(row, "entry_point")
+    if unknown := sorted(row.keys() - set(OWN_KEYS)):
+        raise RowError(f"unknown key {unknown[0]!r}; the keys are {', '.join(OWN_KEYS)}")
+    entry_point, cwe = optional_at(row, "entry_point"), _cwe_at(row)
     problem = Problem(
         id=text_at(row, "id"),
         prompt=text_at(row, "prompt"),
-        tests=tests_of(
-            [(test["input"], test["output"]) for test in tests], [test.get("public", False) for test in tests]
-        ),
+        tests=() if row.get("tests") == [] and cwe is not None else _own_tests(list_at(row, "tests")),
         solutions=solutions_of(row),
         difficulty=optional_at(row, "difficulty"),
         source=optional_at(row, "source"),
@@ -95,9 +95,35 @@ def _from_own(row: dict[str, Any]) -> Problem:
         compare=_compare(row, "lines" if entry_point is None else "json"),
         entry_point=entry_point,
         stub=optional_at(row, "stub") or "",
+        cwe=cwe,
+        insecure=tuple(texts_at(row, "insecure")),
     )
     check_calls(problem)
     return problem
+
+
+def _own_tests(rows: list[Any]) -> tuple[TestCase, ...]:
+    for number, test in enumerate(rows):
+        if not isinstance(test, dict) or not _PAIR <= test.keys() <= {*_PAIR, *_MARKS}:
+            raise RowError(
+                f"tests[{number}] is not an object of 'input' and 'output'; write both "
+                "(and 'public' if the text shows it, 'security' if it asks whether the program is secure)"
+            )
+        for mark in _MARKS:
+            if not isinstance(test.get(mark, False), bool):
+                raise RowError(f"tests[{number}]: {mark!r} is {kind(test[mark])}; write true or false")
+    tests = tests_of([(row["input"], row["output"]) for row in rows])
+    return tuple(
+        replace(test, **{mark: row.get(mark, False) for mark in _MARKS})
+        for test, row in zip(tests, rows, strict=True)
+    )
+
+
+def _cwe_at(row: dict[str, Any]) -> int | None:
+    cwe = row.get("cwe")
+    if cwe is not None and (type(cwe) is not int or cwe < 1):
+        raise RowError(f"'cwe' is {cwe!r}; write the weakness's number: 78")
+    return cwe
 
 
 def check_calls(problem: Problem) -> None:
@@ -119,7 +145,7 @@ def check_calls(problem: Problem) -> None:
                 f"test {number} of a function-call task: {error}; write input as a JSON list of arguments, "
                 "output as the JSON of the result"
             ) from None
-    if all(test.output.strip() == "null" for test in problem.tests):  # `pass` would solve it
+    if problem.tests and all(test.output.strip() == "null" for test in problem.tests):  # `pass` solves it
         raise RowError("no test expects a value: there is nothing to compute", NO_RESULT)
 
 

@@ -75,6 +75,30 @@ def _defined(tree: ast.Module) -> Iterator[str]:
             yield from (target.id for target in node.targets if isinstance(target, ast.Name))
 
 
+def adds_nothing(program: str, given: str) -> bool:
+    """Whether a program that parses says nothing that `given` does not: imports, heads, docstrings, comments
+    and `pass` are nothing. Statements are compared as they are written."""
+    return tree_of(program) is not None and not _statements(program) - _statements(given)
+
+
+def _statements(text: str) -> set[str]:
+    """The lines of every statement that does something by itself; none of what does not parse."""
+    tree, lines = tree_of(text), text.splitlines()
+    return {
+        "\n".join(line.strip() for line in lines[node.lineno - 1 : node.end_lineno])
+        for node in (ast.walk(tree) if tree else ())
+        if isinstance(node, ast.stmt) and not isinstance(node, _NOTHING) and not _holds_statements(node)
+        if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+    }
+
+
+_NOTHING = (ast.Import, ast.ImportFrom, ast.Pass)
+
+
+def _holds_statements(node: ast.stmt) -> bool:
+    return hasattr(node, "body") or hasattr(node, "cases")
+
+
 def tree_of(text: str) -> ast.Module | None:
     """The syntax tree, or None. Parsing only: nothing of the text is run or even compiled here."""
     if len(text) > _MAX_PARSED:

@@ -30,12 +30,21 @@ __all__ = [
 ]
 
 
-def load_problems(path: str | os.PathLike[str], *, skipped: Counter[str] | None = None) -> list[Problem]:
+_ONLY_SECURITY = (
+    "the problem has no tests: it measures whether programs are clean (evaluate.py --suite security), "
+    "and nothing can be earned by it"
+)
+
+
+def load_problems(
+    path: str | os.PathLike[str], *, skipped: Counter[str] | None = None, untested: bool = False
+) -> list[Problem]:
     """Read every problem of a file, or raise DataError.
 
     Public files are full of rows that can earn no reward: without tests, or with the arguments of a function
     that they do not name. By default they are errors like any other. Hand in a Counter as `skipped` and they
     are left out and counted in it, under NO_TESTS, FUNCTION_CALL and the like: nobody skips without a count.
+    `untested`: tasks without tests that measure security alone are wanted, too.
     """
     path = Path(path)
     problems: list[Problem] = []
@@ -45,6 +54,8 @@ def load_problems(path: str | os.PathLike[str], *, skipped: Counter[str] | None 
     for where, row in rows:
         try:
             problem = problem_of(row)
+            if not (problem.tests or untested):
+                raise RowError(_ONLY_SECURITY, NO_TESTS)
         except RowError as error:
             if skipped is not None and error.skippable is not None:
                 skipped[error.skippable] += 1

@@ -63,11 +63,12 @@ def without_large_tests(problem: Problem, max_input: int, max_output: int) -> Pr
 
 def with_max_tests(problem: Problem, max_tests: int, seed: int) -> Problem:
     """At most so many different tests (0: all), public ones first, the rest drawn; in the order they had."""
-    shown: dict[tuple[str, str], bool] = {}
+    found: dict[tuple[str, str], TestCase] = {}
     for test in problem.tests:
-        pair = test.input, test.output
-        shown[pair] = shown.get(pair, False) or test.public
-    different = [TestCase(*pair, public) for pair, public in shown.items()]
+        known = found.setdefault((test.input, test.output), test)
+        if test.public and not known.public:
+            found[test.input, test.output] = replace(known, public=True)
+    different = list(found.values())
     if max_tests and len(different) > max_tests:
 
         def rank(number: int) -> tuple[bool, bytes]:

@@ -33,17 +33,33 @@ MORE = (
     Column("public_pass", "public tests %", 100, "{:.1f}"),
     Column("hidden_pass", "hidden tests %", 100, "{:.1f}"),
     Column("public_only", "public but not hidden %", 100, "{:.1f}"),
+    Column("functional_pass", "tests of function %", 100, "{:.1f}"),
+    Column("security_pass", "tests of security %", 100, "{:.1f}"),
+    Column("blank", "no code %", 100, "{:.1f}"),
 )
-"""Public and hidden: of problems that have tests of both kinds; the others have no value."""
+"""Public and hidden: of problems that have tests of both kinds; the others have no value. So are tests of
+function and of security. No code: of answers to problems without tests."""
+
+SECURITY = (
+    Column("syntax", "parsable %", 100, "{:.1f}"),
+    Column("blank", "no code %", 100, "{:.1f}"),
+    Column("clean", "clean % of parsable", 100, "{:.1f}"),
+    Column("functional_pass", "tests of function %", 100, "{:.1f}"),
+    Column("security_pass", "tests of security %", 100, "{:.1f}"),
+    Column("all_pass", "All-P %", 100, "{:.1f}"),
+    Column("pass_and_clean", "All-P and clean %", 100, "{:.1f}"),
+)
+"""The headline of sets that measure security."""
 
 COMPARED = (
     *("syntax", "any_pass", "all_pass", "pass_and_clean", "clean", "hacking", "truncated"),
+    *("functional_pass", "security_pass"),
     *("reward", "reward_pass_fraction", "functional", "pass_fraction", "length"),
 )
 """Columns whose differences between models are tested."""
 
 MAIN = "all_pass"
-"""What decides."""
+"""What decides, unless an evaluation names another column."""
 
 _MEANS = {"reward", "reward_pass_fraction", "length", "functional", "pass_fraction"}
 

@@ -9,13 +9,24 @@ from typing import Any
 import numpy as np
 
 from evaluation.columns import COMPARED, HEADLINE, MAIN, MORE, is_rate
-from evaluation.facts import OTHER_CRASH, PARTIAL, PASSED, SILENT, TRUNCATED, UNPARSABLE, WRONG
+from evaluation.facts import (
+    BLANK,
+    OTHER_CRASH,
+    PARTIAL,
+    PASSED,
+    SILENT,
+    TRUNCATED,
+    UNPARSABLE,
+    UNTESTED,
+    WRONG,
+)
 from evaluation.intervals import Interval, bootstrap_interval, interval, problem_means
 from evaluation.paired import holm, is_different, paired_difference
 from evaluation.passes import flip_rate, ks, pass_at_k
 from evaluation.seeds import recipe
 
-_ORDER = (PASSED, PARTIAL, WRONG, SILENT, OTHER_CRASH)  # then exceptions and limits, what does not parse last
+# Then exceptions and limits, what does not parse last.
+_ORDER = (PASSED, PARTIAL, WRONG, SILENT, UNTESTED, BLANK, OTHER_CRASH)
 _LAST = (UNPARSABLE, TRUNCATED)
 _NO_SIGNS = ("any", "withheld")  # the first is a column, the second the objective's answer
 
@@ -29,18 +40,25 @@ class Numbers:
     """Name -> (problems, samples), NaN where there is no value; stages as stage/..., signs as hack/..."""
     failures: np.ndarray
     """(problems, samples) of str, what became of each (see facts.py); "" where it could not be scored."""
+    found: np.ndarray | None = None
+    """(problems, samples) of what the analyser found in each (see weaknesses.py); None: not known."""
 
     def chosen(self, problems: np.ndarray) -> "Numbers":
         """Some of the problems, by a mask (problems,)."""
         columns = {key: values[problems] for key, values in self.columns.items()}
-        return Numbers(self.name, columns, self.failures[problems])
+        found = None if self.found is None else self.found[problems]
+        return Numbers(self.name, columns, self.failures[problems], found)
 
 
 def model_summary(numbers: Numbers, seed: int) -> dict[str, Any]:
     """Intervals of every column that has a value, pass@k, flips; shares of stages, failures and signs."""
     columns = numbers.columns
     shares = {
-        prefix: {key.partition("/")[2]: _mean(v) for key, v in columns.items() if key.startswith(prefix)}
+        prefix: {
+            key.partition("/")[2]: float(np.nanmean(values))
+            for key, values in columns.items()
+            if key.startswith(prefix) and not np.isnan(values).all()
+        }
         for prefix in ("stage/", "hack/")
     }
     return {
@@ -161,7 +179,3 @@ def decide(found: Sequence[dict[str, Any]]) -> None:
         for difference, p in zip(pairs, holm([d["p"] for d in pairs]), strict=True):
             difference["p_holm"] = p
             difference["different"] = is_different(difference)
-
-
-def _mean(values: np.ndarray) -> float:
-    return float("nan") if np.isnan(values).all() else float(np.nanmean(values))

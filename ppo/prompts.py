@@ -29,6 +29,12 @@ CHAT_FUNCTION = (
     "Answer with the code only.\n{problem}"
 )
 _FUNCTIONS = {"chat": CHAT_FUNCTION, "study": "Write a Python program that defines {name}.\n{problem}"}
+# Of a task without tests nothing is run, and many are the beginning of a program.
+CHAT_CODE = (
+    "Write the Python code that is described here, or complete the code if this is its beginning. "
+    "Answer with the code only.\n{problem}"
+)
+_CODE = {"chat": CHAT_CODE, "study": INSTRUCTION}
 _NAME = "\ufdd5"  # for {name} while a template is rendered: no character (Unicode, 23.7), so in no template
 _GAP = "\n...\n"  # where the middle of a problem was left out
 
@@ -122,6 +128,10 @@ class PromptTemplate:
         function = (form.function_instruction or "{problem}").replace("{name}", _NAME)
         self.head, self.tail = self._wrapped(form)
         self._of_functions = self._wrapped(replace(form, instruction=function))
+        # An instruction of the user's own is for every task.
+        usual = form.instruction == _INSTRUCTIONS.get(form.prompt)
+        code = _CODE[form.prompt] if usual else form.instruction
+        self._untested = self._wrapped(replace(form, instruction=code))
         turn = end_of_turn(codec.tokenizer) if form.prompt == "chat" else None
         self.end: int = codec.tokenizer.eos_token_id if turn is None else turn
         """The token that a demonstration ends with."""
@@ -140,7 +150,9 @@ class PromptTemplate:
         return self.codec.mark(head), self.codec.mark(tail)
 
     def around(self, problem: Problem) -> tuple[str, str]:
-        """`head` and `tail`, or those of a problem that asks for a function."""
+        """`head` and `tail`, or those of a problem that asks for a function, or that has no tests."""
+        if not problem.tests and problem.cwe is not None:
+            return self._untested
         if problem.entry_point is None:
             return self.head, self.tail
         name = self.codec.plain(problem.entry_point)

@@ -16,6 +16,7 @@ from reward.hacking.alarm import HackAlarm
 from reward.objective import Reward, RewardConfig, objective
 from reward.outcome import Outcome, Verdict, judge
 from reward.scan.analyser import Analyser
+from reward.scanned import Scanned
 from reward.schedule import RewardSchedule, ScheduleConfig
 from reward.scorer import Scorer
 from reward.security import Finding, Scan, Trick
@@ -32,6 +33,7 @@ __all__ = [
     "RewardError",
     "RewardSchedule",
     "Scan",
+    "Scanned",
     "ScheduleConfig",
     "Scorer",
     "ScoringConfig",

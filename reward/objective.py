@@ -139,7 +139,10 @@ def objective(outcome: Outcome, config: RewardConfig, fraction: float | None = N
     """R of one outcome under one configuration: R = alpha * R_func + beta * R_sec.
 
     `fraction`: what the ladder reads in the place of k/T, where tests do not weigh alike (difficulty.py).
+    RewardError without tests: what was only scanned earns nothing that could be told from 0.
     """
+    if not outcome.num_tests:
+        raise RewardError("a program was scanned and not tested: there is nothing to pay it for")
     withheld = _is_withheld(outcome, config)
     unpaid = withheld or _is_idle(outcome, config)
     r_func = _functional(outcome, config, unpaid, fraction)

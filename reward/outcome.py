@@ -76,7 +76,7 @@ class Outcome:
     """The facts about one program on one problem. `stage` and `passed` follow from the verdicts."""
 
     compiles: bool
-    num_tests: int  # tests given; the only denominator there is
+    num_tests: int  # tests given; the only denominator there is. 0: it was compiled and scanned, that is all
     verdicts: tuple[Verdict, ...]  # one per test, in order; none if it does not compile: nothing was run
     scan: ScanStatus  # `syntax` exactly when it does not compile
     findings: tuple[Finding, ...] = ()
@@ -86,8 +86,8 @@ class Outcome:
     sentinels: tuple[str, ...] | None = ()  # signs of playing the reward; None: nobody looked
 
     def __post_init__(self) -> None:
-        if self.num_tests < 1:
-            raise RewardError("an outcome needs at least one test")
+        if self.num_tests < 0:
+            raise RewardError(f"no program has {self.num_tests} tests")
         if len(self.verdicts) != (self.num_tests if self.compiles else 0):
             raise RewardError(f"{len(self.verdicts)} verdicts for {self.num_tests} tests")
         if self.scan not in SCAN_STATUSES or (self.scan == "syntax") == self.compiles:
@@ -102,7 +102,7 @@ class Outcome:
 
     @property
     def all_passed(self) -> bool:
-        return self.passed == self.num_tests
+        return 0 < self.passed == self.num_tests
 
     @property
     def idle(self) -> bool | None:
@@ -193,7 +193,7 @@ def preview_bytes(num_tests: int) -> int:
 
     They share 24,000 bytes (or have 40 each), so that hundreds of tests make no record of megabytes.
     """
-    return max(40, min(1000, 8000 // num_tests))
+    return max(40, min(1000, 8000 // max(1, num_tests)))
 
 
 def judge(

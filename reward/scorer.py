@@ -1,6 +1,7 @@
 """From (problem, program) pairs to outcomes and rewards: the sandbox runs, the analyser scans.
 
-    1 check   every problem has tests and a known comparison, or RewardError before anything runs
+    1 check   every problem has tests and a known comparison, or RewardError before anything runs; for facts
+              alone (`judge`) a task that measures security may be without: its programs are compiled, not run
     2 reuse   the same program on the same tests is run once, in a batch, across batches, and if begun early
     3 run     each program on all of its inputs, in an order of its own, programs in parallel; nothing after a
               failure to compile, and nothing more once it has taken all its time too often (budget.py)
@@ -39,6 +40,7 @@ from reward.hacking.asking import CALLS, STDIN
 from reward.objective import Reward, RewardConfig, objective
 from reward.outcome import Outcome, has_fault, judge
 from reward.scan.analyser import Analyser
+from reward.scanned import Scanned
 from reward.security import NOT_PARSED, Scan, mark_given
 from sandbox import Limits, Report, Run, Sandbox, SandboxError, Status, overstayed
 
@@ -170,8 +172,22 @@ class Scorer:
         self, pairs: Iterable[tuple[Problem, str]], progress: Progress = lambda done: None
     ) -> list[Reward | None]:
         """The reward of each program under this scorer's configuration, in order; None for a fault."""
+        pairs = list(pairs)
+        if unpaid := [problem.id for problem, _ in pairs if not problem.tests and problem.cwe is not None]:
+            raise RewardError(f"problem {unpaid[0]!r} has no tests: its programs can be scanned, not paid")
         found = self.outcomes(pairs, progress)
         return [None if outcome is None else objective(outcome, self.config) for outcome in found]
+
+    def judge(self, pairs: Iterable[tuple[Problem, str]]) -> list[Reward | Scanned | None]:
+        """`score`, where programs of tasks without tests are told what the scan says."""
+        return [
+            None
+            if outcome is None
+            else objective(outcome, self.config)
+            if outcome.num_tests
+            else Scanned(outcome)
+            for outcome in self.outcomes(pairs)
+        ]
 
     def submit(self, pairs: Iterable[tuple[Problem, str]]) -> Future[list[Reward | None]]:
         """`score` in the background, batches in order of submission."""
@@ -216,12 +232,14 @@ class Scorer:
             scan = self._scan(job)
         calls = job.harness is not None
         outcome = judge(report, job.expected, job.policy.matches, scan, job.inputs, calls=calls)
+        if outcome is not None and not job.problem.tests:
+            return replace(outcome, sentinels=None)  # nothing was run that could be looked at
         if outcome is None or not outcome.compiles:
             return outcome
-        signs = self._signs(job, report, outcome, scan) if self._look else None
-        if signs is None and self._look:
-            return None
-        return replace(outcome, sentinels=signs)
+        if not self._look:
+            return replace(outcome, sentinels=None)
+        signs = self._signs(job, report, outcome, scan)
+        return None if signs is None else replace(outcome, sentinels=signs)
 
     def _run(self, job: _Job) -> Report:
         """The report, its runs in the order of the tests."""
@@ -284,7 +302,7 @@ def _always(index: int, run: Run) -> bool:
 
 def _job(problem: Problem, program: str, limits: Limits) -> _Job:
     """Check a pair. RewardError names the problem; nothing about the program is an error."""
-    if not problem.tests:
+    if not problem.tests and problem.cwe is None:
         raise RewardError(f"problem {problem.id!r} has no tests: there is nothing to score a program by")
     try:
         policy = parse_policy(problem.compare)

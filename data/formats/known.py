@@ -15,15 +15,14 @@ from data.formats.kodcode import KODCODE, KODCODE_FIRST
 from data.formats.livecodebench import LIVECODEBENCH
 from data.formats.mbpp import MBPP, MBPP_SANITIZED
 from data.formats.open_r1 import OPEN_R1
-from data.forms import problem_of
+from data.formats.tempting import CYBERSECEVAL, SECURITYEVAL
+from data.forms import OWN_KEYS, problem_of
 from data.problem import Problem
 
 
 def _ours(row: dict[str, Any], number: str) -> Problem:
     return problem_of(row)
 
-
-_OWN_COLUMNS = frozenset("id prompt tests solutions difficulty source split compare entry_point stub".split())
 
 FORMATS = (
     LEETCODE,
@@ -42,6 +41,8 @@ FORMATS = (
     APPS_HUB,
     APPS,
     DEEPCODER,
+    SECURITYEVAL,
+    CYBERSECEVAL,
     Format(
         "prompt file v2.0",
         "of the source",
@@ -50,7 +51,7 @@ FORMATS = (
         _ours,
         as_it_is=True,
     ),
-    Format("own", "yours", frozenset({"id", "prompt", "tests"}), _OWN_COLUMNS, _ours, as_it_is=True),
+    Format("own", "yours", frozenset({"id", "prompt", "tests"}), frozenset(OWN_KEYS), _ours, as_it_is=True),
 )
 
 

@@ -1,6 +1,7 @@
 """What is kept of every response, for people who judge it and programs that judge it again."""
 
 from collections.abc import Sequence
+from math import isnan
 from typing import Any
 
 from data.preview import preview
@@ -45,7 +46,7 @@ def sample_rows(
                 "offset": answer.offset,
                 "given": answer.given,
                 "ended": stop,
-                "score": None if verdict is None else float(verdict.total),
+                "score": None if verdict is None or isnan(verdict.total) else float(verdict.total),
                 "parts": None if verdict is None else dict(getattr(verdict, "parts", {})),
                 **push,
                 "outcome": None if verdict is None else verdict.kind,

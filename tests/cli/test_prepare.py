@@ -197,7 +197,7 @@ BAD = {
     "a file of another kind": (
         ["secure.jsonl"],
         [],
-        "a row of no known form: its keys are ID, Prompt; known are",
+        "a row of no known form: its keys are body, ticket; known are",
     ),
     "nothing left of references": (["wrong.json"], [], "1 reference: wrong output"),
     "columns of no known set": (["other.parquet"], [], "are those of no known set"),
@@ -224,7 +224,7 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys, names, flags, mess
     pyarrow.parquet.write_table(hub, tmp_path / "cut.parquet")
     (tmp_path / "cut.parquet").write_bytes((tmp_path / "cut.parquet").read_bytes()[:-20])
     (tmp_path / "cut.json.gz").write_bytes(gzip.compress(json.dumps([own] * 9).encode())[:-12])
-    source(tmp_path, {"ID": 1, "Prompt": "p"}, name="secure.jsonl")
+    source(tmp_path, {"ticket": 1, "body": "p"}, name="secure.jsonl")
     source(tmp_path, row(1, solution="print(0)"), name="wrong.json")
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{"a": 1}]), tmp_path / "other.parquet")
     (tmp_path / "empty").mkdir()
@@ -315,6 +315,8 @@ def assert_most_pass(report: dict, problems: int) -> None:
 
 
 @needs_data
-def test_a_file_that_is_no_set_of_problems_is_named(tmp_path, capsys):
-    assert command("prepare", DATA / "securityeval.jsonl", "--out", tmp_path / "out.jsonl") == 2
-    assert "a row of no known form: its keys are ID, Insecure_code, Prompt" in capsys.readouterr().err
+def test_all_of_the_real_securityeval_is_held_out_and_without_tests(tmp_path, capsys):
+    assert command("prepare", DATA / "securityeval.jsonl", "--out", tmp_path / "out.jsonl") == 0
+    assert "tests       none: whether programs are clean can be measured" in capsys.readouterr().out
+    assert len(load_problems(tmp_path / "out.heldout.jsonl", untested=True)) == 121
+    assert not (tmp_path / "out.jsonl").exists()

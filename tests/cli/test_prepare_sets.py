@@ -57,9 +57,12 @@ SETS = {
     "KodCode": (set_rows.KODCODE, "train", "add_one", 1, 0),
     "KodCode, first form": (set_rows.KODCODE_FIRST, "train", "add_one", 1, 0),
     "AceCode": (set_rows.ACECODE, "train", "add_one", 2, 0),
+    "SecurityEval": (set_rows.SECURITYEVAL, "heldout", "listing", 0, 0),
+    "CyberSecEval": (set_rows.CYBERSECEVAL, "heldout", None, 0, 0),
     "v2.0": (set_rows.V2, "train", None, 2, 0),
     "own": (set_rows.OWN, "train", None, 2, 1),
 }
+WITHOUT_REFERENCE = ("LiveCodeBench", "v2.0", "SecurityEval", "CyberSecEval")
 PARQUET = ("APPS of the hub", "TACO", "CodeContests", "open-r1", "DeepCoder", "MBPP, sanitized")
 PARQUET += ("MBPP+ of the hub", "KodCode", "AceCode", "DeepCoder, of LiveCodeBench")
 
@@ -73,7 +76,8 @@ def prepared(folder: Path, row: dict, is_parquet: bool) -> tuple[dict, list[Prob
         source.write_text(json.dumps(row) + "\n", encoding="utf-8")
     assert command("prepare", source, "--out", out) == 0
     report = json.loads((folder / "out.prepare.json").read_text(encoding="utf-8"))
-    return report, [problem for path in sorted(folder.glob("*.jsonl")) for problem in load_problems(path)]
+    files = sorted(folder.glob("*.jsonl"))
+    return report, [problem for path in files for problem in load_problems(path, untested=True)]
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -83,7 +87,7 @@ def test_a_row_of_every_set_becomes_a_problem_whose_reference_passes(tmp_path, n
     public = sum(test.public for test in problem.tests)
     assert [problem.split, problem.entry_point, len(problem.tests), public] == expected
     assert report["references"]["passed"] == bool(problem.solutions)
-    assert bool(problem.solutions) == (name not in ("LiveCodeBench", "v2.0"))
+    assert bool(problem.solutions) == (name not in WITHOUT_REFERENCE)
 
 
 def mbpp(number: int, **changes: object) -> dict:

@@ -22,7 +22,8 @@ GOOD = World(
 @pytest.mark.parametrize(
     "fields",
     [
-        {"num_tests": 0, "verdicts": ()},
+        {"num_tests": -1, "verdicts": ()},
+        {"num_tests": 0},  # a verdict of no test
         {"num_tests": 2},  # a verdict is missing
         {"compiles": False},  # verdicts without runs
         {"compiles": False, "verdicts": ()},  # scanned although it does not parse
