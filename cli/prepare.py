@@ -50,6 +50,7 @@ COPY, OVERLAP, CONTRADICTORY, MALFORMED, ID_TWICE, TOO_LARGE = (
     "tests over the limits",
 )
 _TEXT = 60  # characters of a prompt in a message
+_NO_TESTS_HERE = "no tests that can be run here"
 UNVERIFIED = "unverified"  # the split of problems that are kept though their reference fails
 
 
@@ -140,7 +141,7 @@ def prepared(
     console.phase("references", len(problems))
     with Scorer(RewardConfig(withhold=()), limits=settings.limits, look=False) as scorer:
         checked = check_references(scorer, problems, settings.max_solutions, console.advance)
-    checked = [*unrecorded, *checked]
+    checked = [*unrecorded, *(_measurable(one, read) for one in checked)]
     console.step(4)
     kept = list(_kept(checked, settings))
     if not kept:
@@ -208,6 +209,8 @@ def _drafted(row: Row, settings: PrepareCommand, read: Reading) -> tuple[Problem
         read.leave_out(error.skippable or MALFORMED, row.where, str(error))
         return None
     read.form(form, row.where)
+    if not isinstance(problem, Unrecorded) and not problem.tests:
+        read.untested[_NO_TESTS_HERE] += 1
     if isinstance(problem, Unrecorded):
         return replace(problem.problem, split=problem.problem.split or row.split), problem.checks
     if problem.compare == "lines" and settings.compare != "lines":
@@ -262,6 +265,14 @@ def _with_recorded_tests(
             read.untested[failure] += 1
             ready.append(replace(problem, solutions=()))  # nothing says that they are right
     return ready, [each for each in recorded if each.failure is not None and each.problem.cwe is None]
+
+
+def _measurable(one: Checked, read: Reading) -> Checked:
+    """A task that measures security and whose reference fails here is one without tests."""
+    if one.failure in (None, NO_REFERENCE) or one.problem.cwe is None:
+        return one
+    read.untested[one.failure] += 1
+    return Checked(replace(one.problem, tests=(), solutions=()), NO_REFERENCE)
 
 
 # --- what is kept ---

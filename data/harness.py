@@ -62,9 +62,10 @@ def recorded(stdout: str) -> tuple[TestCase, ...]:
     for number, line in enumerate(stdout.splitlines(), 1):
         try:
             row = json.loads(line)
-            if not isinstance(row, dict) or row.keys() != {"call", "result"}:
+            if not isinstance(row, dict) or row.keys() - {"security"} != {"call", "result"}:
                 raise ValueError("not the record of a call")
-            test = TestCase(json.dumps(row["call"]), json.dumps(row["result"]))
+            security = row.get("security", False) is True
+            test = TestCase(json.dumps(row["call"]), json.dumps(row["result"]), security=security)
             decode_call(test.input)
             decode(test.output)
         except (ValueError, RecursionError) as error:

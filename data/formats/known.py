@@ -8,6 +8,7 @@ from data.formats.acecode import ACECODE
 from data.formats.apps import APPS, APPS_HUB, TACO
 from data.formats.base import Format, Unrecorded
 from data.formats.codecontests import CODECONTESTS
+from data.formats.cweval import CWEVAL
 from data.formats.deepcoder import DEEPCODER
 from data.formats.evalplus import EVALPLUS, MBPP_PLUS
 from data.formats.humaneval import HUMANEVAL, LEETCODE
@@ -15,6 +16,7 @@ from data.formats.kodcode import KODCODE, KODCODE_FIRST
 from data.formats.livecodebench import LIVECODEBENCH
 from data.formats.mbpp import MBPP, MBPP_SANITIZED
 from data.formats.open_r1 import OPEN_R1
+from data.formats.seccodeplt import SECCODEPLT
 from data.formats.tempting import CYBERSECEVAL, SECURITYEVAL
 from data.forms import OWN_KEYS, problem_of
 from data.problem import Problem
@@ -43,6 +45,8 @@ FORMATS = (
     DEEPCODER,
     SECURITYEVAL,
     CYBERSECEVAL,
+    SECCODEPLT,
+    CWEVAL,
     Format(
         "prompt file v2.0",
         "of the source",

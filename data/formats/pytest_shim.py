@@ -5,6 +5,7 @@ The text of this file runs in the sandbox, as the module `pytest`, beside a refe
 
 import contextlib
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -44,18 +45,33 @@ class approx:
         return max(distance, -distance) <= max(self.abs, self.rel * max(expected, -expected))
 
 
+class param:
+    """The values of one case, with marks."""
+
+    def __init__(self, *values: Any, marks: Any = (), id: str | None = None) -> None:
+        self.values, self.marks = values, marks if isinstance(marks, list | tuple) else (marks,)
+
+
 class mark:
-    """Marks: parametrize is what it says, the others mean nothing here."""
+    """Marks: parametrize is what it says, security tells the recorder what a case asks for."""
+
+    functionality, security = "functionality", "security"
 
     @staticmethod
     def parametrize(names: str | Sequence[str], values: Sequence[Any], **_: Any) -> Callable[[Any], Any]:
         """The test as one that needs no such arguments: it runs once for each of the values."""
         keys = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
-        cases = [dict(zip(keys, [value] if len(keys) == 1 else value, strict=True)) for value in values]
+        marks = [value.marks if isinstance(value, param) else () for value in values]
+        plain = [
+            value.values if isinstance(value, param) else [value] if len(keys) == 1 else value
+            for value in values
+        ]
+        cases = [dict(zip(keys, value, strict=True)) for value in plain]
 
         def marked(test: Any) -> Any:
             def runs(*bound: Any, **outer: Any) -> None:
-                for case in cases:
+                for case, told in zip(cases, marks, strict=True):
+                    sys.modules["solution"].security_tests(mark.security in told)
                     test(*bound, **outer, **case)
 
             return runs

@@ -1,4 +1,4 @@
-"""What `train.py prepare` is pointed at -> rows: a file, a folder of files, or APPS's folders.
+"""What `train.py prepare` is pointed at -> rows: a file, a folder of files, or APPS's or CWEval's folders.
 
 A file's name says which split its rows are of, where they do not say so themselves: hub sets come as
 train-00000-of-00009.parquet, and APPS as folders train/ and test/.
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from data import apps_folder
 from data.files import DataError, located_rows
+from data.formats import cweval
 
 _DATA = (".parquet", ".jsonl", ".json", ".jsonl.gz", ".json.gz")
 # What sets call a split, and what it is here.
@@ -43,6 +44,9 @@ def source_rows(source: Path) -> Iterator[Row]:
         for split, folder in tasks:
             for where, row in located_rows(folder):
                 yield Row(where, row | {"id": f"{split}/{row['id']}"} if split else row, split)
+        return
+    if source.is_dir() and (rows := list(cweval.task_rows(source))):
+        yield from (Row(where, row, None) for where, row in rows)
         return
     files = files_of(source)
     if not files:

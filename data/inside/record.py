@@ -1,7 +1,8 @@
 """A reference's answers to the calls that its checks make. Runs in the sandbox: data/harness.py.
 
-One line for each call that returns: {"call": ..., "result": ...}, both as data/values.py writes them. A check
-that fails, or anything else that raises, ends it with a status other than 0.
+One line for each call that returns: {"call": ..., "result": ...}, both as data/values.py writes them, and
+"security": true where the checks have said that this is what they ask for. A check that fails, or anything
+else that raises, ends it with a status other than 0.
 """
 
 import sys
@@ -20,6 +21,11 @@ class Recorder:
         self._out = dup(1)
         dup2(2, 1)  # what the reference prints is no record
         self._inside = False
+        self._security = False
+
+    def security_tests(self, on: bool = True) -> None:
+        """What is called from now on asks whether the reference is secure, not whether it works."""
+        self._security = on
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What the function returns; written down unless it calls itself."""
@@ -31,7 +37,8 @@ class Recorder:
             result = function(*args, **kwargs)
         finally:
             self._inside = False
-        self._write({"call": loads(call), "result": loads(encode(result))})
+        told = {"security": True} if self._security else {}
+        self._write({"call": loads(call), "result": loads(encode(result)), **told})
         return result
 
     def function(self, function: Any) -> Any:
@@ -63,7 +70,7 @@ def record(reference: str, checks: str, entry_point: str) -> None:
     candidate = recorder.subclass(names[name], method) if dot else recorder.function(names[name])
     module = sys.modules["solution"] = ModuleType("solution")  # tests of pytest's kind import it from there
     known = {**names, name: candidate}
-    vars(module).update(known)
+    vars(module).update(known, security_tests=recorder.security_tests)
     found = _run(checks, "checks.py", {**known, "__name__": "checks"})
     own = {key: value for key, value in found.items() if value is not known.get(key)}
     if "check" in own:

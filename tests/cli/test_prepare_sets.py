@@ -59,6 +59,8 @@ SETS = {
     "AceCode": (set_rows.ACECODE, "train", "add_one", 2, 0),
     "SecurityEval": (set_rows.SECURITYEVAL, "heldout", "listing", 0, 0),
     "CyberSecEval": (set_rows.CYBERSECEVAL, "heldout", None, 0, 0),
+    "SecCodePLT": (set_rows.SECCODEPLT, "heldout", "read_note", 2, 0),
+    "CWEval": (set_rows.CWEVAL, "heldout", "host", 2, 0),
     "v2.0": (set_rows.V2, "train", None, 2, 0),
     "own": (set_rows.OWN, "train", None, 2, 1),
 }

@@ -87,6 +87,34 @@ def test_what_no_test_tells_is_not_zero(secured):
     )
 
 
+def test_function_and_security_are_told_apart_and_together(sft_run, tmp_path):
+    """Of a set of which some tasks have tests."""
+    untested = {**set_rows.SECCODEPLT, "index": 5, "unittest": {"setup": "", "testcases": ""}}
+    files = {
+        **set_rows.SECCODEPLT,
+        "index": 6,
+        "unittest": {"setup": "import lxml", "testcases": "testcases = {}"},
+    }
+    for number, row in enumerate((untested, files)):
+        row["task_description"] = {**row["task_description"], "description": f"Another, {number}."}
+    source, out = written(tmp_path / "data.json", set_rows.SECCODEPLT, untested, files), tmp_path / "e.json"
+    asked = ["--suite", "security", "--problems", source, *SHORT, "--max-prompt-tokens", 400, "--out", out]
+    assert evaluate(sft_run, *asked) == 0
+    found = results(out)
+    assert (found["problems"], found["main"]) == (3, "pass_and_clean")
+    told = "2 problems without tests (1 no tests that can be run here, 1 crash)"
+    assert any(told in note for note in found["notes"])
+    assert any("of 1 that have tests, 1 fail one" in note for note in found["notes"])
+    keys = ("syntax", "functional_pass", "security_pass", "all_pass", "pass_and_clean")
+    assert all(key in found["models"][0] for key in keys)
+    samples = [json.loads(line) for line in (tmp_path / "e_evaluation_samples.jsonl").open()]
+    assert sorted((row["problem"], row.get("security")) for row in samples) == [
+        ("seccodeplt-4", [1]),
+        ("seccodeplt-5", None),
+        ("seccodeplt-6", None),
+    ]
+
+
 def test_models_are_compared_by_what_can_be_told(secured):
     found, _, _ = secured
     (pair,) = found["comparisons"]
