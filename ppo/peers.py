@@ -78,6 +78,16 @@ class Peers:
         return [rank for rank, place in enumerate(self.places) if place.machine == mine]
 
     @property
+    def own_cores(self) -> frozenset[int]:
+        """The part of its machine's CPU cores that this rank keeps to; all that it may use, where there are
+        fewer than ranks, or where whoever started them has dealt the cores out."""
+        mine = self.places[self.rank].cores
+        if len(mine) < len(self.here) or any(self.places[rank].cores != mine for rank in self.here):
+            return mine
+        place, count = self.here.index(self.rank), len(self.here)
+        return frozenset(sorted(mine)[len(mine) * place // count : len(mine) * (place + 1) // count])
+
+    @property
     def speaks(self) -> bool:
         """Whether what all ranks would say is said by this one: one of each machine does."""
         return self.rank == self.here[0]

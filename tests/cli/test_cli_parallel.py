@@ -99,7 +99,7 @@ def test_an_sft_of_two_is_that_of_one(sft_run, tmp_path):
     out = tmp_path / "two"
     few = ["--save-every", 5]
     process = torchrun("sft", *SFT, *few, "--out", out)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (out / "checkpoints/step-000005").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -113,12 +113,16 @@ def meet(world: World, folder: Path) -> None:
     world.sum_gradients(weights[:1])
     found["overflow"] = [str(x) for x in weights[0].grad.tolist()]
     (folder / f"met-{rank}.json").write_text(json.dumps(found))
+    (folder / f"cores-{rank}.json").write_text(json.dumps(sorted(os.sched_getaffinity(0))))
 
 
 def test_what_ranks_do_together(tmp_path):
     assert ranks(2, tmp_path, meet) == [0, 0]
     first, second = (json.loads((tmp_path / f"met-{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
+    cores = [json.loads((tmp_path / f"cores-{rank}.json").read_text()) for rank in (0, 1)]
+    mine = sorted(os.sched_getaffinity(0))
+    assert cores == ([mine[: len(mine) // 2], mine[len(mine) // 2 :]] if len(mine) > 1 else [mine, mine])
     assert first == {
         "each": [0, 10],
         "lead": "from 0",
@@ -161,6 +165,24 @@ def test_ranks_of_one_machine_share_its_cores():
 
     assert cores([here] * 2) == 4 and cores([here] * 3) == 2 and cores([here] * 9) == 1
     assert cores([frozenset({0, 1, 2}), frozenset({3, 4, 5})]) == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "own"),
+    [
+        ([{0, 1}, {0, 1}], [{0}, {1}]),
+        ([{1, 3, 5}, {1, 3, 5}], [{1}, {3, 5}]),
+        ([set(range(8))] * 3, [{0, 1}, {2, 3, 4}, {5, 6, 7}]),
+        ([{0, 1}] * 3, [{0, 1}] * 3),  # more ranks than cores: the kernel deals them out
+        ([{0, 1}, {2, 3}], [{0, 1}, {2, 3}]),  # whoever started them has done so
+        ([{0, 1}, {1, 2}], [{0, 1}, {1, 2}]),
+    ],
+)
+def test_each_rank_keeps_to_its_cores(given, own):
+    places = [Place("a", "a 1", 1, frozenset(cores)) for cores in given]
+    places.insert(1, Place("b", "b 1", 1, frozenset({0, 1})))  # between them, one on another machine
+    found = [Peers(rank, places, {}).own_cores for rank in range(len(places))]
+    assert found == [own[0], {0, 1}, *own[1:]]
 
 
 def fail(world: World, folder: Path, how: str) -> None:
