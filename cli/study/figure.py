@@ -34,20 +34,20 @@ def draw_arms(path: Path, models: Sequence[Mapping[str, Any]]) -> None:
 
 
 def draw_sweep(path: Path, models: Mapping[float, Mapping[str, Any]]) -> None:
-    """Columns over alpha, the weight of R_func; R_sec has the rest."""
-    figure = _figure(5, 3)
+    """Columns over alpha, the weight of R_func; R_sec has the rest. Side by side: none hides another."""
+    figure = _figure(6, 3.4)
     axes = figure.subplots()
-    for key in SWEPT:
+    for number, (key, marker) in enumerate(zip(SWEPT, "os^", strict=True)):
         points = [(alpha, model[key]) for alpha, model in models.items() if key in model]
         means = [100 * interval["mean"] for _, interval in points]
         ends = [
             [100 * abs(interval["mean"] - interval[end]) for _, interval in points] for end in ("low", "high")
         ]
-        alphas = [alpha for alpha, _ in points]
-        axes.errorbar(alphas, means, yerr=ends, marker="o", capsize=3, label=column(key).heading)
-    axes.set(xlabel="alpha (beta = 1 - alpha)", ylabel="% of programs", ylim=(0, 100))
+        beside = [alpha + 0.01 * (number - 1) for alpha, _ in points]
+        axes.errorbar(beside, means, yerr=ends, marker=marker, capsize=3, label=column(key).heading)
+    axes.set(xlabel="alpha (beta = 1 - alpha)", ylabel="%", ylim=(0, 100), xticks=list(models))
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside upper center", ncols=len(SWEPT), frameon=False)
     _save(figure, path)
 
 

@@ -15,6 +15,7 @@ from evaluation.study import study_markdown, study_results
 from evaluation.summary import Numbers
 from models.checkpoints import library_versions
 from models.storage import write_json
+from ppo.run.folder import checkpoint_name
 from reward import RewardConfig
 
 
@@ -84,5 +85,19 @@ def _read(
             if seen := content.get("overlap", {}).get("problems"):
                 sources = " and ".join(content["overlap"]["sources"])
                 notes[f"{seen} of the problems stand in {sources} too, which models were trained on"] = None
+            if _stands_at_its_start(path.with_suffix("")):
+                notes[
+                    f"{title}, seed {seed}: measured as it began, for no later checkpoint passed more of the "
+                    "validation problems"
+                ] = None
             groups[title][seed] = numbers
     return groups, {**about, "notes": list(notes)}
+
+
+def _stands_at_its_start(run: Path) -> bool:
+    """Whether the checkpoint that stands for a run is the one from before its first iteration.
+
+    Its numbers are then those of the model that it began from, and say nothing of its reward.
+    """
+    best = run / "checkpoints" / "best"
+    return best.is_dir() and best.resolve().name == checkpoint_name(0)

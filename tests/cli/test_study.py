@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from cli.errors import UsageError
 from cli.sample_files import beside
 from cli.sample_numbers import kept_numbers
 from cli.study import command as study
+from cli.study import results
 from cli.study.arms import ARMS, GROUPS, arm_of, chosen, flags, needed, pairs, phases_in_all, swept
 from cli.study.figure import SWEPT, draw_sweep
 from cli.study.steps import Step
@@ -127,6 +129,24 @@ def test_r_of_every_model_is_by_one_objective(done):
     assert kept("ppo-fresh", "ppo")["mode"] == "partial"
     simple = kept("ppo-simple", "ppo")
     assert (simple["mode"], simple["security_gate"]) == ("binary", "passes")
+
+
+def test_a_run_that_stands_at_its_start_is_named(done, tmp_path):
+    """No later checkpoint was better: its numbers are those of what it began from."""
+    notes = json.loads((done / "study.json").read_text())["notes"]
+    for seed, (title, key) in product((1, 2), (("PPO-fresh", "fresh"), ("PPO-continue", "continue"))):
+        best = (done / f"seed-{seed}" / key / "checkpoints" / "best").resolve()
+        told = [note for note in notes if note.startswith(f"{title}, seed {seed}: measured as it began")]
+        assert len(told) == (best.name == "iteration-000000")
+    assert not any(note.startswith("SFT") for note in notes)
+    assert not results._stands_at_its_start(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    best = tmp_path / "checkpoints" / "best"
+    for number in (2, 0):
+        (best.parent / f"iteration-00000{number}").mkdir()
+        best.unlink(missing_ok=True)
+        best.symlink_to(f"iteration-00000{number}")
+        assert results._stands_at_its_start(tmp_path) == (number == 0)
 
 
 def test_tables_and_sentences_name_each_pair(done):
