@@ -261,4 +261,6 @@ def _tell(settings: StudyCommand, arms: Sequence[Arm], plan: _Plan, say: Any) ->
     )
     results = write_results(settings.out, measured, SFT, arms, judged)
     say(study_markdown(results))
-    say(f"written: {shlex.join(str(settings.out / f'study.{end}') for end in ('json', 'md', 'svg'))}")
+    names = ("study.json", "study.md", "study.svg", "sweep.svg")
+    written = [str(settings.out / name) for name in names if (settings.out / name).is_file()]
+    say(f"written: {shlex.join(written)}")
