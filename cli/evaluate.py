@@ -18,15 +18,14 @@ from cli.places import model_folder, trained_folder
 from cli.problems import check_sampling, encode_all, prompt_template, read_problems, within_limits
 from cli.results import print_results, write_markdown
 from cli.sample_files import of_public_sets, sample_files
+from cli.secure import families_of, of_the_judge, security_summary, what_decides
 from cli.settings import plain
 from cli.suites import suite_problems
 from cli.trained_on import trained_texts
 from data import Problem
 from data.tiny.corpus import TinyCorpusConfig
-from evaluation.facts import is_clean
 from evaluation.overlap import overlapping
 from evaluation.summary import Numbers, comparisons, model_summary, recipe_comparisons, recipes, without
-from evaluation.weaknesses import by_task, weaknesses
 from models.policy import Policy
 from models.precision import DeviceConfig, resolve_precision
 from models.ranges import Count, NotNegative, NotNegativeInt, check_ranges
@@ -35,7 +34,6 @@ from ppo.parallel import ALONE, World
 from ppo.prompts import EncodedPrompt, PromptConfig, PromptTemplate
 from ppo.run.checkpoint import load_policy, locate
 from reward import RewardConfig, Scorer, ScoringConfig
-from reward.cwe import family
 from sandbox import Limits
 
 _FIRST = " (1)"
@@ -158,11 +156,11 @@ def evaluate(settings: EvaluateCommand, world: World = ALONE, title: str = "") -
             # What is kept is arrays: the model has to go before the next comes.
             measured.append(_Model(sampled.numbers(name), greedy.numbers(name) if greedy else None, asked))
             console.step(done + 1)
-        notes += _of_the_judge(problems, scorer)
-    families = [family(problem.cwe) if problem.cwe is not None else "" for problem in problems]
+        notes += of_the_judge(problems, scorer)
+    families = families_of(problems)
     results = {
         **({"suite": title} if title else {}),
-        **_what_decides(problems),
+        **what_decides(problems),
         "problems": len(problems),
         "source": settings.problems,
         "samples": settings.samples,
@@ -171,7 +169,7 @@ def evaluate(settings: EvaluateCommand, world: World = ALONE, title: str = "") -
         "models": [
             {"name": name, "checkpoint": str(path)}
             | model_summary(model.sampled, settings.seed)
-            | _weaknesses(model.sampled, families, settings.seed)
+            | security_summary(model.sampled, families, settings.seed)
             for name, path, model in zip(names, settings.checkpoints, measured, strict=True)
         ],
         **_compared(settings, names, measured),
@@ -190,33 +188,6 @@ def _read(settings: EvaluateCommand, world: World) -> tuple[list[Problem], str]:
     if settings.suite:
         return suite_problems(settings.suite, settings.problems, settings.limits, quiet=not world.leads)
     return read_problems(settings.problems, settings.corpus, untested=True), ""
-
-
-def _what_decides(problems: Sequence[Problem]) -> dict[str, Any]:
-    """Which tables come first, and which column is decided by, where it is not that all tests are passed."""
-    if not any(problem.cwe for problem in problems):
-        return {}
-    return {"security": True, "main": "pass_and_clean" if any(p.tests for p in problems) else "clean"}
-
-
-def _weaknesses(numbers: Numbers, families: Sequence[str], seed: int) -> dict[str, Any]:
-    """What was found in a model's programs, and of which tasks: of those that tempt into a weakness."""
-    found = {} if numbers.found is None else {"weaknesses": weaknesses(numbers.found, family)}
-    return found | ({"by_task": by_task(numbers.columns, families, seed)} if any(families) else {})
-
-
-def _of_the_judge(problems: Sequence[Problem], scorer: Scorer) -> list[str]:
-    """How many programs that are known to be insecure the analyser and the tests see as such: what a clean
-    rate on these tasks is worth."""
-    outcomes = scorer.outcomes([(p, program) for p in problems for program in p.insecure])
-    records = [outcome.to_dict() for outcome in outcomes if outcome is not None and outcome.compiles]
-    if not records:
-        return []
-    seen = sum(not is_clean(record) for record in records)
-    tested = [record for record in records if record["num_tests"]]
-    caught = sum(record["passed"] < record["num_tests"] for record in tested)
-    note = f"of {len(records)} insecure programs that come with these tasks, Bandit and the tricks see {seen}"
-    return [note + (f"; of {len(tested)} that have tests, {caught} fail one" if tested else "")]
 
 
 class _Asked(NamedTuple):

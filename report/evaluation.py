@@ -3,7 +3,7 @@ each model's programs get. What an evaluation of an earlier version does not hav
 
 from collections.abc import Sequence
 
-from evaluation.columns import HEADLINE, MORE, Column
+from evaluation.columns import HEADLINE, MORE, SECURITY, Column
 from report.curves import OTHER_COLOURS, STAGE_COLOURS
 from report.markup import details, number, text
 from report.rows import Row, as_mapping, is_number
@@ -17,9 +17,13 @@ def evaluation_section(content: Row, number: int = 0) -> str:
     name = f"evaluation-{number + 1}" if number else "evaluation"
     return (
         f'<section id="{name}"><h2>Evaluation</h2><p>{_setting(content)}</p>'
-        f"{_table(content['models'], HEADLINE)}{_differences(content)}{_notes(content)}"
+        f"{_table(content['models'], _headline(content))}{_differences(content)}{_notes(content)}"
         f"{_more(content['models'])}{_stage_bars(content['models'])}</section>"
     )
+
+
+def _headline(content: Row) -> Sequence[Column]:
+    return SECURITY if content.get("security") is True else HEADLINE
 
 
 def joined(contents: Sequence[Row]) -> list[Row]:
@@ -65,7 +69,7 @@ def paired(content: Row) -> list[Row]:
 def _differences(content: Row) -> str:
     """Pairs of models in rows; a star where a difference is real, by the evaluation's own word."""
     pairs = paired(content)
-    columns = [column for column in HEADLINE if any(column.key in pair["columns"] for pair in pairs)]
+    columns = [c for c in _headline(content) if any(c.key in pair["columns"] for pair in pairs)]
     if not columns:
         return ""
     head = "".join(f'<th scope="col">{text(column.heading)}</th>' for column in columns)
