@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import difflib
+import functools
 import inspect
 import re
 import textwrap
@@ -146,6 +147,7 @@ def _line(flag: Flag) -> str:
     return head + textwrap.shorten(first, WIDTH - len(head), placeholder=" …")
 
 
+@functools.cache
 def _docs(kind: type) -> dict[str, str]:
     """The string under each field of a settings dataclass."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]

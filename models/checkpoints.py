@@ -6,6 +6,7 @@ was being replaced, `step-N.old` may stand for it (models.storage.atomic_folder)
 """
 
 import contextlib
+import functools
 import json
 import re
 import shutil
@@ -172,7 +173,8 @@ def load_optimizer(
         }
 
 
-def library_versions() -> dict[str, str]:
+@functools.cache
+def library_versions() -> Mapping[str, str]:
     """Of the libraries that decide the last digits of a result."""
     return {name: version(name) for name in ("torch", "transformers", "peft")}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
+from peft import PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoConfig, GenerationConfig
@@ -133,15 +133,19 @@ def export_adapter(folder: Path, policy: Policy, dtype: torch.dtype = torch.floa
 
 
 def save_adapter(folder: Path, policy: Policy, base: Base | None) -> None:
-    """Write the adapter as peft does, with its base named: peft would name what the base came from."""
-    with disk_errors(folder):
-        # No embeddings are trained; asking peft to find out would look the base model up.
-        policy.adapted.save_pretrained(folder, save_embedding_layers=False)
+    """Write the adapter as peft does, with its base named: peft would name what the base came from.
+
+    In its two parts: as a whole it fills in a form of a README, too, which takes longer than all the rest.
+    """
+    config = copy.copy(policy.adapted.peft_config["default"])
+    config.inference_mode = True
     if base is not None:
-        file = folder / "adapter_config.json"
-        config = json.loads(file.read_text(encoding="utf-8"))
-        config |= {"base_model_name_or_path": base.name, "revision": base.revision}
-        file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        config.base_model_name_or_path, config.revision = base.name, base.revision
+    # No embeddings are trained; asking peft to find out would look the base model up.
+    tensors = get_peft_model_state_dict(policy.adapted, save_embedding_layers=False)
+    with disk_errors(folder):
+        config.save_pretrained(folder)
+        save_tensors(folder / _ADAPTER, tensors)
 
 
 def _save(folder: Path, policy: Policy, network: Any) -> None:

@@ -248,9 +248,10 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors. Raises OSError where the disk refuses."""
+    """Write tensors as safetensors, marked as those of peft are. Raises OSError where the disk refuses."""
     with disk_errors(path):
-        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
+        plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+        save_file(plain, path, metadata={"format": "pt"})
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

@@ -19,8 +19,35 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("repository", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("repository")
 
+HERE = Path(__file__).parent
+
 # What imports and collection make lives to the end: to look through it for garbage slows every test.
 gc.disable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collectstart() -> None:
+    """A property has the profile that is loaded when its file is read. A room may have its own."""
+    settings.load_profile("repository")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Each worker reads all tests, each from another room on: what others have compiled by then is ready."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    if [Path(argument).resolve() for argument in config.args] == [HERE]:
+        rooms = sorted(path.name for path in HERE.iterdir() if _has_tests(path))
+        first = int(worker) * len(rooms) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+        config.args[:] = [str(HERE / room) for room in (*rooms[first:], *rooms[:first])]
+
+
+def _has_tests(path: Path) -> bool:
+    return path.match("test_*.py") or any(path.rglob("test_*.py"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In whatever order they were read: all workers have the same."""
+    items.sort(key=lambda item: item.path.relative_to(HERE).parts[0])
 
 
 def pytest_collection_finish() -> None:

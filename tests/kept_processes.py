@@ -46,6 +46,24 @@ def kept(names: dict[str, type]) -> Iterator[None]:
         yield
 
 
+def fixtures(names: dict[str, type]) -> tuple[Any, Any]:
+    """`shared_processes`: all tests of a room use the same in turn. `own_processes`, for a test of what is
+    started and ended.
+    """
+
+    @pytest.fixture(scope="module", autouse=True)
+    def shared_processes(end_of_kept_processes: None) -> Iterator[None]:
+        with kept(names):
+            yield
+
+    @pytest.fixture
+    def own_processes() -> Iterator[None]:
+        with own(names):
+            yield
+
+    return shared_processes, own_processes
+
+
 @contextlib.contextmanager
 def own(names: dict[str, type]) -> Iterator[None]:
     """Within the block, inside such a one, it is not."""

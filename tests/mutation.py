@@ -5,7 +5,6 @@ fail on it. That it still applies is checked in every run of the suite; that it 
 """
 
 import ast
-import multiprocessing
 import os
 import shutil
 import sys
@@ -16,24 +15,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from forks import FORKS
 from sources import ROOT
 
 ROOMS = ("ppo", "models", "data", "reward", "sandbox", "evaluation", "cli", "report")
 READ_BY_TESTS = ("tests", "docs", "configs", "examples", "README.md", "pyproject.toml")
 COPIED = (*ROOMS, "entry.py", *READ_BY_TESTS)
-
-
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(
-    [
-        "pytest",
-        "hypothesis",
-        "yaml",
-        "bandit.core.manager",
-        "peft",
-        "transformers.models.llama.modeling_llama",
-    ]
-)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kept_processes import OF_SCORERS, kept, own
+from kept_processes import OF_SCORERS, fixtures
 from small_runs import PPO, SFT, command
 
 from sandbox import Sandbox
@@ -27,24 +27,7 @@ def drawn() -> None:
     """This test's runs have their report."""
 
 
-OF_COMMANDS = {**OF_SCORERS, "cli.prepare.Sandbox": Sandbox}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def shared_processes(end_of_kept_processes: None) -> Iterator[None]:
-    """All commands in this process use the same sandboxes and scans in turn.
-
-    A test of what a command starts and ends asks for `own_processes`.
-    """
-    with kept(OF_COMMANDS):
-        yield
-
-
-@pytest.fixture
-def own_processes() -> Iterator[None]:
-    """This test's commands start their own sandbox and scan, and end them."""
-    with own(OF_COMMANDS):
-        yield
+shared_processes, own_processes = fixtures({**OF_SCORERS, "cli.prepare.Sandbox": Sandbox})
 
 
 @pytest.fixture(scope="session")

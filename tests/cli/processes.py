@@ -1,7 +1,6 @@
 """Commands in processes of their own, forked from one that has imported everything: seconds less for each."""
 
 import contextlib
-import multiprocessing
 import os
 import re
 import signal
@@ -12,10 +11,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import train
+from forks import FORKS
 
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["train", "cli.dispatch"])
+import train
 
 
 def run_command(arguments: list[str], log: Path) -> None:
@@ -39,6 +37,14 @@ def start_call(function: Callable[..., None], *arguments: Any) -> BaseProcess:
     process = FORKS.Process(target=function, args=arguments)
     process.start()
     return process
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Until it holds; a minute is there only to end a test that fails."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it has not come to pass"
+        time.sleep(0.005)
 
 
 def wait_for(process: BaseProcess, log: Path, pattern: str) -> None:

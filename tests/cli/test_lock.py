@@ -13,7 +13,8 @@ from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 
 import pytest
-from processes import FORKS, killed, start, start_call, stopped, wait_for
+from forks import FORKS
+from processes import killed, start, start_call, stopped, wait_for
 from small_runs import PPO, SFT, command
 
 import cli.demo

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from processes import FORKS, killed
+from forks import FORKS
+from processes import killed, wait_until
 
 from cli.study.jobs import _share, run_steps
 from cli.study.steps import Step
@@ -143,12 +144,10 @@ def test_steps_do_not_outlive_a_study_that_is_killed(job):
     process = FORKS.Process(target=job.run)
     process.start()
     mark = job.folder / "long.running"
-    while not (mark.exists() and mark.read_text()):
-        time.sleep(0.005)
+    wait_until(lambda: mark.exists() and mark.read_text() != "")
     killed(process)
     step = int(mark.read_text())
-    while Path(f"/proc/{step}").exists() and state_of(step) != "Z":
-        time.sleep(0.005)
+    wait_until(lambda: state_of(step) == "Z")
 
 
 def state_of(pid: int) -> str:

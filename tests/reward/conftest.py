@@ -5,27 +5,19 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from kept_processes import OF_SCORERS, kept, own
+from kept_processes import OF_SCORERS, fixtures
 
-# A property has the profile that is loaded when its file is read.
 settings.register_profile("reward", settings.get_profile("repository"), max_examples=100)
-settings.load_profile("reward")
 
 REAL_DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def shared_processes(end_of_kept_processes: None) -> Iterator[None]:
-    """All scorers use the same sandboxes and scans in turn; a test of those asks for `own_processes`."""
-    with kept(OF_SCORERS):
-        yield
+def pytest_collectstart() -> None:
+    """More examples than elsewhere."""
+    settings.load_profile("reward")
 
 
-@pytest.fixture
-def own_processes() -> Iterator[None]:
-    """This test's scorers start their own sandbox and scan, and end them."""
-    with own(OF_SCORERS):
-        yield
+shared_processes, own_processes = fixtures(OF_SCORERS)
 
 
 @pytest.fixture(scope="session")
