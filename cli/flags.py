@@ -111,7 +111,7 @@ def _is_rule(row: str) -> bool:
 
 def flags_of(settings: Any, prefix: str = "", section: str = "") -> Iterator[Flag]:
     """Every flag of a settings dataclass, those of nested settings too, in their order."""
-    docs = _docs(type(settings))
+    docs = _docs(type(settings))  # type: ignore[arg-type]
     hints = typing.get_type_hints(type(settings), include_extras=True)
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)

@@ -33,10 +33,10 @@ def pytest_collectstart() -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Each worker reads all tests, each from another room on: what others have compiled by then is ready."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    if [Path(argument).resolve() for argument in config.args] == [HERE]:
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker and [Path(argument).resolve() for argument in config.args] == [HERE]:
         rooms = sorted(path.name for path in HERE.iterdir() if _has_tests(path))
-        first = int(worker) * len(rooms) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+        first = int(worker.removeprefix("gw")) * len(rooms) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
         config.args[:] = [str(HERE / room) for room in (*rooms[first:], *rooms[:first])]
 
 

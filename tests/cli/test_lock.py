@@ -22,7 +22,6 @@ from cli.demo import DemoCommand
 from cli.errors import UsageError
 from cli.lock import LOCK, locked
 
-ROOT = Path(__file__).resolve().parents[2]
 ENDLESS = ["--iterations", 1000, "--allow-changes", "iterations"]
 ENDLESS_SFT = ["--epochs", 100000, "--save-every", 100000, "--keep", "last"]  # and no checkpoint
 
@@ -130,19 +129,20 @@ def test_of_many_at_once_one_wins_each_time(tmp_path):
     assert not folder.parent.exists()  # made for the lock alone
 
 
+def lock_and_die(folder: Path) -> None:
+    """Leave a child behind, to which every descriptor is open that may be."""
+    with locked(folder):
+        child = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL, close_fds=False)
+        (folder / "child").write_text(str(child.pid))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def test_a_child_does_not_keep_the_lock_of_its_dead_parent(tmp_path):
-    parent = f"""
-import sys, subprocess, os, signal; sys.path.insert(0, {str(ROOT)!r})
-from pathlib import Path
-from cli.lock import locked
-with locked(Path({str(tmp_path)!r})):
-    child = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL, close_fds=False)
-    print(child.pid, flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-    done = subprocess.run([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True, timeout=60)
-    child = int(done.stdout)
+    process = start_call(lock_and_die, tmp_path)
+    process.join()
+    child = int((tmp_path / "child").read_text())
     try:
+        assert (tmp_path / LOCK).exists()
         os.kill(child, 0)  # it lives
         with locked(tmp_path):
             pass

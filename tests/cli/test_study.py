@@ -233,11 +233,17 @@ def test_another_preset_in_the_same_folder_is_refused(done, tmp_path, capsys, se
     assert f"its study has {section}.{key} " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.key)
-def test_flags_of_every_arm_are_taken(arm, preset):
+def test_flags_of_every_arm_are_taken(preset):
+    plan = study._plan(study.StudyCommand(config=preset, arms=tuple(arm.key for arm in ARMS)), ARMS)
+    assert set(plan.arms) == {arm.key for arm in ARMS}
+    for arm in ARMS:
+        assert plan.arms[arm.key].ppo.iterations == 2 * arm.phases, arm.key
+
+
+def test_an_arm_brings_those_that_it_goes_on_from(preset):
+    arm = arm_of("continue")
     plan = study._plan(study.StudyCommand(config=preset, arms=(arm.key,)), [arm])
-    assert plan.arms[arm.key].ppo.iterations == 2 * arm.phases
-    assert set(plan.arms) == {one.key for one in needed([arm])}
+    assert set(plan.arms) == {one.key for one in needed([arm])} > {arm.key}
 
 
 def test_every_arm_is_measured_before_the_next_begins_and_none_twice():
@@ -303,11 +309,11 @@ def test_gates_by_name_withhold_nothing_whatever_the_preset_does(tmp_path):
 
 
 def test_weights_of_the_sweep_add_up_to_one(preset):
-    for alpha in ("0", "0.1", "0.3", "0.9", "1"):
-        key = f"alpha={alpha}"
-        plan = study._plan(study.StudyCommand(config=preset, arms=(key,)), chosen([key]))
+    keys = tuple(f"alpha={alpha}" for alpha in ("0", "0.1", "0.3", "0.9", "1"))
+    plan = study._plan(study.StudyCommand(config=preset, arms=keys), chosen(keys))
+    for key in keys:
         objective = plan.arms[key].objective
-        assert objective.alpha == float(alpha) and objective.alpha + objective.beta == 1.0
+        assert objective.alpha == float(key.partition("=")[2]) and objective.alpha + objective.beta == 1.0
 
 
 def test_phases_add_up_and_half_is_half():

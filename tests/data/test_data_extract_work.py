@@ -79,8 +79,8 @@ def test_four_times_the_text_is_no_sixteen_times_the_work(shape):
         extract(text)
         return time.process_time() - start
 
-    small, large = (min(work(size) for _ in range(3)) for size in (8_000, 32_000))
-    assert large <= 10 * small + 0.02  # a quadratic pattern: 16; the rest is for the clock's grain
+    most = 10 * min(work(8_000) for _ in range(3)) + 0.02  # quadratic: 16; the rest is for the clock's grain
+    assert any(work(32_000) <= most for _ in range(3))  # again only where something else took the time
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())

@@ -1,5 +1,6 @@
 """Architectures as they come: what is trained and measured is the model, or it is refused at once."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,12 +91,15 @@ def test_what_is_trained_sampled_and_written_is_the_model(
 
 
 HALF = Precision(torch.device("cpu"), torch.bfloat16)
-FEW = ("gpt2", "gemma2", "mixtral")
+FEW = {("gpt2", "full"), ("gemma2", "lora"), ("mixtral", "full")}
 
 
-@pytest.mark.parametrize("tune", ["full", "lora"])
 @pytest.mark.parametrize(
-    "name", [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in WORKING]
+    ("name", "tune"),
+    [
+        pytest.param(*row, marks=[] if row in FEW else pytest.mark.slow)
+        for row in itertools.product(WORKING, ("full", "lora"))
+    ],
 )
 def test_the_loss_that_is_written_is_that_of_the_saved_model_in_half_precision(
     name: str, tune: Any, tmp_path: Path, tokenizer: Any
