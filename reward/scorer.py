@@ -16,7 +16,6 @@ unless the program's time is used up.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import threading
@@ -25,18 +24,15 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from types import CodeType, TracebackType
+from dataclasses import replace
+from types import TracebackType
 
-from data.fields import RowError
-from data.forms import check_calls
-from data.harness import call_harness
-from data.problems import Problem, TestCase
-from reward.budget import ScoringConfig, order, unfit
-from reward.compare import Policy, RewardError, parse_policy
+from data.problems import Problem
+from reward.budget import ScoringConfig, order
+from reward.compare import RewardError
 from reward.hacking import sentinels
 from reward.hacking.asking import CALLS, STDIN
+from reward.job import Job, Key, job_of
 from reward.objective import Reward, RewardConfig, objective
 from reward.outcome import Outcome, has_fault, judge
 from reward.scan.analyser import Analyser
@@ -44,31 +40,8 @@ from reward.scanned import Scanned
 from reward.security import NOT_PARSED, Scan, mark_given
 from sandbox import Limits, Report, Run, Sandbox, SandboxError, Status, overstayed
 
-Key = tuple[bytes, tuple[TestCase, ...], str, str, str | None]
 Progress = Callable[[int], None]
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One program on one problem, checked and encoded."""
-
-    problem: Problem
-    program: str
-    source: bytes  # the program in UTF-8
-    expected: tuple[bytes, ...]
-    policy: Policy
-    harness: CodeType | None  # of a function-call task: what calls the program's function
-    key: Key  # the limits are the scorer's, so they need not be part of it
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return tuple(test.input for test in self.problem.tests)
-
-    @property
-    def given(self) -> str:
-        """The text whose code is not the program's own."""
-        return self.problem.stub or self.problem.prompt
 
 
 class Scorer:
@@ -127,7 +100,7 @@ class Scorer:
         """
         if not self._scoring.overlap:
             return
-        job = _job(problem, program, self._limits)
+        job = job_of(problem, program, self._limits)
         with self._lock:
             if job.key not in self._begun and job.key not in self._cache:
                 self._begun[job.key] = self._threads.submit(self._timed_outcome, job)
@@ -146,7 +119,7 @@ class Scorer:
         `timed(seconds, problem id)` for each program that was run.
         """
         # All checks before the first run.
-        jobs = [_job(problem, program, self._limits) for problem, program in pairs]
+        jobs = [job_of(problem, program, self._limits) for problem, program in pairs]
         often = Counter(job.key for job in jobs)
         with self._lock:
             known = {job.key: self._cache.get(job.key) for job in jobs}
@@ -211,11 +184,11 @@ class Scorer:
             self._box.close()
         self.close()
 
-    def _timed_outcome(self, job: _Job) -> tuple[Outcome | None, float]:
+    def _timed_outcome(self, job: Job) -> tuple[Outcome | None, float]:
         start = time.perf_counter()
         return self._outcome(job), time.perf_counter() - start
 
-    def _outcome(self, job: _Job) -> Outcome | None:
+    def _outcome(self, job: Job) -> Outcome | None:
         try:
             return self._judged(job)
         except (SandboxError, RewardError):
@@ -225,7 +198,7 @@ class Scorer:
             _log.exception("problem %r: a program could not be judged, and counts as a fault", job.problem.id)
             return None
 
-    def _judged(self, job: _Job) -> Outcome | None:
+    def _judged(self, job: Job) -> Outcome | None:
         report = self._run(job)
         scan = NOT_PARSED  # what does not compile is not scanned: nothing of it could run
         if report.compiles and not has_fault(report):
@@ -241,7 +214,7 @@ class Scorer:
         signs = self._signs(job, report, outcome, scan)
         return None if signs is None else replace(outcome, sentinels=signs)
 
-    def _run(self, job: _Job) -> Report:
+    def _run(self, job: Job) -> Report:
         """The report, its runs in the order of the tests."""
         tests = job.problem.tests
         asked = order(self._seed, job.source, tests)
@@ -257,14 +230,14 @@ class Scorer:
         back = dict(zip(asked, report.runs, strict=True))
         return replace(report, runs=tuple(back[i] for i in range(len(asked))))
 
-    def _scan(self, job: _Job) -> Scan:
+    def _scan(self, job: Job) -> Scan:
         scan = self._analyser.scan(job.source)
         if not scan.findings:  # nearly always; the prompt need not be looked at
             return scan
         given = self._analyser.given(job.given)
         return replace(scan, findings=mark_given(scan.findings, job.source, given))
 
-    def _signs(self, job: _Job, report: Report, outcome: Outcome, scan: Scan) -> tuple[str, ...] | None:
+    def _signs(self, job: Job, report: Report, outcome: Outcome, scan: Scan) -> tuple[str, ...] | None:
         """The sentinels that fire; None after a sandbox fault in a rerun."""
 
         left = self._scoring.max_overstays - sum(overstayed(run, self._limits) for run in report.runs)
@@ -298,27 +271,3 @@ class Scorer:
 def _always(index: int, run: Run) -> bool:
     """What a run wrote says nothing of whether its child may be used again: that is the sandbox's to know."""
     return True
-
-
-def _job(problem: Problem, program: str, limits: Limits) -> _Job:
-    """Check a pair. RewardError names the problem; nothing about the program is an error."""
-    if not problem.tests and problem.cwe is None:
-        raise RewardError(f"problem {problem.id!r} has no tests: there is nothing to score a program by")
-    try:
-        policy = parse_policy(problem.compare)
-        _check_calls(problem)
-    except (ValueError, RowError) as error:
-        raise RewardError(f"problem {problem.id!r}: {error}") from None
-    if reason := unfit(problem, policy, limits):
-        raise RewardError(f"problem {problem.id!r}: {reason}")
-    expected = tuple(test.output.encode() for test in problem.tests)
-    # A program arrives as text, so that an encoding named in it means nothing, here as in the scan. A lone
-    # surrogate makes bytes that are not UTF-8: a program that does not compile, as it would be in a file.
-    source = program.encode("utf-8", "surrogatepass")
-    harness = None if problem.entry_point is None else call_harness(problem.entry_point)
-    about = (problem.tests, problem.compare, problem.stub or problem.prompt, problem.entry_point)
-    key = (hashlib.sha256(source).digest(), *about)
-    return _Job(problem, program, source, expected, policy, harness, key)
-
-
-_check_calls = lru_cache(maxsize=1024)(check_calls)  # every program of a problem asks

@@ -14,7 +14,7 @@ def in_file(name: str, *tests: str) -> tuple[str, ...]:
 
 COMPARE, FUNCTIONAL = "reward/compare.py", "reward/functional.py"
 OUTCOME, OBJECTIVE = "reward/outcome.py", "reward/objective.py"
-SCORER, SCHEDULE = "reward/scorer.py", "reward/schedule.py"
+SCORER, JOB, SCHEDULE = "reward/scorer.py", "reward/job.py", "reward/schedule.py"
 DIFFICULTY = "reward/difficulty.py"
 
 MUTANTS = [
@@ -296,7 +296,7 @@ MUTANTS = [
     # --- the scorer
     Mutant(
         "a problem without tests is passed by whatever runs",
-        SCORER,
+        JOB,
         'raise RewardError(f"problem {problem.id!r} has no tests: there is nothing to score a program by")',
         'problem = replace(problem, tests=(TestCase("", ""),))',
         in_file("scorer", "a_problem_that_cannot_score_is_an_error_before_anything_runs"),
@@ -310,7 +310,7 @@ MUTANTS = [
     ),
     Mutant(
         "short programs earn nothing",
-        SCORER,
+        JOB,
         'source = program.encode("utf-8", "surrogatepass")',
         'source = program.encode("utf-8", "surrogatepass") if len(program) > 22 else b"("',
         in_file("scorer", "every_way_of_being_right_earns_the_same"),
@@ -331,7 +331,7 @@ MUTANTS = [
     ),
     Mutant(
         "the cache forgets how outputs are compared",
-        SCORER,
+        JOB,
         "(problem.tests, problem.compare, ",
         '(problem.tests, "", ',
         in_file("scorer", "another_comparison_is_another_question"),
