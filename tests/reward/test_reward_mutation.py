@@ -130,9 +130,9 @@ MUTANTS = [
     Mutant(
         "the denominator is the tests that ran cleanly",
         OBJECTIVE,
-        "functional.partial(stage, passed, outcome.num_tests, config.stage_credits)",
+        "functional.partial(stage, passed, outcome.num_tests, config.stage_credits, fraction)",
         "functional.partial(\n        stage, passed, max(passed, sum(v.clean for v in outcome.verdicts), 1), "
-        "config.stage_credits\n    )",
+        "config.stage_credits, fraction\n    )",
         in_file("properties", "the_denominator_is_the_tests_given"),
     ),
     Mutant(
@@ -145,15 +145,16 @@ MUTANTS = [
     Mutant(
         "one test passed earns everything",
         FUNCTIONAL,
-        "return top if passed == num_tests else",
-        "return top if passed else",
+        "    if passed == num_tests:\n        return top\n",
+        "    if passed:\n        return top\n",
         in_file("properties", "passing_everything_is_the_only_maximum_of_r_func"),
     ),
     Mutant(
         "k/T by a rounded share misses the maximum",
         FUNCTIONAL,
-        "return top if passed == num_tests else min(top, bottom + (top - bottom) * passed / num_tests)",
-        "return min(top, bottom + (top - bottom) * (passed * (1 / num_tests)))",
+        "    if passed == num_tests:\n        return top\n"
+        "    rise = (top - bottom) * passed / num_tests if fraction is None else (top - bottom) * fraction\n",
+        "    rise = (top - bottom) * (passed * (1 / num_tests) if fraction is None else fraction)\n",
         in_file("table", "the_pass_fraction_of_everything_is_exactly_one"),
     ),
     Mutant(
@@ -173,8 +174,8 @@ MUTANTS = [
     Mutant(
         "configured credits are not read",
         OBJECTIVE,
-        "outcome.num_tests, config.stage_credits)",
-        "outcome.num_tests)",
+        "outcome.num_tests, config.stage_credits, fraction)",
+        "outcome.num_tests, fraction=fraction)",
         in_file("properties", "passing_everything_is_the_only_maximum_of_r_func"),
     ),
     # --- doing nothing
