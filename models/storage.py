@@ -251,7 +251,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors as safetensors, marked as those of peft are. Raises OSError where the disk refuses."""
     with disk_errors(path):
         plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-        save_file(plain, path, metadata={"format": "pt"})
+        save_file(plain, path, {"format": "pt"})
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

@@ -292,7 +292,7 @@ MOMENTS: dict[str, tuple[int, Any, str, int]] = {
     "rollout": (1, models.generation, "sample_tokens", 6),
     "score": (1, ToyScorer, "__call__", 1),
     "update": (1, torch.optim.AdamW, "step", 5),
-    "save": (0, models.storage, "save_file", 4),
+    "save": (0, models.storage, "save_file", 6),
 }
 """Which rank dies, at which call of what: in the second iteration."""
 

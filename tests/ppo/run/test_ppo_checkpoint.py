@@ -352,7 +352,7 @@ def test_a_full_disk_is_an_oserror(saved, monkeypatch):
 
     policy, path = saved()
 
-    def full_disk(*args: Any, **kwargs: Any) -> None:
+    def full_disk(*args: Any) -> None:
         raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(models.storage, "save_file", full_disk)
