@@ -180,10 +180,14 @@ def _preset_file(out: Path, name: str) -> Path:
 
 
 def _check_preset(out: Path, name: str, section: str, settings: Any) -> None:
-    """Raise UsageError where the study in `out` was begun with other settings."""
+    """Raise UsageError where the study in `out` was begun with other settings.
+
+    One that its file does not know came with a later version: it had its default.
+    """
     path = _preset_file(out, name)
     if path.is_file():
-        then = presets.flat(yaml.safe_load(path.read_text(encoding="utf-8"))[section])
+        written = yaml.safe_load(path.read_text(encoding="utf-8"))[section]
+        then = presets.flat(presets.plain(type(settings)())) | presets.flat(written)
         now = presets.flat(presets.plain(settings))
         for key in dict.fromkeys((*now, *then)):
             if key not in _FREE and now.get(key) != then.get(key):

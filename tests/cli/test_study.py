@@ -223,6 +223,20 @@ def test_what_is_wrong_is_one_line_before_anything_is_written(
 
 
 @pytest.mark.parametrize(
+    "name, section, key",
+    [("sft", "sft", "patience"), ("ppo-fresh", "ppo", "clip_range"), ("evaluate", "evaluate", "greedy")],
+)
+def test_a_setting_that_came_with_a_later_version_had_its_default(done, preset, tmp_path, name, section, key):
+    out = tmp_path / "out"
+    shutil.copytree(done, out)
+    path = out / "presets" / f"{name}.yaml"
+    values = yaml.safe_load(path.read_text())
+    del values[section][key]
+    path.write_text(yaml.safe_dump(values))
+    assert run(preset, out, "--table-only") == 0
+
+
+@pytest.mark.parametrize(
     "section, key, value",
     [("sft", "epochs", 4.0), ("ppo", "kl_coef", 0.9), ("evaluate", "samples", 3)],
 )
