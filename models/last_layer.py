@@ -3,8 +3,8 @@
 Of a prompt and its response only the states are read from which a token of the response was chosen. In every
 layer but the last the others are needed too, as keys and values of the next; in the last the query, the
 output of the attention and the feed-forward part are done for those states alone, and the others get zeros
-there. On a Llama of 256 x 4 with prompts as long as responses an update takes 0.95 of the time; with more
-layers it is less.
+there. On a Llama of 256 x 4 with prompts as long as responses an update takes 0.92 of the time and
+scoring 0.95; with more layers less is saved.
 """
 
 from collections.abc import Iterator

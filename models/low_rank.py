@@ -90,5 +90,6 @@ class _LowRank(torch.autograd.Function):
         if ctx.needs_input_grad[3]:
             for_a = (g_low.t() @ rows).to(a.dtype)
         if ctx.needs_input_grad[4]:
-            for_b = (g.t() @ low).to(b.dtype).mul_(ctx.scaling)
+            # Turned, the product takes half the time: few long rows in place of many short ones.
+            for_b = (low.t() @ g).t().to(b.dtype).mul_(ctx.scaling)
         return for_x, None, None, for_a, for_b, None

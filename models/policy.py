@@ -22,6 +22,8 @@ from models.logprobs import final_states, token_logprobs
 from models.packing import pack_limit, packed_states, packing_saves
 from models.precision import Precision
 from models.quick_layers import quick_layers
+from models.rms_norm import quicken_norms, unknown_norms
+from models.rotary import quicken_rotary, unknown_rotary
 from models.stopping import StopStrings, stop_ids
 from models.storage import check_vocabulary, load_model, load_tokenizer, weight_hash
 from models.template import PromptForm, read_form
@@ -86,6 +88,8 @@ class Policy(nn.Module):
         self._reference = [] if reference is None else [reference.requires_grad_(False).eval()]
         for each in (network, *self._reference):
             disable_dropout(each)
+            quicken_norms(each)
+            quicken_rotary(each)
         self.head = find_head(network)
         # Widths of what is read: the output layer's input may be narrower than the layers (OPT-350m).
         embedding_size = network.get_input_embeddings().weight.shape[1]
@@ -132,6 +136,8 @@ class Policy(nn.Module):
         """What of this model is calculated the plain, slower way because the short one does not fit it; empty
         where nothing is."""
         ways = [f"decoding ({reason})"] if (reason := self.decoding.plain_because) else []
+        ways += [f"norms ({name})" for name in unknown_norms(self.network)]
+        ways += [f"rotary positions ({name})" for name in unknown_rotary(self.network)]
         if self.uses_lora:  # the other short ways are those of a frozen base
             ways += [f"adapters on {name}" for name in low_rank.others(self.adapted)]
             if not frozen_head.knows(self.head):

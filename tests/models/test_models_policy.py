@@ -365,7 +365,7 @@ def test_a_frozen_policy_needs_no_layer_of_a_certain_name(tmp_path, tokenizer, c
     [
         ("llama", "q_proj", ""),
         ("qwen2", "q_proj", ""),
-        ("cohere", "q_proj", ""),
+        ("cohere", "q_proj", "CohereForCausalLM, the plain way: rotary positions"),
         ("gpt2", "c_attn", "GPT2LMHeadModel, the plain way: adapters on Conv1D"),
         ("phi", "q_proj", "PhiForCausalLM, the plain way: log-probabilities (its output layer has a bias"),
         (
