@@ -12,6 +12,8 @@ from transformers import AutoModelForCausalLM
 
 import cli.sft
 from models.precision import Precision
+from models.rms_norm import RMS_NORM
+from models.rotary import ROTARY
 from models.sft import save_model
 from ppo.run.checkpoint import load_policy
 
@@ -30,7 +32,8 @@ def rows(run: Path) -> list[dict[str, Any]]:
 
 
 def logits(model: Any) -> torch.Tensor:
-    with torch.no_grad():
+    """By the model's own layers: the short ways of a policy round otherwise."""
+    with torch.no_grad(), RMS_NORM.off(), ROTARY.off():
         return model(torch.tensor([[9, 40, 77, 100, 3]])).logits
 
 

@@ -21,6 +21,8 @@ from models.checkpoints import CHECKSUMS, DamagedCheckpoint, seal
 from models.critic import CriticConfig
 from models.errors import ModelError
 from models.policy import Policy
+from models.rms_norm import RMS_NORM
+from models.rotary import ROTARY
 from models.storage import load_model, save_tensors
 from ppo.run.checkpoint import load_policy, load_weights, save_checkpoint
 from ppo.run.folder import newest_whole, numbered, open_checkpoint, resolve_checkpoint
@@ -58,7 +60,8 @@ def saved(
 
 
 def logits(model: Any) -> torch.Tensor:
-    with torch.no_grad():
+    """By the model's own layers: the short ways of a policy round otherwise."""
+    with torch.no_grad(), RMS_NORM.off(), ROTARY.off():
         return model(torch.tensor([[9, 40, 77, 100, 3]])).logits
 
 
