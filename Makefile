@@ -51,6 +51,7 @@ test: $(VENV)/installed-dev
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow
+	EXAMPLES=500 $(BIN)/python -m pytest tests/reward/test_reward_properties.py tests/reward/test_reward_difficulty.py
 
 gpu:
 	PYTHON="$(PYTHON)" WHEELS="$(WHEELS)" MODEL="$(MODEL)" JSON="$(JSON)" DTYPE="$(DTYPE)" TESTS="$(TESTS)" \

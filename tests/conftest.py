@@ -15,8 +15,10 @@ from hypothesis import settings
 # Several workers share the cores: a second thread of one would wait, spinning, for what another is doing.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# The same examples on every machine and no clock: a failure is a defect, never bad luck.
-settings.register_profile("repository", derandomize=True, deadline=None, max_examples=60)
+# The same examples on every machine and no clock: a failure is a defect, never bad luck. EXAMPLES: how many.
+settings.register_profile(
+    "repository", derandomize=True, deadline=None, max_examples=int(os.environ.get("EXAMPLES", "60"))
+)
 settings.load_profile("repository")
 
 HERE = Path(__file__).parent

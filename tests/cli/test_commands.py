@@ -88,6 +88,7 @@ def test_samples_hold_program_verdict_and_reward(ppo_run):
         assert sum(scores) / len(scores) == pytest.approx(mean)
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_metrics_file(sft_run, ppo_run, tmp_path):
     assert command("ppo", "--sft", sft_run, "--out", tmp_path / "again", *PPO) == 0
     assert command("ppo", "--sft", sft_run, "--out", tmp_path / "other", *PPO, "--seed", 2) == 0

@@ -63,6 +63,7 @@ def test_four_combinations_of_overwrite_and_resume(capsys, sft_run, tmp_path):
     assert not (out / LOCK).exists()
 
 
+@pytest.mark.slow
 def test_sft_has_its_folder_for_itself(capsys, tmp_path):
     out = tmp_path / "sft"
     process = start(tmp_path / "log", "sft", *SFT, "--out", out, *ENDLESS_SFT)

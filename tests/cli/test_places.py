@@ -126,6 +126,7 @@ def test_a_copied_checkpoint_is_told_its_model(capsys, copied, other_sft, sft_ru
     assert command(*begin, "--sft", sft_run) == 0
 
 
+@pytest.mark.slow
 def test_a_copied_run_goes_on_once_it_is_told_its_model(capsys, copied, other_sft, sft_run):
     config = copied / "config.yaml"  # as if it had been started where its paths meant something
     config.write_text(config.read_text().replace(str(sft_run), "runs/elsewhere"))
@@ -148,6 +149,7 @@ def hub(sft_run, tmp_path, monkeypatch) -> str:
     return "someone/small"
 
 
+@pytest.mark.slow
 def test_hub_names_work_wherever_a_model_is_named(capsys, hub, copied, tmp_path):
     out = tmp_path / "run"
     assert command("ppo", "--sft", hub, "--out", out, *PPO, "--iterations", 1) == 0

@@ -245,7 +245,7 @@ def test_a_folder_that_cannot_be_used_is_named_in_one_line(tmp_path, files, a, b
     [
         ("HumanEval.jsonl.gz", "a row of HumanEval; `train.py prepare` makes"),
         ("mbpp.jsonl", "a row of MBPP; `train.py prepare` makes"),
-        ("securityeval.jsonl", "no known form"),
+        ("securityeval.jsonl", "a row of SecurityEval; `train.py prepare` makes"),
     ],
 )
 def test_public_files_of_other_tasks_are_named(name, message):

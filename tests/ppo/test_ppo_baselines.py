@@ -152,10 +152,12 @@ def test_leave_one_out_does_not_bias_the_gradient():
 @pytest.mark.parametrize(
     ("baseline", "samples"),
     [
-        *(("leave-one-out", 2), pytest.param("leave-one-out", 4, marks=pytest.mark.slow)),
-        pytest.param("prompt-mean", 1, marks=pytest.mark.slow),
+        ("leave-one-out", 2),
+        ("leave-one-out", 4),
+        ("prompt-mean", 1),
     ],
 )
+@pytest.mark.slow
 def test_the_loop_learns_without_a_critic(tmp_path, letters_sft, baseline, samples):
     """Check 30: to write the letter a; resumed in the middle it is the same run; no value was ever learnt."""
     settings = {

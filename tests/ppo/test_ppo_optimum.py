@@ -128,7 +128,7 @@ def reverse(scores: Tensor, ref: Tensor, kl_coef: float) -> Tensor:
         ({}, tilted),
         pytest.param({"whiten_advantages": False}, tilted, marks=pytest.mark.slow),
         # Whitening divides the scores and not the loss term, so its weight would be another one.
-        ({"kl_in": "loss", "whiten_advantages": False}, reverse),
+        pytest.param({"kl_in": "loss", "whiten_advantages": False}, reverse, marks=pytest.mark.slow),
     ],
     ids=["reward", "reward-raw", "loss"],
 )

@@ -1,20 +1,12 @@
-"""Settings of the property tests, the shared scorer, and where the optional real data lie."""
+"""The shared scorer, and where the optional real data lie."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 from kept_processes import OF_SCORERS, fixtures
 
-settings.register_profile("reward", settings.get_profile("repository"), max_examples=100)
-
 REAL_DATA = Path(__file__).parents[2].parent / "shared" / "data"
-
-
-def pytest_collectstart() -> None:
-    """More examples than elsewhere."""
-    settings.load_profile("reward")
 
 
 shared_processes, own_processes = fixtures(OF_SCORERS)

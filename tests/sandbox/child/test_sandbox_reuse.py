@@ -264,6 +264,7 @@ def test_real_programs_get_the_same_reports_either_way() -> None:
     assert [facts(report) for report in shared] == [facts(report) for report in fresh]
 
 
+@pytest.mark.slow
 def test_hostile_programs_get_the_same_reports_either_way() -> None:
     folder = SHARED / "hostile"
     if not folder.exists():
