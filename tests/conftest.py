@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same examples on every machine and no clock: a failure is a defect, never bad luck. EXAMPLES: how many.
 settings.register_profile(
-    "repository", derandomize=True, deadline=None, max_examples=int(os.environ.get("EXAMPLES", "60"))
+    "repository", derandomize=True, deadline=None, max_examples=int(os.environ.get("EXAMPLES", "50"))
 )
 settings.load_profile("repository")
 

@@ -118,6 +118,7 @@ def continued(sft_run, ppo_run) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_a_run_started_from_weights_resumes_as_itself(sft_run, continued, tmp_path):
     """The critic that came with the weights must not be started anew by the resumed run."""
     shutil.copytree(sft_run, tmp_path / "sft")
@@ -160,7 +161,8 @@ SCHEDULES = {
 }
 
 
-@pytest.mark.parametrize("name", ["switch", pytest.param("auto", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["switch", "auto"])
 @pytest.mark.usefixtures("drawn")
 def test_a_schedule_in_a_preset_is_followed_logged_and_resumed(sft_run, tmp_path, capsys, monkeypatch, name):
     schedule, weights = SCHEDULES[name]

@@ -20,7 +20,7 @@ from models.storage import load_model
 
 IDS = torch.tensor([list(range(2, 22)), [9, 40, 77, 100, 3] * 4])
 FAST = {
-    "lora": "llama qwen2 gemma2 phi3 gpt-neox gpt2 mixtral".split(),
+    "lora": "llama gemma2 gpt-neox gpt2 mixtral".split(),
     "full": ["gpt2", "mixtral"],
 }
 """The others are slow."""

@@ -101,10 +101,10 @@ def same_folder(folder: Path, other: Path) -> None:
 @pytest.mark.parametrize(
     ("tune", "moment"),
     [
-        *(("lora", "step"), ("lora", "rename"), ("full", "write")),
+        *(("lora", "step"), ("full", "write")),
         *(
             pytest.param(tune, moment, marks=pytest.mark.slow)
-            for tune, moments in {"lora": MOMENTS.keys() - {"step", "rename"}, "full": {"step"}}.items()
+            for tune, moments in {"lora": MOMENTS.keys() - {"step"}, "full": {"step"}}.items()
             for moment in sorted(moments)
         ),
     ],

@@ -294,7 +294,7 @@ def test_kl_penalty_holds_the_policy(tmp_path, letters_sft: Path, place):
     ("dtype", "tune"),
     [
         (torch.float16, "lora"),
-        (torch.bfloat16, "full"),
+        pytest.param(torch.bfloat16, "full", marks=pytest.mark.slow),
         pytest.param(torch.float16, "full", marks=pytest.mark.slow),
         pytest.param(torch.bfloat16, "lora", marks=pytest.mark.slow),
     ],

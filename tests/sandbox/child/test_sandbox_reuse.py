@@ -203,12 +203,14 @@ def test_a_later_input_has_no_more_time_for_having_been_compiled_before(used: li
     assert second.cpu_seconds > first.cpu_seconds > 0.002
 
 
+@pytest.mark.slow
 def test_inputs_that_share_a_child_have_all_their_cpu_time(used: list[bytes]) -> None:
     with Sandbox(Limits(cpu_seconds=0.8, wall_seconds=20), workers=1) as box:  # the kernel ends it at 2 s
         report = box.run("n = 10**6\nwhile n: n -= 1", [""] * 30, accept=always)
     assert {run.status for run in report.runs} == {Status.OK}
 
 
+@pytest.mark.slow
 def test_what_used_children_work_out_is_bounded(used: list[bytes]) -> None:
     """After 0.1 s of CPU a child takes no further input."""
     with Sandbox(workers=1) as box:
