@@ -114,8 +114,8 @@ def measure(
     if all(row is None for row in rows):
         raise SandboxError("the sandbox failed on every program; see that it can start processes here")
     words = [
-        "" if reward is None else became(reward, program, end, of_problem)
-        for reward, (_, program), end, of_problem in zip(rewards, pairs, ended, given, strict=True)
+        "" if reward is None or row is None else became(row, reward.record, end)
+        for reward, row, end in zip(rewards, rows, ended, strict=True)
     ]
     columns = tabulated(rows, samples)
     return Measurement(columns, np.array(words).reshape(len(prompts), samples), policy, responses, rewards)

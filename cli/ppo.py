@@ -1,7 +1,7 @@
 """`train.py ppo`: an SFT model and problems in, checkpoints out."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +10,12 @@ from cli.lock import locked
 from cli.parallel import check_same, check_shares, together
 from cli.ppo_parts import Parts, check_free_for, evaluator, set_up
 from cli.ppo_settings import PPOCommand, check_settings
-from cli.resume import version_note
+from cli.resume import resuming, told_where_to_go_on
 from cli.runs import create_run, write_settings
 from cli.scoring import ScheduledScorer
 from cli.settings import plain
 from cli.signals import StopRequest
-from models.errors import ModelError, out_of_memory
 from models.trackers import open_trackers
-from ppo.errors import TrainingError
 from ppo.loop import train
 from ppo.parallel import World
 from ppo.run.checkpoint import save_checkpoint
@@ -30,6 +28,11 @@ from ppo.run.folder import (
 )
 from ppo.run.log import FILES, RunLog
 from report import write_report
+
+_LESS_MEMORY = (
+    "lower rollout_batch if it was sampling, micro_batch_size if it was updating, "
+    "with train.py ppo --resume {out} --allow-changes rollout_batch micro_batch_size"
+)
 
 
 def run_ppo(settings: PPOCommand) -> None:
@@ -61,8 +64,11 @@ def _run(settings: PPOCommand, world: World) -> None:
         stack.callback(log.close)
         if isinstance(parts.scorer, ScheduledScorer):
             parts.scorer.note = log.note
-        _greet(settings, parts, [*damaged, *([] if resumed is None else _resuming(resumed))])
-        with _told_where_to_go_on(out), StopRequest(quiet=not world.leads) as stop:
+        _greet(settings, parts, [*damaged, *([] if resumed is None else resuming(resumed))])
+        with (
+            told_where_to_go_on("ppo", out, numbered, _LESS_MEMORY),
+            StopRequest(quiet=not world.leads) as stop,
+        ):
             train(
                 parts.config,
                 parts.policy,
@@ -127,27 +133,3 @@ def _greet(settings: PPOCommand, parts: Parts, first: Sequence[str]) -> None:
     ]
     for line in filter(None, lines):
         parts.console.say(line)
-
-
-def _resuming(resumed: Checkpoint) -> list[str]:
-    return [f"resuming from {resumed.path.name}", version_note(resumed.state["versions"])]
-
-
-@contextmanager
-def _told_where_to_go_on(out: Path) -> Iterator[None]:
-    """Name the last good checkpoint, or the way on, in whatever ends a run before its time."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"go on with: train.py ppo --resume {out}") from None
-    except (TrainingError, ModelError) as error:
-        saved = numbered(out / "checkpoints")
-        last = saved[-1] if saved else "none yet"
-        raise TrainingError(f"{error}; last good checkpoint: {last}") from error
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
-        raise TrainingError(
-            "out of memory: lower rollout_batch if it was sampling, micro_batch_size if it was updating, "
-            f"with train.py ppo --resume {out} --allow-changes rollout_batch micro_batch_size"
-        ) from error

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,10 +13,12 @@ from transformers import PreTrainedTokenizerBase
 from cli.errors import UsageError
 from cli.places import check_resume
 from cli.settings import flat, load_preset
-from models.checkpoints import library_versions
+from models.checkpoints import Saved, library_versions
+from models.errors import ModelError, out_of_memory
 from models.policy import Policy
 from models.sft_data import Demonstration, fingerprint
 from models.template import PromptForm
+from ppo.errors import TrainingError
 from ppo.prompts import EncodedPrompt
 
 # Where things are, and how the command was called, say nothing of what the run is.
@@ -107,6 +110,35 @@ def check_changes(
         )
         more = f" (and {', '.join(changed[1:])})" if changed[1:] else ""
         raise UsageError(f"{what}{more}; insist with --allow-changes {' '.join(changed)}")
+
+
+@contextmanager
+def told_where_to_go_on(
+    command: str, out: Path, saved: Callable[[Path], Sequence[Path]], less_memory: str
+) -> Iterator[None]:
+    """Name the way on, or the last good checkpoint, in whatever ends a training before its time.
+
+    `saved`: the whole checkpoints in a folder, the newest last. `less_memory`: what to do where it ran out,
+    with {out} for the run.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"go on with: train.py {command} --resume {out}") from None
+    except (TrainingError, ModelError) as error:
+        whole = saved(out / "checkpoints")
+        last = whole[-1] if whole else "none yet"
+        raise TrainingError(f"{error}; last good checkpoint: {last}") from error
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise TrainingError(f"out of memory: {less_memory.replace('{out}', str(out))}") from error
+
+
+def resuming(resumed: Saved) -> list[str]:
+    """What a run that goes on says first."""
+    note = version_note(resumed.state["versions"])
+    return [f"resuming from {resumed.path.name}", *([note] if note else [])]
 
 
 def version_note(then: Mapping[str, str]) -> str:

@@ -40,20 +40,14 @@ def sample_numbers(
     row |= {name: value for name, value in metrics.items() if name.startswith(("stage/", "hack/"))}
     row |= sample_facts(reward.record, ended, public, security)
     if isinstance(reward, Scanned):
-        row["blank"] = float(_is_blank(reward, program, given))
-        row["clean"] = nan if row["blank"] else row["clean"]
+        blank = reward.outcome.compiles and adds_nothing(program, program[:given])
+        row |= {"blank": float(blank), "clean": nan if blank else row["clean"]}
     return row
 
 
-def became(reward: Reward | Scanned, program: str, ended: bool, given: int) -> str:
-    """What became of one sample, in one word of a few."""
-    if isinstance(reward, Scanned) and _is_blank(reward, program, given):
-        return BLANK
-    return failure(reward.record, ended)
-
-
-def _is_blank(scanned: Scanned, program: str, given: int) -> bool:
-    return scanned.outcome.compiles and adds_nothing(program, program[:given])
+def became(row: Mapping[str, float], record: Mapping[str, Any], ended: bool) -> str:
+    """What became of one sample, in one word of a few. `row`: its numbers; `record`: its outcome's."""
+    return BLANK if row.get("blank") else failure(record, ended)
 
 
 def tabulated(rows: Sequence[Mapping[str, float] | None], samples: int) -> dict[str, np.ndarray]:
@@ -77,32 +71,26 @@ def kept_numbers(name: str, path: Path, config: RewardConfig) -> tuple[Numbers, 
         rows = [json.loads(line) for line in path.open(encoding="utf-8")]
         rows = [row for row in rows if not row.get("greedy")]
         samples = 1 + max(row["sample"] for row in rows)
-        numbers = tabulated([_numbers(row, config) for row in rows], samples)
-        words = ["" if (one := _judged(row, config)) is None else _became(row, one) for row in rows]
+        found = [_numbers(row, config) for row in rows]
+        words = [
+            "" if one is None else became(one, row["verdict"], row["ended"])
+            for row, one in zip(rows, found, strict=True)
+        ]
         problems = [row["problem"] for row in rows[::samples]]
-        found = findings_of([row["verdict"] for row in rows], samples)
-        return Numbers(name, numbers, np.array(words).reshape(-1, samples), found), problems
+        findings = findings_of([row["verdict"] for row in rows], samples)
+        columns = tabulated(found, samples)
+        return Numbers(name, columns, np.array(words).reshape(-1, samples), findings), problems
     except (ValueError, TypeError, KeyError, RewardError) as error:
         raise UsageError(f"{path}: not the samples of an evaluation; remove it, and measure again") from error
 
 
-def _judged(row: Mapping[str, Any], config: RewardConfig) -> Reward | Scanned | None:
-    """A kept row under another objective; None for a fault of the sandbox."""
+def _numbers(row: Mapping[str, Any], config: RewardConfig) -> dict[str, float] | None:
+    """Of a kept row under another objective; None for a fault of the sandbox."""
     if row["verdict"] is None:
         return None
     outcome = Outcome.from_dict(row["verdict"])
-    return objective(outcome, config) if outcome.num_tests else Scanned(outcome)
-
-
-def _became(row: Mapping[str, Any], reward: Reward | Scanned) -> str:
-    return became(reward, row["program"], row["ended"], row.get("given", 0))
-
-
-def _numbers(row: Mapping[str, Any], config: RewardConfig) -> dict[str, float] | None:
-    reward = _judged(row, config)
-    if reward is None:
-        return None
-    tests = range(reward.outcome.num_tests)
+    reward = objective(outcome, config) if outcome.num_tests else Scanned(outcome)
+    tests = range(outcome.num_tests)
     public, security = ([number in row.get(mark, ()) for number in tests] for mark in ("public", "security"))
     ended, given = row["ended"], row.get("given", 0)
     return sample_numbers(reward, row["program"], config, ended, public, security, given)

@@ -1,7 +1,6 @@
 """`train.py sft`: demonstrations in, a model folder out."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,24 @@ from cli.console import Console
 from cli.errors import UsageError
 from cli.lock import locked
 from cli.parallel import check_same, check_shares, together
-from cli.resume import version_note
+from cli.resume import resuming, told_where_to_go_on
 from cli.runs import SFT_FILES, check_free, create_run, write_settings
 from cli.settings import plain
 from cli.sft_parts import Parts, set_up
 from cli.sft_settings import SFTCommand
 from cli.signals import StopRequest
 from models.checkpoints import Saved
-from models.errors import ModelError, out_of_memory
 from models.sft import finished, save_model, train_sft
 from models.sft_loss import written_loss
 from models.sft_run import FILES, SERIES, SFTLog, save_checkpoint
 from models.storage import weight_hash, write_json
 from models.trackers import check_tracker, open_trackers
-from ppo.errors import TrainingError
 from ppo.parallel import World
+
+_LESS_MEMORY = (
+    "train.py sft --resume {out} --micro-batch-size 1 --allow-changes micro_batch_size, or "
+    "--gradient-checkpointing --allow-changes gradient_checkpointing"
+)
 
 
 def run_sft(settings: SFTCommand) -> None:
@@ -50,9 +52,12 @@ def _run(settings: SFTCommand, out: Path, world: World) -> None:
         with world.agreeing():
             log = _open_log(out, settings, world, resumed, parts, console)
         stack.callback(log.close)
-        for line in [*damaged, *([] if resumed is None else _resuming(resumed)), parts.greeting]:
+        for line in [*damaged, *([] if resumed is None else resuming(resumed)), parts.greeting]:
             console.say(line)
-        with _told_where_to_go_on(out), StopRequest("step", quiet=not world.leads) as stop:
+        with (
+            told_where_to_go_on("sft", out, SERIES.numbered, _LESS_MEMORY),
+            StopRequest("step", quiet=not world.leads) as stop,
+        ):
             over = train_sft(
                 settings.sft,
                 parts.network,
@@ -121,11 +126,6 @@ def _rewind(resumed: Saved, settings: SFTCommand, parts: Parts, log: SFTLog) -> 
         save_checkpoint(folder, parts.network, state, logs=log.offsets(), best=best, keep=keep)
 
 
-def _resuming(resumed: Saved) -> list[str]:
-    note = version_note(resumed.state["versions"])
-    return [f"resuming from {resumed.path.name}", *([note] if note else [])]
-
-
 def _write_model(out: Path, settings: SFTCommand, parts: Parts, console: Console) -> None:
     """Write OUT/model/ and, last of all, OUT/sft.json: which step it is of, its hash and validation loss.
 
@@ -140,24 +140,3 @@ def _write_model(out: Path, settings: SFTCommand, parts: Parts, console: Console
     write_json(out / "sft.json", about)
     best = ", where the validation loss was lowest" if step < parts.state.step else ""
     console.say(f"model of step {step}{best}, written to {out / 'model'}")
-
-
-@contextmanager
-def _told_where_to_go_on(out: Path) -> Iterator[None]:
-    """Name the way on, or the last good checkpoint, in whatever ends a training before its time."""
-    go_on = f"train.py sft --resume {out}"
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"go on with: {go_on}") from None
-    except (TrainingError, ModelError) as error:
-        saved = SERIES.numbered(out / "checkpoints")
-        last = saved[-1] if saved else "none yet"
-        raise TrainingError(f"{error}; last good checkpoint: {last}") from error
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
-        raise TrainingError(
-            f"out of memory: {go_on} --micro-batch-size 1 --allow-changes micro_batch_size, or "
-            "--gradient-checkpointing --allow-changes gradient_checkpointing"
-        ) from error

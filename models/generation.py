@@ -77,7 +77,7 @@ def generate(
     live = torch.arange(batch, device=device)  # (b,) rows that are read
     writing = torch.ones(batch, dtype=torch.bool, device=device)  # (b,) those of them that have not ended
     tokens = prompt_ids[:, -1]  # (b,) read last
-    wrote = writing  # (b,) the same at the last look
+    wrote, wrote_count = writing, batch  # the same at the last look, and how many they were
     kept: list[tuple[Tensor, Tensor]] = []
     seen = 0  # tokens looked at
     for t in range(max_new_tokens):
@@ -104,7 +104,7 @@ def generate(
             raise LogitsNotFinite(live[broken].tolist())
         seen = t + 1
         staying = int(writing.sum()) if seen < max_new_tokens else 0
-        if on_ended and staying < int(wrote.sum()):
+        if on_ended and staying < wrote_count:
             ended = live[wrote & ~writing if staying else wrote]
             for row, ids in zip(ended.tolist(), _responses(response_ids[ended], mask[ended]), strict=True):
                 on_ended(row, ids)
@@ -114,7 +114,7 @@ def generate(
             rows = fill_gaps(writing)
             live, tokens, writing = live[rows], tokens[rows], writing[rows]
             reader.keep(rows)
-        wrote = writing
+        wrote, wrote_count = writing, staying
     length = int(mask.sum(dim=1).max())
     return Generation(
         response_ids[:, :length],

@@ -4,13 +4,12 @@ import copy
 
 import pytest
 import torch
+from short_ways import IDS, check_same_either_way
 from torch import nn
 
-from models.adapter import checkpoint_layers
 from models.rms_norm import RMS_NORM, _Quick, _RMSNorm, quicken_norms, unknown_norms
 from tests.architectures import WORKING, small_model
 
-IDS = (13 * torch.arange(2 * 9) + 5).remainder(264).reshape(2, 9)
 LLAMAS, GEMMAS = ("llama", "qwen2", "mistral", "phi3", "mixtral"), ("gemma", "gemma2")
 
 
@@ -88,19 +87,7 @@ def test_what_leaves_float16_s_range_is_left_to_the_loss_scaler():
 def test_a_model_has_the_same_states_and_gradients(name, recompute):
     network = small_model(name).train()
     quicken_norms(network)
-    if recompute:
-        checkpoint_layers(network)
-
-    def run() -> list[torch.Tensor]:
-        network.zero_grad()
-        states = network.get_decoder()(IDS, use_cache=False).last_hidden_state
-        (states * torch.linspace(-1, 1, states.numel()).reshape(states.shape)).sum().backward()
-        return [states.detach(), *(p.grad for p in network.parameters() if p.grad is not None)]
-
-    short = run()
-    with RMS_NORM.off():
-        plain = run()
-    torch.testing.assert_close(short, plain, rtol=1e-3, atol=1e-3)
+    check_same_either_way(network, RMS_NORM, recompute=recompute)
 
 
 def test_a_frozen_norm_passes_the_gradient_on_and_gets_none():

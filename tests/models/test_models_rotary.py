@@ -4,13 +4,11 @@ import sys
 
 import pytest
 import torch
+from short_ways import check_same_either_way
 from transformers.models.llama import modeling_llama
 
-from models.adapter import checkpoint_layers
 from models.rotary import ROTARY, _is_known, _modules, _Rotary, _Turn, quicken_rotary, unknown_rotary
 from tests.architectures import small_model
-
-IDS = (13 * torch.arange(2 * 9) + 5).remainder(264).reshape(2, 9)
 
 
 def plain(q, k, cos, sin, unsqueeze_dim=1):
@@ -118,19 +116,7 @@ def test_a_model_has_the_same_states_and_gradients(name, recompute):
     network = small_model(name).train()
     quicken_rotary(network)
     assert _modules(network) and unknown_rotary(network) == []
-    if recompute:
-        checkpoint_layers(network)
-
-    def run() -> list[torch.Tensor]:
-        network.zero_grad()
-        states = network.get_decoder()(IDS, use_cache=False).last_hidden_state
-        (states * torch.linspace(-1, 1, states.numel()).reshape(states.shape)).sum().backward()
-        return [states.detach(), *(p.grad for p in network.parameters() if p.grad is not None)]
-
-    short = run()
-    with ROTARY.off():
-        plain_way = run()
-    torch.testing.assert_close(short, plain_way, rtol=1e-3, atol=1e-3)
+    check_same_either_way(network, ROTARY, recompute=recompute)
 
 
 def test_it_is_put_there_once():
