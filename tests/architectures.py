@@ -1,8 +1,9 @@
 """A small random model of every architecture that the tests try, and which of them are refused."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import pytest
 import torch
 import transformers as t
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -103,6 +104,17 @@ REFUSED: dict[str, Any] = {
     "rwkv": lambda: t.RwkvConfig(vocab_size=264, hidden_size=32, num_hidden_layers=2, **_ENDS),
     "bert": lambda: t.BertConfig(**_SHAPE, intermediate_size=48, is_decoder=True),
 }
+
+FAMILIES = (
+    *("llama", "qwen2", "mistral", "gemma2", "granite", "mixtral", "deepseek-v2"),
+    *("gpt-neox", "gpt2", "gpt-neo", "opt-350m", "bloom"),
+)
+"""One for each way to norm, to place, to mask, to share and to scale; their relatives are slow."""
+
+
+def relatives_slow(names: Iterable[str]) -> list[Any]:
+    """Rows of a test: those of FAMILIES, and the others as slow ones."""
+    return [name if name in FAMILIES else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def small_model(name: str, sharpness: float = 5.0, positions: int = POSITIONS) -> PreTrainedModel:

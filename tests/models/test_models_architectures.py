@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from architectures import REFUSED, WORKING, linear_layers, small_model, transformers_loss
+from architectures import REFUSED, WORKING, linear_layers, relatives_slow, small_model, transformers_loss
 from sft_helpers import rows, run_sft
 from transformers import AutoModelForCausalLM
 
@@ -58,16 +58,7 @@ def own_logprobs(network: Any, batch: TokenBatch, temperature: float) -> torch.T
     return found
 
 
-FAMILIES = (
-    *("llama", "qwen2", "mistral", "gemma2", "granite", "mixtral", "deepseek-v2"),
-    *("gpt-neox", "gpt2", "gpt-neo", "opt-350m", "bloom"),
-)
-"""One for each way to norm, to place, to mask, to share and to scale; their relatives are slow."""
-
-
-@pytest.mark.parametrize(
-    "name", [name if name in FAMILIES else pytest.param(name, marks=pytest.mark.slow) for name in WORKING]
-)
+@pytest.mark.parametrize("name", relatives_slow(WORKING))
 def test_what_is_trained_sampled_and_written_is_the_model(
     name: str, tmp_path: Path, tokenizer: Any, cpu: Any
 ):

@@ -14,7 +14,7 @@ from models.errors import ModelError
 from models.graph_reader import GraphReader, StaticSteps
 from models.precision import DeviceConfig, Precision, resolve_precision
 from models.reader import Reader
-from tests.architectures import WINDOW, WORKING, small_model
+from tests.architectures import WINDOW, WORKING, relatives_slow, small_model
 
 CPU = Precision(torch.device("cpu"), torch.float32)
 FADING = {"bloom", "mpt", "falcon-alibi"}
@@ -33,7 +33,7 @@ def small_pieces(monkeypatch):
     monkeypatch.setattr(models.graph_reader, "PLACES", 4)
 
 
-@pytest.mark.parametrize("name", FITTING)
+@pytest.mark.parametrize("name", relatives_slow(FITTING))
 def test_static_steps_are_the_plain_readers(name, small_pieces):
     """On every architecture that fits, with padding, prompts that repeat, rows that leave from any place, and
     memory that served other texts before."""
