@@ -2,7 +2,7 @@
 
 from cli.dispatch import dispatch
 
-CORPUS = ["--corpus.sft", "200", "--corpus.rl", "40", "--corpus.validation", "12", "--corpus.heldout", "12"]
+CORPUS = ["--corpus.sft", "200", "--corpus.rl", "40", "--corpus.validation", "6", "--corpus.heldout", "12"]
 SMALL = ["--threads", "1", "--max-prompt-tokens", "64"]
 SFT = [
     *("--epochs", "12", "--batch-size", "32", "--learning-rate", "0.01", "--tune", "full"),
@@ -11,7 +11,7 @@ SFT = [
     *CORPUS,
 ]
 PPO = [
-    *("--iterations", "2", "--prompts-per-iteration", "8", "--minibatch-size", "4", "--max-new-tokens", "24"),
+    *("--iterations", "2", "--prompts-per-iteration", "8", "--minibatch-size", "4", "--max-new-tokens", "16"),
     # Constants are all that this model writes: unpaid, they would leave it nothing to learn from.
     *("--learning-rate", "0.001", "--objective.withhold", "--limits.cpu-seconds", "0.5"),
     *SMALL,

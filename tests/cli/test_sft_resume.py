@@ -247,7 +247,7 @@ def test_validation_is_of_the_same_kind_or_there_is_none(capsys, tmp_path, monke
     """The embedded problems say nothing of another file's."""
     seen = taught(monkeypatch)
     assert command("sft", *SHORT, "--out", tmp_path / "a") == 0
-    assert len(seen.pop()[1]) == 12
+    assert len(seen.pop()[1]) == 6
     problems = tmp_path / "p.jsonl"
     rows = [{"prompt": f"Print {n}.", "completion": f"print({n})"} for n in range(9)]
     problems.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -11,8 +11,8 @@ from reward import Outcome, RewardConfig, RewardError, Scorer, ScoringConfig, ob
 from reward.budget import order, unfit
 from sandbox import MAX_INPUT_MB, Limits, Report, Run, Status
 
-# What sleeps is ended by the clock on the wall, what computes by its CPU seconds: on a busy machine it may take
-# long to get them.
+# What sleeps is ended by the clock on the wall; what computes by CPU seconds, which a busy machine may not
+# give it for long.
 LIMITS = Limits(cpu_seconds=0.2, wall_seconds=20)
 SLEEPING = replace(LIMITS, wall_seconds=1)
 TWENTY = Problem("plus", "Print n + 1.", tuple(TestCase(f"{n}\n", f"{n + 1}\n") for n in range(20)))
