@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 # Several workers share the cores: a second thread of one would wait, spinning, for what another is doing.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -20,6 +21,10 @@ settings.register_profile(
     "repository", derandomize=True, deadline=None, max_examples=int(os.environ.get("EXAMPLES", "50"))
 )
 settings.load_profile("repository")
+
+# Nor do they depend on what is imported: hypothesis would read all sources again, for constants to mix in.
+assert callable(providers._get_local_constants)
+providers._get_local_constants = lambda: providers._local_constants
 
 HERE = Path(__file__).parent
 

@@ -110,7 +110,7 @@ def test_it_is_refused_before_anything_is_written(name, tmp_path, tokenizer, cap
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["gpt2", "mpt"])
+@pytest.mark.parametrize("name", ["gpt2", pytest.param("mpt", marks=pytest.mark.slow)])
 def test_demonstrations_beyond_the_positions(name, tmp_path, tokenizer, capsys):
     """SFT refuses them as PPO does, and takes what is left when they are left out."""
     model = small_model(name, positions=120)

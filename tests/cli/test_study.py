@@ -216,7 +216,8 @@ def test_what_is_wrong_is_one_line_before_anything_is_written(
 ):
     out = tmp_path / "out"
     monkeypatch.setattr(study, "run_steps", None)
-    assert command("study", "--config", preset, "--out", out, *more) == 2
+    few = [] if "--arms" in more else ["--arms", "fresh"]
+    assert command("study", "--config", preset, "--out", out, *few, *more) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ") and said.count("\n") == 1 and told in said
     assert not out.exists()

@@ -64,7 +64,7 @@ def test_other_errors_are_not_taken_for_memory(make_policy):
 def test_a_run_with_auto_is_the_run_with_the_number(tmp_path, letters_sft):
     """Gradients unchanged; found once, kept in the checkpoint, and not looked for again on resume."""
     cards = []
-    auto = toy_config(iterations=3, micro_batch_size="auto")
+    auto = toy_config(iterations=2, micro_batch_size="auto")
     run(
         tmp_path / "auto",
         letters_sft,
@@ -72,13 +72,13 @@ def test_a_run_with_auto_is_the_run_with_the_number(tmp_path, letters_sft):
         ToyScorer(),
         prepare=lambda policy: cards.append(Card(policy, 3)),
     )
-    run(tmp_path / "two", letters_sft, toy_config(iterations=3, micro_batch_size=2), ToyScorer())
+    run(tmp_path / "two", letters_sft, toy_config(iterations=2, micro_batch_size=2), ToyScorer())
     assert [rows for rows, *_ in cards[0].tried[:3]] == [8, 4, 2]
     assert max(rows for rows, *_ in cards[0].tried[3:]) == 2
     assert metrics_of(tmp_path / "auto") == metrics_of(tmp_path / "two")
     assert open_checkpoint(newest_checkpoint(tmp_path / "auto")).state["micro_batch"] == 2
 
-    longer = toy_config(iterations=4, micro_batch_size="auto")
+    longer = toy_config(iterations=3, micro_batch_size="auto")
     settings = {"resume": True, "prepare": lambda policy: cards.append(Card(policy, 100))}
     run(tmp_path / "auto", letters_sft, longer, ToyScorer(), **settings)
     assert {rows for rows, *_ in cards[1].tried} == {2}
