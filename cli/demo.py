@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rich.console import Console as RichConsole
 
-from cli.evaluate import EvaluateCommand, evaluate
+from cli.evaluate import evaluate
+from cli.evaluate_settings import EvaluateCommand
 from cli.lock import locked
 from cli.ppo import run_ppo
 from cli.ppo_settings import PPOCommand

@@ -12,7 +12,8 @@ from transformers.utils import logging as transformers_logging
 from cli import settings
 from cli.demo import DemoCommand, run_demo
 from cli.errors import LOWER, UsageError, run_command
-from cli.evaluate import EvaluateCommand, run_evaluate
+from cli.evaluate import run_evaluate
+from cli.evaluate_settings import EvaluateCommand
 from cli.export import ExportCommand, run_export
 from cli.parallel import check_one_process, leads
 from cli.plan import PlanCommand, run_plan

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from cli.errors import LOWER, UsageError
-from cli.evaluate import EvaluateCommand
+from cli.evaluate_settings import EvaluateCommand
 from cli.machine import GIB, gpu, memory
 from cli.pace import Pace, by_products, by_rates
 from cli.places import model_config

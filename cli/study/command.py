@@ -12,7 +12,7 @@ from rich.console import Console as RichConsole
 from cli import settings as presets
 from cli.demonstrations import read_demonstrations
 from cli.errors import UsageError
-from cli.evaluate import EvaluateCommand
+from cli.evaluate_settings import EvaluateCommand
 from cli.lock import locked
 from cli.places import model_folder
 from cli.ppo_settings import PPOCommand

@@ -259,9 +259,9 @@ def test_positions_that_are_too_few(capsys, sft_run, tmp_path):
     """Told by PPO and by a plan alike; of SFT, test_architectures.py."""
     model = tmp_path / "model"
     shutil.copytree(sft_run / "model", model)
-    edit("config.json", max_position_embeddings=80)(model)
-    told = "the model has 80 positions, fewer than --max-prompt-tokens 64 and --max-new-tokens 24 together"
+    edit("config.json", max_position_embeddings=79)(model)
+    told = "the model has 79 positions, fewer than --max-prompt-tokens 64 and --max-new-tokens 16 together"
     out = ["--out", tmp_path / "out"]
     assert told in refused(capsys, "ppo", "--sft", model, *PPO, *out)
-    assert "the model has 80 positions" in refused(capsys, "plan", "--model", model)
+    assert "the model has 79 positions" in refused(capsys, "plan", "--model", model)
     assert not (tmp_path / "out").exists()

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from cli.errors import UsageError
-from cli.evaluate import EvaluateCommand
+from cli.evaluate_settings import EvaluateCommand
 from cli.flags import SHORT, flags_of
 from cli.plan import PlanCommand
 from cli.ppo_settings import PPOCommand

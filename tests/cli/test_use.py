@@ -11,7 +11,7 @@ from small_runs import PPO, SMALL, command
 from test_bad_input import refused
 
 from cli.console import end_line
-from cli.evaluate import EvaluateCommand
+from cli.evaluate_settings import EvaluateCommand
 from cli.runs import worth_keeping
 from cli.settings import parse
 from cli.yardstick import of_runs
