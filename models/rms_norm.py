@@ -12,7 +12,8 @@ known ways a class goes, or neither, is tried on numbers, not read from its name
 """
 
 import copy
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -45,6 +46,17 @@ def unknown_norms(network: nn.Module) -> list[str]:
     """Class names of the norms that were not recognised."""
     norms = [m for m in network.modules() if type(m).__name__.endswith("RMSNorm")]
     return sorted({type(m).__name__ for m in norms if not isinstance(m, _Quick)})
+
+
+def few_tokens(norm: Any) -> Callable[[Tensor], Tensor]:
+    """A norm for a few tokens at a time, without gradients: by torch's own function, since there every call
+    costs more than its numbers. (Of many tokens it makes copies that `_norm` does without.)"""
+    if not isinstance(norm, _Quick) or not RMS_NORM.on:
+        return norm
+    weight = norm.weight.detach() + norm.gain if norm.gain else norm.weight.detach()
+    return partial(
+        torch.rms_norm, normalized_shape=weight.shape, weight=weight, eps=getattr(norm, norm.epsilon)
+    )
 
 
 class _Quick:

@@ -257,11 +257,11 @@ def test_adapters_beside_the_weights_say_the_same_as_folded_in(make_policy):
 
 def test_decoding_has_its_cache_under_gradient_checkpointing(sft_dir, cpu):
     """After the prompt one token at a time; checkpointing in training mode would switch the cache off."""
-    policy, widths = recomputing(sft_dir, cpu, "lora", True), []
-    policy.network.model.embed_tokens.register_forward_hook(lambda *args: widths.append(args[1][0].shape[1]))
-    draws = torch.Generator().manual_seed(2)
-    policy.generate(*batch()[:2], max_new_tokens=5, temperature=0.7, generator=draws)
-    assert widths == [6, 1, 1, 1, 1] and policy.training
+    policy, read = recomputing(sft_dir, cpu, "lora", True), []
+    policy.network.model.embed_tokens.register_forward_hook(lambda *args: read.append(args[1][0].numel()))
+    draws, (prompts, mask) = torch.Generator().manual_seed(2), batch()[:2]
+    policy.generate(prompts, mask, max_new_tokens=5, temperature=0.7, generator=draws)
+    assert read == [len(prompts) * tokens for tokens in (6, 1, 1, 1, 1)] and policy.training
 
 
 def test_dropout_is_off_in_training_mode_too(make_model, tokenizer, cpu, tmp_path):
@@ -360,19 +360,18 @@ def test_a_frozen_policy_needs_no_layer_of_a_certain_name(tmp_path, tokenizer, c
         build_policy(tmp_path, TuneConfig(), cpu, seed=0)
 
 
+_DECODING = "decoding (its layers are not of Llama's form)"
+
+
 @pytest.mark.parametrize(
     ("name", "target", "said"),
     [
         ("llama", "q_proj", ""),
         ("qwen2", "q_proj", ""),
-        ("cohere", "q_proj", "CohereForCausalLM, the plain way: rotary positions"),
-        ("gpt2", "c_attn", "GPT2LMHeadModel, the plain way: adapters on Conv1D"),
-        ("phi", "q_proj", "PhiForCausalLM, the plain way: log-probabilities (its output layer has a bias"),
-        (
-            "gemma2",
-            "q_proj",
-            "Gemma2ForCausalLM, the plain way: log-probabilities (its output layer has a bias",
-        ),
+        ("cohere", "q_proj", f"CohereForCausalLM, the plain way: {_DECODING}, rotary positions"),
+        ("gpt2", "c_attn", f"GPT2LMHeadModel, the plain way: {_DECODING}, adapters on Conv1D"),
+        ("phi", "q_proj", f"PhiForCausalLM, the plain way: {_DECODING}, log-probabilities (its output"),
+        ("gemma2", "q_proj", f"Gemma2ForCausalLM, the plain way: {_DECODING}, log-probabilities (its output"),
         (
             "llama",
             "lm_head",
