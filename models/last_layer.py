@@ -43,7 +43,7 @@ def reading(network: Any, states: Tensor, total: int) -> Iterator[None]:
 @contextmanager
 def _for_these(part: nn.Module, wanted: Tensor, total: int) -> Iterator[None]:
     """Let a part work on some of its (B, L, H) tokens."""
-    whole = part.forward
+    whole, own = part.forward, part.__dict__.get("forward")  # a layer may have a way of its own by now
 
     def forward(x: Tensor) -> Tensor:
         if x.shape[:-1].numel() != total:
@@ -56,6 +56,8 @@ def _for_these(part: nn.Module, wanted: Tensor, total: int) -> Iterator[None]:
         yield
     finally:
         del part.forward
+        if own is not None:
+            part.forward = own
 
 
 def _parts(network: Any) -> list[nn.Module]:

@@ -27,7 +27,7 @@ class Reader:
     def __init__(self, network: Any, max_new_tokens: int, *, share_head: bool = False) -> None:
         """`share_head`: whether what all prompts begin with may be read apart, the padding then behind it:
         only where a network heeds mask and positions alone (`models.packing.heeds_packing`)."""
-        self._decoder = network.get_decoder()
+        self._network, self._decoder = network, network.get_decoder()
         self._new_tokens = max_new_tokens
         self._share_head = share_head
 

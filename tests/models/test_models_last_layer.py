@@ -9,6 +9,7 @@ from torch import nn
 from models.adapter import TuneConfig, add_lora, checkpoint_layers, disable_dropout
 from models.last_layer import LAST_LAYER, _parts, reading
 from models.logprobs import final_states
+from models.quick_layers import quick_layers
 from tests.architectures import WORKING, small_model
 
 IDS = (13 * torch.arange(3 * 14) + 5).remainder(264).reshape(3, 14)
@@ -49,6 +50,18 @@ def test_only_what_is_read_is_worked_on(name):
     final_states(network, IDS, MASK, WANTED)
     assert [width.numel() // width[-1] for width in widths] == [WANTED.sum()]
     assert "forward" not in mlp.__dict__
+
+
+def test_layers_with_a_way_of_their_own_keep_it():
+    """As those of decoding have, by their layouts."""
+    network = small_model("llama").eval()
+    plain = final_states(network, IDS, MASK, WANTED)
+    with quick_layers(network):
+        layer = network.model.layers[-1].self_attn.q_proj
+        own = layer.forward
+        torch.testing.assert_close(final_states(network, IDS, MASK, WANTED), plain, rtol=1e-4, atol=1e-4)
+        assert layer.forward is own
+    assert "forward" not in vars(layer)
 
 
 def test_with_adapters():

@@ -66,6 +66,15 @@ def test_short_steps_are_the_models_own(name, prompts):
             torch.testing.assert_close(short.states, plain.states, rtol=1e-4, atol=1e-4)
 
 
+def test_of_a_prompt_the_last_token_alone_goes_through_the_last_layer():
+    network, rows = small_model("llama").eval(), []
+    network.model.layers[-1].mlp.down_proj.register_forward_pre_hook(
+        lambda _, args: rows.append(args[0].numel() // args[0].shape[-1])
+    )
+    run(network, ALIKE, tokens=1, reader=ShortReader(network, 1))
+    assert rows[1:] == [len(ALIKE)]  # the first pass was to find the head
+
+
 def test_short_steps_of_layers_by_layout_and_norms_as_one_function():
     """As a rollout has them: adapters folded in; and beside the layers, as `Policy.folds` may ask for."""
     adapted = add_lora(small_model("llama"), TuneConfig(lora_targets=("q_proj", "down_proj")), 0)
