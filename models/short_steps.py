@@ -7,7 +7,7 @@ At one token of each text the arithmetic of a step takes less time than the way 
 transformers makes anew at every step, its modules around modules, and tensors of four dimensions that are
 turned and sliced. Here a step is the arithmetic alone, on the network's own layers, norms and cache, and the
 heads that share keys and values are the rows of one product (models/step_attention.py). The rollout of a
-Llama of 256 x 4 takes 0.84 of the time.
+Llama of 256 x 4 takes 0.84 of the time, that of SmolLM2-135M 0.85.
 
 Which networks are of this form is seen from the names of their parts, and then tried, once, at load
 (models/decoding.py): what a network does besides shows in its states, or is named here.
