@@ -22,6 +22,8 @@ from models.logprobs import positions
 from models.precision import Precision
 from models.quick_layers import has_layouts, linear_layers
 from models.rehearsal import Ledger, fill_gradients, imagine, rehearsal
+from models.rms_norm import quicken_norms
+from models.rotary import quicken_rotary
 from models.sampling import sample_tokens
 from models.sft_config import SFTConfig
 from models.sft_data import Demonstration
@@ -55,19 +57,22 @@ class Shape:
         return Precision(_CPU, self.precision.dtype)
 
     def network(self, dtype: torch.dtype) -> PreTrainedModel:
-        """The network on the meta device.
+        """The network on the meta device, with the short ways that a loaded one gets.
 
         Raises:
             ModelError: the configuration is not that of a causal language model.
         """
         try:
             with torch.device("meta"):
-                return AutoModelForCausalLM.from_config(self.config, dtype=dtype)
+                network = AutoModelForCausalLM.from_config(self.config, dtype=dtype)
         except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
             raise ModelError(
                 f"{type(self.config).__name__}: no causal language model can be made of this configuration: "
                 f"{_first_line(error)}"
             ) from error
+        quicken_norms(network)
+        quicken_rotary(network)
+        return network
 
     def adapted(self) -> Any:
         """The network as it is trained: with adapters, or all of it in float32. Raises ModelError."""
