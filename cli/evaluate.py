@@ -9,7 +9,7 @@ from typing import Any
 
 from cli.console import Console
 from cli.evaluate_results import Asked, MeasuredModel, evaluation_results
-from cli.evaluate_settings import EvaluateCommand, names_of, tables_file
+from cli.evaluate_settings import EvaluateCommand, check_settings, names_of, tables_file
 from cli.measure import Measurement, measure
 from cli.parallel import sandbox_options, together
 from cli.places import model_folder, trained_folder
@@ -51,6 +51,7 @@ def evaluate(settings: EvaluateCommand, world: World = ALONE, title: str = "") -
     Every checkpoint is verified before the first is measured (a mistyped path costs no waiting), and loaded
     when its turn comes (they need not fit into memory together).
     """
+    check_settings(settings)
     names, tables = names_of(settings), tables_file(settings)
     precision = resolve_precision(settings.compute)
     bases = [model_folder(path, "--sft") for path in settings.sft]
@@ -96,8 +97,8 @@ def _read(settings: EvaluateCommand, world: World) -> tuple[list[Problem], list[
     else:
         problems, told = read_problems(settings.problems, settings.corpus, untested=True), ""
     problems, left_out = within_limits(problems, settings.limits, settings.problems)
-    told_of = [line for line in (told, left_out.rstrip("; ")) if line]
-    return problems[: settings.num_problems or None], told_of
+    lines = [line for line in (told, left_out.rstrip("; ")) if line]
+    return problems[: settings.num_problems or None], lines
 
 
 def _prompts(

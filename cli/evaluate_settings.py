@@ -77,14 +77,13 @@ class EvaluateCommand:
 
 
 def tables_file(settings: EvaluateCommand) -> Path | None:
-    """Where the tables go as Markdown, if anywhere.
+    """Where the tables go as Markdown, if anywhere."""
+    return settings.markdown or (settings.out.with_suffix(".md") if settings.out else None)
 
-    Raises:
-        UsageError: settings that contradict each other, or name a folder where a file is due.
-    """
-    out = settings.out
-    tables = settings.markdown or (out.with_suffix(".md") if out else None)
-    for flag, file in (("--out", out), ("--markdown", tables)):
+
+def check_settings(settings: EvaluateCommand) -> None:
+    """Raise UsageError where settings contradict each other, or name a folder where a file is due."""
+    for flag, file in (("--out", settings.out), ("--markdown", tables_file(settings))):
         if file is not None and file.is_dir():
             raise UsageError(f"{flag} {file}: is a folder; name a file, {file / 'evaluation.json'}")
     if settings.temperature == 0 and settings.samples > 1:
@@ -92,7 +91,6 @@ def tables_file(settings: EvaluateCommand) -> Path | None:
             f"--samples {settings.samples} at temperature 0 are one answer, {settings.samples} times: "
             "give a --temperature, 0.8 say"
         )
-    return tables
 
 
 def names_of(settings: EvaluateCommand) -> list[str]:

@@ -120,7 +120,7 @@ def why_not_recorded(network: Any, precision: Precision, *, record: bool) -> str
         asking, new_tokens = _Asking(), 4
         steps = StaticSteps(network, _TEXTS, _WIDTH + new_tokens, record=record)
         reader = GraphReader(network, new_tokens, steps)
-        agree = _agree(network, reader, precision, new_tokens, watch=nullcontext() if record else asking)
+        agree = _agree(network, reader, precision, new_tokens, watch=None if record else asking)
         if asking.found:
             return f"a step of it waits for its own results ({', '.join(sorted(asking.found))})"
         return "" if agree else "it heeds more than the mask and the positions"

@@ -21,9 +21,8 @@ from models.head import find_head
 from models.logprobs import positions
 from models.precision import Precision
 from models.quick_layers import has_layouts, linear_layers
+from models.quicken import quicken
 from models.rehearsal import Ledger, fill_gradients, imagine, rehearsal
-from models.rms_norm import quicken_norms
-from models.rotary import quicken_rotary
 from models.sampling import sample_tokens
 from models.sft_config import SFTConfig
 from models.sft_data import Demonstration
@@ -70,8 +69,7 @@ class Shape:
                 f"{type(self.config).__name__}: no causal language model can be made of this configuration: "
                 f"{_first_line(error)}"
             ) from error
-        quicken_norms(network)
-        quicken_rotary(network)
+        quicken(network)
         return network
 
     def adapted(self) -> Any:

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 
 from models import frozen_head
@@ -69,7 +68,8 @@ def final_states(network: Any, ids: Tensor, mask: Tensor, wanted: Tensor, start:
     """
     decoder = network.get_decoder()
     width = wanted.shape[1]
-    places = pad(wanted, (start, ids.shape[1] - start - width)).flatten().nonzero()[:, 0]  # (N,)
+    rows, columns = wanted.nonzero(as_tuple=True)
+    places = rows * ids.shape[1] + start + columns  # (N,)
     with reading(network, places, ids.numel()):
         states = decoder(
             input_ids=ids, attention_mask=mask.long(), use_cache=False, **positions(decoder, mask)

@@ -22,8 +22,7 @@ from models.logprobs import final_states, token_logprobs
 from models.packing import pack_limit, packed_states, packing_saves
 from models.precision import Precision
 from models.quick_layers import quick_layers
-from models.rms_norm import quicken_norms, unknown_norms
-from models.rotary import quicken_rotary, unknown_rotary
+from models.quicken import plain_ways, quicken
 from models.stopping import StopStrings, stop_ids
 from models.storage import check_vocabulary, load_model, load_tokenizer, weight_hash
 from models.template import PromptForm, read_form
@@ -88,8 +87,7 @@ class Policy(nn.Module):
         self._reference = [] if reference is None else [reference.requires_grad_(False).eval()]
         for each in (network, *self._reference):
             disable_dropout(each)
-            quicken_norms(each)
-            quicken_rotary(each)
+            quicken(each)
         self.head = find_head(network)
         # Widths of what is read: the output layer's input may be narrower than the layers (OPT-350m).
         embedding_size = network.get_input_embeddings().weight.shape[1]
@@ -136,8 +134,7 @@ class Policy(nn.Module):
         """What of this model is calculated the plain, slower way because the short one does not fit it; empty
         where nothing is."""
         ways = [f"decoding ({reason})"] if (reason := self.decoding.plain_because) else []
-        ways += [f"norms ({name})" for name in unknown_norms(self.network)]
-        ways += [f"rotary positions ({name})" for name in unknown_rotary(self.network)]
+        ways += plain_ways(self.network)
         if self.uses_lora:  # the other short ways are those of a frozen base
             ways += [f"adapters on {name}" for name in low_rank.others(self.adapted)]
             if not frozen_head.knows(self.head):

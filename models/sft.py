@@ -20,8 +20,7 @@ from models.adapter import TuneConfig, add_lora, checkpoint_layers, disable_drop
 from models.errors import ModelError
 from models.head import find_head
 from models.precision import Precision, too_many_skipped
-from models.rms_norm import quicken_norms
-from models.rotary import quicken_rotary
+from models.quicken import quicken
 from models.sft_config import SFTConfig, learning_rate_factor, optimizer_steps
 from models.sft_data import Batches, Demonstration
 from models.sft_loss import accumulate_gradient, base_model, mean_loss
@@ -42,8 +41,7 @@ def prepare_sft(
         ModelError: the model cannot be trained this way; see models/verify.py, and `add_lora`.
     """
     disable_dropout(model)
-    quicken_norms(model)
-    quicken_rotary(model)
+    quicken(model)
     if config.gradient_checkpointing:
         checkpoint_layers(model)
     model.to(precision.device)

@@ -1,0 +1,18 @@
+"""The short ways that a network's own modules get when it is loaded, or planned as if it were."""
+
+from torch import nn
+
+from models.rms_norm import quicken_norms, unknown_norms
+from models.rotary import quicken_rotary, unknown_rotary
+
+
+def quicken(network: nn.Module) -> None:
+    """Let a network's norms and rotary positions go the short way, where it is known to be theirs."""
+    quicken_norms(network)
+    quicken_rotary(network)
+
+
+def plain_ways(network: nn.Module) -> list[str]:
+    """What of a quickened network was not recognised, and goes its own way."""
+    norms = [f"norms ({name})" for name in unknown_norms(network)]
+    return norms + [f"rotary positions ({name})" for name in unknown_rotary(network)]
