@@ -219,8 +219,8 @@ def test_what_used_children_work_out_is_bounded(used: list[bytes]) -> None:
 
 
 def test_a_shared_child_does_not_state_its_own_memory(box: Sandbox, used: list[bytes]) -> None:
-    report = box.run("x = bytearray(60 << 20)\ndel x\nprint(1)", ["", ""], accept=always)
-    assert used and all(60 << 10 < run.max_rss_kb < 200 << 10 for run in report.runs)
+    report = box.run("x = bytearray(30 << 20)\ndel x\nprint(1)", ["", ""], accept=always)
+    assert used and all(30 << 10 < run.max_rss_kb < 200 << 10 for run in report.runs)
 
 
 def test_a_waiting_child_is_ended_when_another_program_comes() -> None:
