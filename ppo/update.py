@@ -9,6 +9,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
+from models.heap import trimmed_heap
 from models.policy import Policy, TokenStats
 from models.together import check_same_weights
 from ppo.buffer import RolloutBuffer
@@ -22,6 +23,7 @@ from ppo.parallel import ALONE, World
 from ppo.stats import Sums, UpdateStats, token_means
 
 
+@trimmed_heap()
 def update(
     policy: Policy,
     optimizer: torch.optim.Optimizer,

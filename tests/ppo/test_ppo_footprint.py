@@ -122,6 +122,16 @@ def real_policy(case: Case, folder: Path, tokenizer: Any) -> Policy:
     return policy
 
 
+def workspace(case: Case, tokens: int) -> int:
+    """What torch's own product of so many tokens takes beside its result: nothing in float32, and in bfloat16
+    room for oneDNN, on which nobody plans."""
+    config = case.shape.config
+    x = torch.zeros(tokens, config.hidden_size, dtype=case.dtype)
+    weight = torch.zeros(config.hidden_size, 4 * config.hidden_size, dtype=case.dtype)
+    taken = allocated(lambda: x @ weight)
+    return taken.peak - taken.kept
+
+
 def sizes(tensors: Any) -> int:
     return sum(each.nbytes for each in {id(each): each for each in tensors}.values())
 
@@ -144,7 +154,8 @@ def test_weights_laid_out_for_decoding_are_planned_where_there_are_any(monkeypat
 
 @cases
 def test_the_phases_of_ppo_take_what_was_planned(case, tmp_path, tokenizer, monkeypatch):
-    """Each part that lies still, to the byte; activations and the whole of each phase within 10 %.
+    """Each part that lies still, to the byte; activations and the whole of each phase within 10 %, but for
+    the workspace of a product.
 
     Without the layouts of decoding: of them torch's allocator counts the room that MKL leaves unwritten.
     """
@@ -155,7 +166,9 @@ def test_the_phases_of_ppo_take_what_was_planned(case, tmp_path, tokenizer, monk
     optimizer, scaler = build_optimizer(policy, config), policy.precision.grad_scaler()
     problem = Problem("p", "x", (TestCase("", ""),))
     length = config.max_prompt_tokens
-    prompts = [EncodedPrompt(problem, tuple(range(2 + i, 2 + i + length)), False, "x") for i in range(16)]
+    widths = [length - 1, *[length] * 15]  # one is padded: a batch without padding needs no mask
+    texts = [tuple(range(2 + i, 2 + i + width)) for i, width in enumerate(widths)]
+    prompts = [EncodedPrompt(problem, ids, False, "x") for ids in texts]
 
     def sample() -> Responses:
         return sample_responses(
@@ -188,18 +201,25 @@ def test_the_phases_of_ppo_take_what_was_planned(case, tmp_path, tokenizer, monk
     assert expected.get("adapters", 0) == (sizes(network) if case.tune == "lora" else 0)
     assert expected.get("reference", 0) == (sizes(tensors(reference)) if reference else 0)
 
+    tokens = config.micro_batch * (length + config.max_new_tokens)
+    beside = workspace(case, tokens)
+    assert beside == 0 or case.dtype != torch.float32
+
+    def is_near(planned: int, taken: int) -> bool:
+        return planned == pytest.approx(taken, rel=0.1) or planned == pytest.approx(taken - beside, rel=0.1)
+
     resting = sizes(tensors(policy)) + (sizes(tensors(reference)) if reference else 0)
     resting += gradients + moments + 3 * sizes(head)
     rollout = allocated(sample)
-    assert sum(plan["rollout"].values()) == pytest.approx(resting + rollout.peak, rel=0.1)
+    assert is_near(sum(plan["rollout"].values()), resting + rollout.peak)
     decoded = (rollout.result.decoded or ())[1:]  # the first says which rows
     held = sizes([*rollout.result.tokens, rollout.result.logprobs, *decoded])
     scoring = allocated(lambda: forward_responses(policy, rollout.result, 0.7, config.micro_batch))
-    assert sum(plan["scoring"].values()) == pytest.approx(resting + held + scoring.peak, rel=0.1)
+    assert is_near(sum(plan["scoring"].values()), resting + held + scoring.peak)
     buffer = buffer_of(policy, rollout.result, [24] * 16)
     training = allocated(lambda: train(buffer))
     held += sizes(x for x in vars(buffer).values() if isinstance(x, torch.Tensor))
-    assert sum(expected.values()) == pytest.approx(resting + held + training.peak, rel=0.1)
+    assert is_near(sum(expected.values()), resting + held + training.peak)
 
     batch = next(buffer.micro_batches(config.micro_batch))
     policy.train()
@@ -277,7 +297,7 @@ def test_every_architecture_can_be_planned(name):
     for short, long in (
         [sft_parts(shape, SFTConfig(max_tokens=tokens, batch_size=2)) for tokens in (32, 64)],
         [
-            ppo_parts(shape, CriticConfig(), PPOConfig(max_prompt_tokens=64, max_new_tokens=n))["update"]
+            ppo_parts(shape, CriticConfig(), PPOConfig(max_prompt_tokens=32, max_new_tokens=n))["update"]
             for n in (16, 64)
         ],
     ):
