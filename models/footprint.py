@@ -22,7 +22,7 @@ from models.logprobs import positions
 from models.precision import Precision
 from models.quick_layers import has_layouts, linear_layers
 from models.quicken import quicken
-from models.rehearsal import Ledger, fill_gradients, imagine, rehearsal
+from models.rehearsal import Ledger, fill_gradients, imagine, rehearsal, without_masks
 from models.sampling import sample_tokens
 from models.sft_config import SFTConfig
 from models.sft_data import Demonstration
@@ -170,9 +170,10 @@ def backward_parts(ledger: Ledger, loss: Callable[[], Tensor]) -> Parts:
     beside it: a chunk of logits, or the backward pass of a block.
     """
     start = ledger.restart()
-    value = loss()
-    kept = ledger.live - start
-    value.backward()
+    with without_masks():
+        value = loss()
+        kept = ledger.live - start
+        value.backward()
     return {"kept": kept, "widest": ledger.peak - start - kept}
 
 

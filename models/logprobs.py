@@ -59,22 +59,17 @@ def token_logprobs(
     return torch.cat([r[0] for r in results]), torch.cat([r[1] for r in results])
 
 
-def final_states(network: Any, ids: Tensor, mask: Tensor, wanted: Tensor, start: int = 0) -> Tensor:
+def final_states(network: Any, ids: Tensor, places: Tensor) -> Tensor:
     """Final hidden states (N, H) of a causal language model; `models.head.find_head` has what follows.
 
     Args:
-        ids: (B, L). `mask`: (B, L), True on real tokens; padding may stand on either side.
-        wanted: (B, W), True on the N tokens whose states are read, of the W from `start` on.
+        ids: (B, L), texts that begin with their first token. Padding, where there is any, stands behind them:
+            no token of theirs sees it, so nothing has to mask it, and positions are those of the rows.
+        places: (N,) of the B·L, row after row: whose states are read.
     """
-    decoder = network.get_decoder()
-    width = wanted.shape[1]
-    rows, columns = wanted.nonzero(as_tuple=True)
-    places = rows * ids.shape[1] + start + columns  # (N,)
     with reading(network, places, ids.numel()):
-        states = decoder(
-            input_ids=ids, attention_mask=mask.long(), use_cache=False, **positions(decoder, mask)
-        ).last_hidden_state
-    return states[:, start : start + width][wanted]
+        states = network.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
+    return states.flatten(0, 1)[places]
 
 
 def positions(module: nn.Module, mask: Tensor) -> dict[str, Tensor]:

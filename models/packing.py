@@ -20,8 +20,8 @@ from torch import Tensor
 
 from models.batch import TokenBatch
 from models.last_layer import reading
-from models.logprobs import final_states
 from models.precision import Precision
+from models.rows import row_states
 
 # Of two final states, relative to their size: what rounding in another order does, with room.
 _CLOSE = 1e-3
@@ -75,9 +75,10 @@ def packing_saves(batch: TokenBatch, limit: int) -> bool:
     def work(tokens: int) -> int:
         return tokens * (6 * limit + tokens)  # in units of 4 · width operations: products, and attention
 
-    rows, length = _rows(batch), batch.prompt_ids.shape[1] + batch.response_ids.shape[1]
+    rows = _rows(batch)
+    length = max((len(prompt) + len(response) - 1 for prompt, response in rows), default=0)
     packed = sum(work(_tokens(piece)) for piece in _pieces(rows, limit))
-    return bool(rows) and packed < _WORTH_IT * len(batch.prompt_ids) * work(length)
+    return packed < _WORTH_IT * len(batch.prompt_ids) * work(length)
 
 
 def _rows(batch: TokenBatch) -> list[_Row]:
@@ -135,11 +136,9 @@ def heeds_packing(network: Any) -> bool:
     vocabulary = network.get_input_embeddings().weight.shape[0]
     ids = (17 * torch.arange(3 * 12) + 5).remainder(vocabulary).reshape(3, 12)
     ids[1, :7], ids[2, :4] = ids[0, :7], ids[0, :4]  # a prompt in common, and a beginning
-    mask = torch.ones_like(ids, dtype=torch.bool)
-    wanted = torch.zeros_like(mask)
-    wanted[:, 6:-1] = True
-    padded = final_states(network, ids, mask, wanted)  # (N, H)
-    packed = packed_states(network, TokenBatch(ids[:, :7], mask[:, :7], ids[:, 7:], mask[:, 7:]), limit=64)
+    every = torch.ones_like(ids, dtype=torch.bool)
+    batch = TokenBatch(ids[:, :7], every[:, :7], ids[:, 7:], every[:, 7:])
+    padded, packed = row_states(network, batch), packed_states(network, batch, limit=64)  # (N, H)
     return bool((packed - padded).norm() <= _CLOSE * padded.norm())
 
 

@@ -18,11 +18,12 @@ from models.decoding import Decoding
 from models.errors import ModelError
 from models.generation import Generation, generate
 from models.head import Head, find_head
-from models.logprobs import final_states, token_logprobs
+from models.logprobs import token_logprobs
 from models.packing import pack_limit, packed_states, packing_saves
 from models.precision import Precision
 from models.quick_layers import quick_layers
 from models.quicken import plain_ways, quicken
+from models.rows import row_states
 from models.stopping import StopStrings, stop_ids
 from models.storage import check_vocabulary, load_model, load_tokenizer, weight_hash
 from models.template import PromptForm, read_form
@@ -228,11 +229,7 @@ class Policy(nn.Module):
         self.decoding.release()
         if self.pack_limit and packing_saves(batch, self.pack_limit):
             return packed_states(network, batch, self.pack_limit)
-        ids = torch.cat([batch.prompt_ids, batch.response_ids], dim=1)  # (B, P+T)
-        mask = torch.cat([batch.prompt_mask, batch.response_mask], dim=1)  # (B, P+T)
-        # Token t of the response was chosen after reading the prompt and the tokens before t.
-        start = batch.prompt_ids.shape[1] - 1
-        return final_states(network, ids, mask, batch.response_mask, start)
+        return row_states(network, batch)
 
     @torch.no_grad()
     def _embed(self, ids: Tensor) -> Tensor:

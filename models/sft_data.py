@@ -69,18 +69,16 @@ class Batches:
         return [batches[i] for i in reversed(places)]
 
 
-def collate(batch: Sequence[Demonstration], eos_id: int) -> tuple[Tensor, Tensor, Tensor]:
-    """ids (B, L), mask of real tokens (B, L), mask of supervised tokens (B, L); padded on the right."""
+def collate(batch: Sequence[Demonstration], eos_id: int) -> tuple[Tensor, Tensor]:
+    """ids (B, L), padded on the right, and mask of supervised tokens (B, L)."""
     length = longest(batch)
     ids = torch.full((len(batch), length), eos_id, dtype=torch.long)
-    mask = torch.zeros((len(batch), length), dtype=torch.bool)
-    supervised = torch.zeros_like(mask)
+    supervised = torch.zeros((len(batch), length), dtype=torch.bool)
     for row, d in enumerate(batch):
         tokens = (*d.prompt_ids, *d.completion_ids, eos_id)
         ids[row, : len(tokens)] = torch.tensor(tokens)
-        mask[row, : len(tokens)] = True
         supervised[row, len(d.prompt_ids) : len(tokens)] = True
-    return ids, mask, supervised
+    return ids, supervised
 
 
 def by_length(demonstrations: Sequence[Demonstration]) -> list[Demonstration]:

@@ -58,9 +58,10 @@ def completion_loss(
     device: torch.device,
 ) -> Tensor:
     """Cross-entropy summed over the completion tokens and the EOS of each demonstration: a scalar."""
-    ids, mask, supervised = (x.to(device) for x in collate(batch, eos_id))
+    ids, supervised = (x.to(device) for x in collate(batch, eos_id))
     predicts = supervised[:, 1:]  # (B, L-1): the state at i predicts token i+1
-    hidden = final_states(base_model(network), ids, mask, predicts)  # (N, H)
+    rows, tokens = predicts.nonzero(as_tuple=True)
+    hidden = final_states(base_model(network), ids, rows * ids.shape[1] + tokens)  # (N, H)
     logprobs, _ = token_logprobs(hidden, head, ids[:, 1:][predicts], temperature=1.0)
     return -logprobs.sum()
 

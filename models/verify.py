@@ -14,17 +14,22 @@ from torch import Tensor, nn
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from models.adapter import disabled, merged
+from models.batch import TokenBatch
 from models.errors import ModelError
 from models.generation import generate
 from models.head import Head, unknown_ways
-from models.logprobs import final_states, token_logprobs
+from models.logprobs import token_logprobs
 from models.precision import Precision
 from models.reader import Reader
 from models.rms_norm import RMS_NORM
 from models.rotary import ROTARY
+from models.rows import row_states
 
 # Two prompts of different lengths, so that one is padded, and what is decoded after them.
 _PROMPTS, _NEW_TOKENS = (5, 24), 4
+
+# And the same prompts as prompts and what is read after them.
+_PARTS = slice(None, -_NEW_TOKENS), slice(-_NEW_TOKENS, None)
 
 # In float32, of a log-probability, and per nat of it: ten times what rounding does to a pretrained model
 # (9e-6), and what the update allows between rollout and first minibatch.
@@ -63,13 +68,16 @@ def verify(network: Any, head: Head, precision: Precision) -> None:
             pad_id=0,
             generator=draws,
         )
-        ids = torch.cat([prompt_ids, sampled.response_ids], dim=1)  # (B, L)
-        mask = torch.cat([prompt_mask, sampled.response_mask], dim=1)
+        batch = TokenBatch(prompt_ids, prompt_mask, sampled.response_ids, sampled.response_mask)
+        texts = zip(prompt_ids, prompt_mask, sampled.response_ids, strict=True)
         theirs = torch.stack(
-            [own_logprobs(network, row[real], _NEW_TOKENS) for row, real in zip(ids, mask, strict=True)]
+            [
+                own_logprobs(network, torch.cat([prompt[real], new]), _NEW_TOKENS)
+                for prompt, real, new in texts
+            ]
         )
         network.train()  # as in an update
-        ours = _batch_logprobs(network, head, ids, mask)
+        ours = _batch_logprobs(network, head, batch)
     for found, what in ((ours, "log-probabilities of a padded batch"), (sampled.logprobs, "decoding")):
         if _differ(found, theirs, precision):
             gap = (found - theirs).abs().max().item()
@@ -91,17 +99,18 @@ def verify_adapters(model: Any, head: Head, precision: Precision) -> None:
     adapters = [p for p in network.parameters() if p.requires_grad]
     fresh = [p.clone() for p in adapters]
     ids, mask = (x.to(precision.device) for x in _prompts(network))
+    batch = TokenBatch(*(x[:, part] for part in _PARTS for x in (ids, mask)))
     with unknown_ways(network), _as_it_was(network), precision.autocast():
         network.eval()
-        beside = _batch_logprobs(network, head, ids, mask)
+        beside = _batch_logprobs(network, head, batch)
         with disabled(model):
-            without = _batch_logprobs(network, head, ids, mask)
+            without = _batch_logprobs(network, head, batch)
         try:
             for p in adapters:
                 p += 0.02 * torch.arange(p.numel(), device=p.device).cos().reshape(p.shape)
-            moved = _batch_logprobs(network, head, ids, mask)
+            moved = _batch_logprobs(network, head, batch)
             with merged(model):
-                folded = _batch_logprobs(network, head, ids, mask)
+                folded = _batch_logprobs(network, head, batch)
         finally:
             for p, original in zip(adapters, fresh, strict=True):
                 p.copy_(original)
@@ -132,11 +141,10 @@ def own_logprobs(network: Any, ids: Tensor, last: int) -> Tensor:
     return torch.log_softmax(logits.float(), dim=-1).gather(-1, ids[-last:, None]).squeeze(-1)
 
 
-def _batch_logprobs(network: Any, head: Head, ids: Tensor, mask: Tensor) -> Tensor:
-    """Of the last tokens of padded texts, the way a policy takes them: (B, T)."""
-    wanted = torch.ones_like(mask[:, :_NEW_TOKENS])
-    states = final_states(network, ids, mask, wanted, ids.shape[1] - _NEW_TOKENS - 1)  # (B·T, H)
-    targets = ids[:, -_NEW_TOKENS:]
+def _batch_logprobs(network: Any, head: Head, batch: TokenBatch) -> Tensor:
+    """Of the last tokens of texts of different lengths, the way a policy takes them: (B, T)."""
+    targets = batch.response_ids
+    states = row_states(network, batch)  # (B·T, H)
     logprobs, _ = token_logprobs(states, head, targets.flatten(), temperature=1.0)
     return logprobs.reshape(targets.shape)
 

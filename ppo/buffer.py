@@ -72,9 +72,11 @@ class RolloutBuffer:
             yield self.rows(index.to(self.response_mask.device))
 
     def micro_batches(self, size: int, share: slice = slice(None)) -> Iterator["RolloutBuffer"]:
-        """This (mini)batch, or a share of its rows, in pieces of at most `size` rows, in order."""
+        """This (mini)batch, or a share of its rows, in pieces of at most `size` rows: texts of like length
+        together, the shortest first, for what is padded to the longest costs as much as that."""
         index = torch.arange(len(self), device=self.response_mask.device)[share]
-        for piece in index.split(size):
+        tokens = self.tokens.prompt_mask.sum(dim=1) + self.response_mask.sum(dim=1)  # (B,)
+        for piece in index[tokens[index].argsort(stable=True)].split(size):
             yield self.rows(piece).trimmed()
 
     def _cut(self, cut: Callable[[Tensor], Tensor]) -> "RolloutBuffer":

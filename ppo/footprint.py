@@ -25,7 +25,7 @@ from models.footprint import (
     weight_parts,
 )
 from models.policy import Policy
-from models.rehearsal import Ledger, fill_gradients
+from models.rehearsal import Ledger, fill_gradients, without_masks
 from models.tiny import build_tokenizer
 from ppo.config import PPOConfig
 from ppo.memory import full_length
@@ -131,7 +131,7 @@ def _scoring(policy: Policy, config: PPOConfig, ledger: Ledger) -> int:
     """What `ppo.rollout.forward_responses` takes for a micro-batch."""
     batch = full_length(policy, config.micro_batch, config.max_prompt_tokens, config.max_new_tokens)
     start = ledger.restart()
-    with torch.no_grad():
+    with torch.no_grad(), without_masks():
         policy(batch.tokens, config.temperature)
         policy.ref_logprobs(batch.tokens, config.temperature)
     return ledger.peak - start

@@ -236,7 +236,7 @@ def test_too_little_memory_to_train(capsys, monkeypatch, sft_run, tmp_path):
 
     ppo = ["ppo", "--sft", sft_run, *PPO, "--out", tmp_path / "out"]
     with monkeypatch.context() as patched:
-        patched.setattr("models.verify.final_states", fails)
+        patched.setattr("models.verify.row_states", fails)
         assert "out of memory: lower" in refused(capsys, *ppo)
     assert not (tmp_path / "out").exists()
     monkeypatch.setattr("cli.ppo.train", fails)

@@ -13,9 +13,9 @@ from models.quick_layers import quick_layers
 from tests.architectures import WORKING, small_model
 
 IDS = (13 * torch.arange(3 * 14) + 5).remainder(264).reshape(3, 14)
-MASK = torch.arange(14) >= torch.tensor([0, 3, 5])[:, None]
-WANTED = torch.zeros_like(MASK)
+WANTED = torch.zeros_like(IDS, dtype=torch.bool)
 WANTED[0, 6:10] = WANTED[1, 6:13] = WANTED[2, 13:] = True
+PLACES = WANTED.flatten().nonzero()[:, 0]
 NOT_IN_FLOAT64 = {"bloom", "deepseek-v2", "gemma2", "mixtral", "mpt", "qwen3-moe"}  # of transformers' making
 CLOSE = {False: 1e-9, True: 1e-4}
 FEW = "llama", "qwen2", "qwen3", "gemma2", "phi3"
@@ -24,7 +24,7 @@ FEW = "llama", "qwen2", "qwen3", "gemma2", "phi3"
 def outcome(network: nn.Module) -> list[torch.Tensor]:
     """The states (N, H), and the gradients of a loss with many directions."""
     network.zero_grad()
-    states = final_states(network, IDS, MASK, WANTED)
+    states = final_states(network, IDS, PLACES)
     (states * torch.linspace(-1, 1, states.numel()).reshape(states.shape)).sum().backward()
     return [states.detach(), *(p.grad for p in network.parameters() if p.requires_grad)]
 
@@ -47,7 +47,7 @@ def test_only_what_is_read_is_worked_on(name):
     widths = []
     mlp = network.get_decoder().layers[-1].mlp
     mlp.down_proj.register_forward_pre_hook(lambda _, args: widths.append(args[0].shape))
-    final_states(network, IDS, MASK, WANTED)
+    final_states(network, IDS, PLACES)
     assert [width.numel() // width[-1] for width in widths] == [WANTED.sum()]
     assert "forward" not in mlp.__dict__
 
@@ -55,11 +55,11 @@ def test_only_what_is_read_is_worked_on(name):
 def test_layers_with_a_way_of_their_own_keep_it():
     """As those of decoding have, by their layouts."""
     network = small_model("llama").eval()
-    plain = final_states(network, IDS, MASK, WANTED)
+    plain = final_states(network, IDS, PLACES)
     with quick_layers(network):
         layer = network.model.layers[-1].self_attn.q_proj
         own = layer.forward
-        torch.testing.assert_close(final_states(network, IDS, MASK, WANTED), plain, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(final_states(network, IDS, PLACES), plain, rtol=1e-4, atol=1e-4)
         assert layer.forward is own
     assert "forward" not in vars(layer)
 
@@ -115,6 +115,5 @@ def test_nothing_is_gathered_where_nearly_all_is_read():
     network.get_decoder().layers[-1].mlp.register_forward_pre_hook(
         lambda module, _: seen.append("forward" in module.__dict__)
     )
-    every = torch.ones_like(MASK)
-    final_states(network, IDS, every, every)
+    final_states(network, IDS, torch.arange(IDS.numel()))
     assert seen == [False]

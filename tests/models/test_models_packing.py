@@ -45,9 +45,7 @@ def alone(network, prompts=PROMPTS, responses=RESPONSES) -> torch.Tensor:
     found = []
     for prompt, response in zip(prompts, responses, strict=True):
         ids = torch.tensor([[*prompt, *response]])
-        every = torch.ones_like(ids, dtype=torch.bool)
-        states = final_states(network, ids, every, every)
-        found.append(states[len(prompt) - 1 : len(prompt) + len(response) - 1])
+        found.append(final_states(network, ids, len(prompt) - 1 + torch.arange(len(response))))
     return torch.cat(found)
 
 

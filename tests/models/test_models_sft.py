@@ -63,12 +63,12 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Any, 
 
 def test_completion_and_eos_are_supervised():
     """Trap A22: supervised positions = completion + 1; prompt and padding are not; EOS is once."""
-    ids, mask, supervised = collate(DEMOS, EOS)
+    ids, supervised = collate(DEMOS, EOS)
     for row, demo in enumerate(DEMOS):
         assert supervised[row].sum() == len(demo.completion_ids) + 1
         assert ids[row][supervised[row]].tolist() == [*demo.completion_ids, EOS]
-        assert ids[row][mask[row]].tolist() == [*demo.prompt_ids, *demo.completion_ids, EOS]
-        assert not (supervised[row] & ~mask[row]).any()
+        assert ids[row, : demo.tokens].tolist() == [*demo.prompt_ids, *demo.completion_ids, EOS]
+        assert not supervised[row, demo.tokens :].any()
 
 
 def test_loss_is_the_cross_entropy_of_the_completions(make_model):

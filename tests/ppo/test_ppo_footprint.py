@@ -166,9 +166,7 @@ def test_the_phases_of_ppo_take_what_was_planned(case, tmp_path, tokenizer, monk
     optimizer, scaler = build_optimizer(policy, config), policy.precision.grad_scaler()
     problem = Problem("p", "x", (TestCase("", ""),))
     length = config.max_prompt_tokens
-    widths = [length - 1, *[length] * 15]  # one is padded: a batch without padding needs no mask
-    texts = [tuple(range(2 + i, 2 + i + width)) for i, width in enumerate(widths)]
-    prompts = [EncodedPrompt(problem, ids, False, "x") for ids in texts]
+    prompts = [EncodedPrompt(problem, tuple(range(2 + i, 2 + i + length)), False, "x") for i in range(16)]
 
     def sample() -> Responses:
         return sample_responses(
