@@ -214,7 +214,7 @@ class Bench:
 
     def operations(self) -> tuple[float, float]:
         """Of the matrix products of one pass, and of its attention, half a square."""
-        length = self.size.prompt + self.size.response
+        length = self.size.prompt + self.size.response - 1
         products = 2.0 * (self.size.batch * length * self.layers + self.tokens * self.head)
         return products, 2.0 * self.size.batch * length**2 * self.attention
 
