@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from models.batch import TokenBatch, trim
+from models.batch import TokenBatch, by_length, trim
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,10 @@ class RolloutBuffer:
             yield self.rows(index.to(self.response_mask.device))
 
     def micro_batches(self, size: int, share: slice = slice(None)) -> Iterator["RolloutBuffer"]:
-        """This (mini)batch, or a share of its rows, in pieces of at most `size` rows: texts of like length
-        together, the shortest first, for what is padded to the longest costs as much as that."""
+        """This (mini)batch, or a share of its rows, in pieces of at most `size` rows, texts of like length
+        together."""
         index = torch.arange(len(self), device=self.response_mask.device)[share]
-        tokens = self.tokens.prompt_mask.sum(dim=1) + self.response_mask.sum(dim=1)  # (B,)
-        for piece in index[tokens[index].argsort(stable=True)].split(size):
+        for piece in by_length(self.tokens, index).split(size):
             yield self.rows(piece).trimmed()
 
     def _cut(self, cut: Callable[[Tensor], Tensor]) -> "RolloutBuffer":

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from data import Answer, Problem, answer_in
-from models.batch import TokenBatch, trim
+from models.batch import TokenBatch, by_length, trim
 from models.critic import Reading
 from models.errors import LogitsNotFinite
 from models.generation import Generation
@@ -234,20 +234,25 @@ def forward_responses(
     index = torch.arange(len(tokens.response_mask), device=policy.device)
 
     def read() -> tuple[Tensor, Tensor, Tensor]:
-        own = world.rows(len(index))
+        own = index[world.rows(len(index))]
         logprobs = torch.zeros(tokens.response_mask.shape, device=policy.device)
         ref_logprobs, values = torch.zeros_like(logprobs), torch.zeros_like(logprobs)
-        for rows in index[own].split(micro_batch_size):
+        by_row: dict[int, Reading] = {}
+        # What decoding has kept lies in the order of the rows.
+        order = by_length(tokens, own) if responses.decoded is None else own
+        for rows in order.split(micro_batch_size):
             batch = trim(TokenBatch(*(x[rows] for x in tokens)))
             if responses.decoded is None:
                 stats, reading = policy.read(batch, temperature)
             else:
                 stats, reading = _recall(policy, responses, responses.decoded, rows)
             if readings is not None:
-                readings.extend(reading.rows())
+                by_row |= zip(rows.tolist(), reading.rows(), strict=True)
             width = batch.response_ids.shape[1]
             logprobs[rows, :width], values[rows, :width] = stats.logprobs, stats.values
             ref_logprobs[rows, :width] = policy.ref_logprobs(batch, temperature)
+        if readings is not None:
+            readings.extend(by_row[row] for row in own.tolist())
         return logprobs[own], ref_logprobs[own], values[own]
 
     logprobs, ref_logprobs, values = world.stack(read)
