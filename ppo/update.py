@@ -23,7 +23,6 @@ from ppo.parallel import ALONE, World
 from ppo.stats import Sums, UpdateStats, token_means
 
 
-@trimmed_heap()
 def update(
     policy: Policy,
     optimizer: torch.optim.Optimizer,
@@ -78,6 +77,7 @@ def update(
     return stats.metrics() | movement
 
 
+@trimmed_heap()
 def accumulate_gradient(
     policy: Policy,
     scaler: torch.amp.GradScaler,
