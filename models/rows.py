@@ -28,7 +28,7 @@ def row_states(network: Any, batch: TokenBatch) -> Tensor:
 
 def closed_up(batch: TokenBatch) -> tuple[Tensor, Tensor]:
     """Ids (B, L) of each prompt and, at once after it, all of its response but the last token; and the
-    tokens of each prompt (B,). L is that of the longest text that has a response."""
+    tokens of each prompt (B,). L is that of the longest text that has a response, at least 1."""
     before, chosen = batch.prompt_mask.sum(dim=1), batch.response_mask.sum(dim=1)  # (B,)
     real = torch.cat([batch.prompt_mask, batch.response_mask], dim=1)
     ids = torch.cat([batch.prompt_ids, batch.response_ids], dim=1)
@@ -36,4 +36,4 @@ def closed_up(batch: TokenBatch) -> tuple[Tensor, Tensor]:
     places = torch.arange(real.shape[1] - 1, device=ids.device)
     read = places < torch.where(chosen > 0, before + chosen - 1, 0)[:, None]  # (B, P+T-1)
     width = len(read.any(dim=0).nonzero())
-    return ids[:, :width], before
+    return ids[:, : max(1, width)], before

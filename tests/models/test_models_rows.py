@@ -46,6 +46,12 @@ def test_texts_begin_their_rows_and_end_before_their_last_token(texts):
     assert ids.shape[1] == max(len(prompt) + len(response) - 1 for prompt, response in texts if response)
 
 
+def test_where_no_text_has_a_response_there_are_no_states():
+    none = batch([([1, 2], [3])])
+    none = none._replace(response_mask=torch.zeros_like(none.response_mask))
+    assert row_states(small_model("llama").eval(), none).shape == (0, 32)
+
+
 TEXTS = [([9, 30, 41, 52, 63, 74], [3, 5]), ([8], [13, 15, 17, 19, 21]), ([90, 91, 92], []), ([6, 4], [250])]
 
 
