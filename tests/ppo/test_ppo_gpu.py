@@ -5,12 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 from loop_helpers import ToyScorer, metrics_of, newest_checkpoint, run, toy_config
+from parallel_helpers import QUICK, check_equal, train_all
 from ppo_helpers import buffer_of, rollout, small_config
+from ranks import ranks
 
 from models.adapter import TuneConfig
 from models.policy import build_policy
 from models.precision import DeviceConfig, Precision, resolve_precision
 from ppo.memory import fit_micro_batch
+from ppo.parallel import ALONE
 from ppo.run.checkpoint import load_policy
 from ppo.update import minibatch_loss
 
@@ -97,3 +100,17 @@ def test_auto_finds_a_size_that_fits(letters_sft: Path):
         assert fit_micro_batch(policy, again, prompt_tokens=64) == found
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def test_two_processes_equal_one(tmp_path, letters_sft):
+    """Gradients by NCCL, each process with a GPU of its own or, where there is one, both with that one.
+
+    Within 3e-5: sums go another way than on a CPU, and Adam divides by what is small (seen after an overflow:
+    1.2e-5).
+    """
+    where = Precision(torch.device("cuda"), torch.float32)
+    (tmp_path / "alone").mkdir()
+    train_all(ALONE, tmp_path / "alone", letters_sft, QUICK, where)
+    assert ranks(2, tmp_path / "pair", train_all, letters_sft, QUICK, where, cuda=True) == [0, 0]
+    for name in QUICK:
+        check_equal(tmp_path / "pair", tmp_path / "alone", name, 2, within=3e-5)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from killing import die_at
 from loop_helpers import ToyScorer, by_weights, metrics_of, run, sometimes_faulty, toy_config
-from parallel_helpers import SCENARIOS, train_all
+from parallel_helpers import QUICK, SCENARIOS, check_equal, train_all
 from ranks import ranks, said
 from torch import nn
 
@@ -24,7 +24,6 @@ from ppo.peers import Peers, Place
 from ppo.run.folder import open_checkpoint
 
 LAST = "checkpoints/iteration-000004"
-QUICK = ["lora", "full", "kl-stop", "overflow"]
 
 
 @pytest.fixture(scope="module")
@@ -41,25 +40,6 @@ def pair(tmp_path_factory: pytest.TempPathFactory, letters_sft: Path) -> Path:
     folder = tmp_path_factory.mktemp("pair")
     assert ranks(2, folder, train_all, letters_sft, QUICK) == [0, 0]
     return folder
-
-
-def check_equal(many: Path, alone: Path, name: str, size: int) -> None:
-    """Weights to 1e-5, what ranks have to the bit, counts and decisions exactly, other metrics nearly."""
-    expected = load_tensors(alone / f"{name}-0.safetensors")
-    first = load_tensors(many / f"{name}-0.safetensors")
-    for rank in range(1, size):
-        other = load_tensors(many / f"{name}-{rank}.safetensors")
-        assert all(torch.equal(first[key], other[key]) for key in first)
-    for key, weight in expected.items():
-        torch.testing.assert_close(first[key], weight, rtol=0, atol=1e-5)
-    rows, wanted = metrics_of(many / name), metrics_of(alone / name)
-    assert [row.keys() for row in rows] == [row.keys() for row in wanted]
-    for row, want in zip(rows, wanted, strict=True):
-        for key, value in want.items():
-            assert row[key] == pytest.approx(value, rel=1e-3, abs=1e-4), key
-    answers = [(folder / name / "samples.jsonl").read_text().splitlines() for folder in (many, alone)]
-    texts = [[json.loads(line)["response"] for line in lines] for lines in answers]
-    assert texts[0] == texts[1]
 
 
 @pytest.mark.parametrize("name", QUICK)
