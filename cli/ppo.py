@@ -74,7 +74,7 @@ def _run(settings: PPOCommand, world: World) -> None:
                 parts.policy,
                 parts.state,
                 scorer=parts.scorer,
-                evaluator=evaluator(parts, world),
+                evaluator=evaluator(parts, settings.validation_samples, world),
                 log=log,
                 checkpoints=out / "checkpoints",
                 stop=lambda: world.any(stop),
@@ -122,7 +122,8 @@ def _rewind(resumed: Checkpoint, parts: Parts, log: RunLog) -> None:
 def _greet(settings: PPOCommand, parts: Parts, first: Sequence[str]) -> None:
     """What a run says before it begins."""
     count, validation = len(parts.prompts), parts.validation
-    best = f"best is chosen on {len(validation)} problems of {settings.validation}"
+    each = f", {n} programs each" if (n := settings.validation_samples) > 1 else ""
+    best = f"best is chosen on {len(validation)} problems of {settings.validation}{each}"
     none = "no validation: no checkpoint is best, the newest stands for the run"
     programs = f"{parts.config.batch_size} programs per iteration"
     lines = [

@@ -151,8 +151,9 @@ def _loop_scorer(
     return ScheduledScorer(judge, schedule, progress=console.advance, say=console.say, world=world)
 
 
-def evaluator(parts: Parts, world: World) -> Callable[[Policy], dict[str, float]]:
-    """Validation at the training temperature, always by the project's tests: never by a training reward."""
+def evaluator(parts: Parts, samples: int, world: World) -> Callable[[Policy], dict[str, float]]:
+    """Validation by `samples` programs for each problem at the training temperature, always judged by the
+    project's tests: never by a training reward."""
     config, prompts = parts.config, parts.validation
     if not prompts:
         return lambda policy: {}
@@ -162,7 +163,7 @@ def evaluator(parts: Parts, world: World) -> Callable[[Policy], dict[str, float]
             policy,
             prompts,
             parts.judge,
-            samples=1,
+            samples=samples,
             temperature=config.temperature,
             max_new_tokens=config.max_new_tokens,
             batch_size=config.rollout_batch,

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_runs import PPO, SMALL, command
@@ -12,6 +13,7 @@ from test_bad_input import refused
 
 from cli.console import end_line
 from cli.evaluate_settings import EvaluateCommand
+from cli.measure import Measurement, measure
 from cli.runs import worth_keeping
 from cli.settings import parse
 from cli.yardstick import of_runs
@@ -39,6 +41,23 @@ def test_without_validation_no_checkpoint_is_best_and_the_newest_stands_for_the_
     assert command("ppo", "--resume", out) == 0
     assert (out / "metrics.jsonl").read_bytes() == first
     assert command("evaluate", out, "--num-problems", 2, "--max-new-tokens", 4, *SMALL) == 0
+
+
+def test_a_validation_of_several_programs_a_problem(capsys, monkeypatch, sft_run, tmp_path):
+    """They are different programs, and the share is that of all."""
+    found = []
+
+    def watched(*arguments: Any, **settings: Any) -> Measurement:
+        found.append(measure(*arguments, **settings))
+        return found[-1]
+
+    monkeypatch.setattr("cli.ppo_parts.measure", watched)
+    several = ["--num-validation", 2, "--validation-samples", 3]
+    assert command("ppo", "--sft", sft_run, "--out", tmp_path / "run", *PPO, *several) == 0
+    assert "2 problems of tiny/validation, 3 programs each" in capsys.readouterr().out
+    first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    assert first["validation/length"] == pytest.approx(found[0].columns["length"].mean())
+    assert found[0].columns["length"].shape == (2, 3) and len(set(found[0].responses.texts)) > 2
 
 
 def test_the_last_line_says_what_best_means(tmp_path):
