@@ -38,11 +38,15 @@ def gaps(policy: Policy, sample: Callable[[], Responses], temperature: float) ->
 
 def gap(policy: Policy, responses: Responses, temperature: float) -> dict[str, float]:
     """|log-ratio| of the first step, were the rollout's log-probabilities the old ones; and the weights that
-    would correct for it, cut off at `WEIGHT_LIMIT`."""
+    would correct for it, cut off at `WEIGHT_LIMIT`. Which text it was sampled in shows in the mean of its
+    log-probabilities and in how many tokens it has: one token for ever has no gap."""
     logprobs, *_ = forward_responses(policy, responses, temperature, 4)
-    logratio = (logprobs - responses.logprobs)[responses.tokens.response_mask].double()
+    mask = responses.tokens.response_mask
+    logratio = (logprobs - responses.logprobs)[mask].double()
     weights = logratio.exp().clamp(max=WEIGHT_LIMIT)
     return {
+        "log-probability": responses.logprobs[mask].mean().item(),
+        "different tokens": len(responses.tokens.response_ids[mask].unique()),
         "mean": logratio.abs().mean().item(),
         "root mean square": logratio.square().mean().sqrt().item(),
         "max": logratio.abs().max().item(),

@@ -21,12 +21,12 @@ from cli.sft_settings import SFTCommand
 from cli.study.arms import DEFAULT, SFT, Arm, chosen, flags, needed
 from cli.study.jobs import run_steps
 from cli.study.results import Judged, write_results
-from cli.study.steps import Step, evaluate_step, ppo_step, sft_step
+from cli.study.steps import ROOT, Step, evaluate_step, ppo_step, sft_step
 from evaluation.study import study_markdown
 from models.precision import resolve_precision
 from models.ranges import Count, check_ranges
 
-PRESET = Path(__file__).resolve().parents[2] / "configs" / "tiny.yaml"
+PRESET = ROOT / "configs" / "tiny.yaml"
 _FREE = {"threads"}
 """Settings that may differ when a study goes on."""
 
@@ -197,6 +197,12 @@ def _check_preset(out: Path, name: str, section: str, settings: Any) -> None:
                 )
 
 
+def _preset_name(path: Path) -> str:
+    """As results tell it: one of the project's own by its place there, wherever the project is."""
+    whole = path.resolve()
+    return str(whole.relative_to(ROOT) if whole.is_relative_to(ROOT) else path)
+
+
 def _keep_preset(out: Path, name: str, section: str, settings: Any) -> None:
     """Write it, once."""
     path = _preset_file(out, name)
@@ -261,7 +267,11 @@ def _tell(settings: StudyCommand, arms: Sequence[Arm], plan: _Plan, say: Any) ->
         alpha=plan.ppo.objective.alpha,
         phase=phase,
         seed=plan.evaluate.seed,
-        setting={"config": str(settings.config), "model": plan.sft.model, "trained_on": plan.ppo.problems},
+        setting={
+            "config": _preset_name(settings.config),
+            "model": plan.sft.model,
+            "trained_on": plan.ppo.problems,
+        },
     )
     results = write_results(settings.out, measured, SFT, arms, judged)
     say(study_markdown(results))

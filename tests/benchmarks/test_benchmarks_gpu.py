@@ -46,6 +46,7 @@ def test_what_is_measured_and_read(folder, tmp_path):
     assert list(found["gap"]) == ["folded in", "beside"]
     for gap in found["gap"].values():
         assert 0 < gap["mean"] <= gap["root mean square"] <= gap["max"] < 0.5
+        assert gap["log-probability"] < -1 and 1 < gap["different tokens"] <= 20
         assert 0.9 < gap["share of samples that weighted ones are worth"] <= 1 + 1e-9
     gpu._write(tmp_path / "new" / "gpu.json", found)
     row = json.loads((tmp_path / "new" / "gpu.json").read_text())["rows"][1]

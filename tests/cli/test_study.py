@@ -249,6 +249,13 @@ def test_another_preset_in_the_same_folder_is_refused(done, tmp_path, capsys, se
     assert f"its study has {section}.{key} " in capsys.readouterr().err
 
 
+def test_results_name_a_preset_by_its_place_in_the_project(tmp_path, monkeypatch):
+    assert study._preset_name(study.PRESET) == "configs/tiny.yaml"
+    assert study._preset_name(tmp_path / "my.yaml") == str(tmp_path / "my.yaml")
+    monkeypatch.chdir(tmp_path)
+    assert study._preset_name(Path("my.yaml")) == "my.yaml"
+
+
 def test_flags_of_every_arm_are_taken(preset):
     plan = study._plan(study.StudyCommand(config=preset, arms=tuple(arm.key for arm in ARMS)), ARMS)
     assert set(plan.arms) == {arm.key for arm in ARMS}
