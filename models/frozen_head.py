@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from models.head import Head
+from models.products import product
 from models.shortcuts import Shortcut
 
 FROZEN_HEAD = Shortcut("log-probabilities without kept logits")
@@ -117,7 +118,7 @@ def _piece(
     would be lost in 16 bits, and W[y] − Σ p·W is nothing but that.
     """
     ids = targets[:, None]  # (n, 1)
-    logits = (hidden @ weight.t()).float()  # (n, V)
+    logits = product(hidden, weight).float()  # (n, V)
     if scale != 1.0:
         logits *= scale
     logits -= logits.amax(dim=-1, keepdim=True)
@@ -128,4 +129,4 @@ def _piece(
     entropy.copy_(total.log() - logits.mul_(p).sum(dim=-1))  # in place: no further (n, V)
     if falls.shape[1]:
         p.scatter_add_(-1, ids, p.new_full(ids.shape, -1.0))
-        falls.copy_(p.to(weight.dtype) @ weight)
+        falls.copy_(product(p.to(weight.dtype), weight.t()))

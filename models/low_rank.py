@@ -15,6 +15,7 @@ from peft.tuners.lora import Linear, LoraLayer
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from models.products import product
 from models.shortcuts import Shortcut
 
 LOW_RANK = Shortcut("layer and adapter as one function")
@@ -28,7 +29,7 @@ class LowRankLinear(Linear):
         if args or kwargs or self.merged or not LOW_RANK.on:
             return super().forward(x, *args, **kwargs)
         if self.disable_adapters:
-            return self.base_layer(x)
+            return self._base(x)
         device = x.device.type
         mixed = torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device) if mixed else x.dtype
@@ -38,6 +39,13 @@ class LowRankLinear(Linear):
         a, b = self.lora_A[name].weight, self.lora_B[name].weight
         base = self.base_layer
         return _LowRank.apply(x.to(dtype), base.weight, base.bias, a, b, self.scaling[name])
+
+    def _base(self, x: Tensor) -> Tensor:
+        """The layer alone: the reference."""
+        base = self.base_layer
+        if type(base) is not nn.Linear or torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type):
+            return base(x)
+        return product(x.reshape(-1, x.shape[-1]), base.weight, base.bias).view(*x.shape[:-1], -1)
 
     def _fits(self, dtype: torch.dtype, mixed: bool) -> bool:
         """Whether this is one plain adapter on a frozen layer of the format that is computed in."""
@@ -69,8 +77,8 @@ class _LowRank(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scaling: float
     ) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])  # (N, in)
-        low, b_t = rows @ a.to(x.dtype).t(), b.to(x.dtype).t()  # (N, r), (r, out)
-        y = nn.functional.linear(rows, weight, bias)
+        low, b_t = product(rows, a.to(x.dtype)), b.to(x.dtype).t()  # (N, r), (r, out)
+        y = product(rows, weight, bias)
         y.addmm_(low, b_t, alpha=scaling)
         ctx.save_for_backward(x, low, weight, a, b)
         ctx.scaling = scaling
@@ -83,10 +91,10 @@ class _LowRank(torch.autograd.Function):
     ) -> tuple[Tensor | None, None, None, Tensor | None, Tensor | None, None]:
         x, low, weight, a, b = ctx.saved_tensors
         rows, g = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
-        g_low = (g @ b.to(g.dtype)).mul_(ctx.scaling)  # (N, r)
+        g_low = product(g, b.to(g.dtype).t()).mul_(ctx.scaling)  # (N, r)
         for_x = for_a = for_b = None
         if ctx.needs_input_grad[0]:
-            for_x = (g @ weight).addmm_(g_low, a.to(g.dtype)).view(x.shape)
+            for_x = product(g, weight.t()).addmm_(g_low, a.to(g.dtype)).view(x.shape)
         if ctx.needs_input_grad[3]:
             for_a = (g_low.t() @ rows).to(a.dtype)
         if ctx.needs_input_grad[4]:

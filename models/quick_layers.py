@@ -2,8 +2,9 @@
 
 A product of few rows with a weight is mostly the reading of that weight, and MKL reads it twice as fast in an
 order of its own as where it lies in rows (what an inference engine does when it loads a model). So at the
-first token of a rollout every weight is laid out anew, for as many rows as there are. And while its adapter
-is folded in (models/adapter.py), an adapted layer is its base layer: peft's way to it is left out.
+first token of a rollout every weight is laid out anew, for as many rows as there are; by oneDNN, where that
+multiplies (models/products.py), for any number. And while its adapter is folded in (models/adapter.py), an
+adapted layer is its base layer: peft's way to it is left out.
 """
 
 import logging
@@ -16,6 +17,8 @@ import torch
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
+
+from models.products import by_onednn, laid_out, multiplied
 
 # A layout takes the memory of its weight, though MKL asks for a multiple of that and leaves it unwritten. It
 # serves a number of rows: fewer are filled up, and for half as many it is made anew. With more than
@@ -47,6 +50,21 @@ class FewRows:
         return torch.ops.mkl._mkl_linear.default(x, self._layout, self._weight, self._bias, rows)
 
 
+class AnyRows:
+    """What a linear layer does, from oneDNN's layout of its weight. Weight and bias must stay as they are
+    meanwhile."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        self._weight, self._bias = layer.weight, layer.bias
+        self._layout: Tensor | None = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(..., in) to (..., out)."""
+        if self._layout is None:
+            self._layout = laid_out(self._weight)
+        return multiplied(x, self._layout, self._bias)
+
+
 @contextmanager
 def quick_layers(model: nn.Module, *, layouts: bool = True) -> Iterator[None]:
     """Run linear layers by the shortest way for the time of a block, without gradients; adapters on them must
@@ -58,11 +76,16 @@ def quick_layers(model: nn.Module, *, layouts: bool = True) -> Iterator[None]:
     try:
         for outer, base in layers.items():
             quick = layouts and base.weight.dtype == torch.float32 and base.weight.device.type == "cpu"
-            outer.forward = FewRows(base) if quick and has_layouts() else base.forward
+            outer.forward = by_layout(base) if quick and has_layouts() else base.forward
         yield
     finally:
         for outer in layers:
             outer.__dict__.pop("forward", None)
+
+
+def by_layout(layer: nn.Linear) -> FewRows | AnyRows:
+    """A layer from a layout of its weight, of the library that multiplies here."""
+    return AnyRows(layer) if by_onednn() else FewRows(layer)
 
 
 def linear_layers(model: nn.Module) -> dict[Any, nn.Linear]:

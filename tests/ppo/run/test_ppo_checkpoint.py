@@ -21,6 +21,7 @@ from models.checkpoints import CHECKSUMS, DamagedCheckpoint, seal
 from models.critic import CriticConfig
 from models.errors import ModelError
 from models.policy import Policy
+from models.products import ONEDNN
 from models.rms_norm import RMS_NORM
 from models.rotary import ROTARY
 from models.storage import load_model, save_tensors
@@ -93,7 +94,8 @@ def test_an_adapter_loads_with_plain_peft(saved):
     base = PeftConfig.from_pretrained(path).base_model_name_or_path
     assert Path(base) == policy.sft.path
     model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), path)
-    torch.testing.assert_close(logits(model), logits(policy.network), rtol=0, atol=1e-6)
+    with ONEDNN.off():  # plain peft multiplies as torch does
+        torch.testing.assert_close(logits(model), logits(policy.network), rtol=0, atol=1e-6)
     assert (logits(model) - logits(load_model(base, torch.float32))).abs().max() > 0.1
     assert AutoTokenizer.from_pretrained(path)("ab").input_ids == policy.tokenizer("ab").input_ids
 
