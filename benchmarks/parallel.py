@@ -145,7 +145,7 @@ def compare(these: Sequence[float], those: Sequence[float]) -> dict[str, Any]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """The medians, and how much faster than the fewest processes; beside them what runs apart make."""
+    """The medians, and how much faster than the first number of them; beside them what runs apart make."""
     lines = ["| processes and cores | samples per second | times as fast | so many runs apart | of those |"]
     lines.append("|---|---|---|---|---|")
     for count, rates in result["samples_per_second"].items():

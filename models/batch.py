@@ -26,7 +26,7 @@ def by_length(batch: TokenBatch, rows: Tensor) -> Tensor:
 
 
 def trim(batch: TokenBatch) -> TokenBatch:
-    """The same rows without columns that are padding in all of them: those cost time and memory."""
+    """The same rows without columns that are padding in all of them."""
     start = batch.prompt_ids.shape[1] - int(batch.prompt_mask.sum(dim=1).max())
     length = max(1, int(batch.response_mask.sum(dim=1).max()))
     prompts = (x[:, start:] for x in batch[:2])

@@ -32,7 +32,7 @@ _ROW_BOUND = ("sliding_window", "attention_chunk_size", "window_size", "alibi")
 # Below this width a layer's products cost no more than attention to a sequence worth packing.
 _MIN_WIDTH = 256
 
-# Of the work for padded rows: what is packed is seen through a mask, which costs more than to see all before.
+# Of the work for rows: what is packed is seen through a mask, which costs more than to see all before.
 _WORTH_IT = 0.95
 
 _Row = tuple[tuple[int, ...], list[int]]  # a prompt and a response
@@ -66,7 +66,7 @@ def packed_states(network: Any, batch: TokenBatch, limit: int) -> Tensor:
 
 
 def packing_saves(batch: TokenBatch, limit: int) -> bool:
-    """Whether a layer has clearly less to do for the texts packed than as padded rows.
+    """Whether a layer has clearly less to do for the texts packed than as rows.
 
     Args:
         limit: of `pack_limit`, which is the network's width.
@@ -138,8 +138,8 @@ def heeds_packing(network: Any) -> bool:
     ids[1, :7], ids[2, :4] = ids[0, :7], ids[0, :4]  # a prompt in common, and a beginning
     every = torch.ones_like(ids, dtype=torch.bool)
     batch = TokenBatch(ids[:, :7], every[:, :7], ids[:, 7:], every[:, 7:])
-    padded, packed = row_states(network, batch), packed_states(network, batch, limit=64)  # (N, H)
-    return bool((packed - padded).norm() <= _CLOSE * padded.norm())
+    rows, packed = row_states(network, batch), packed_states(network, batch, limit=64)  # (N, H)
+    return bool((packed - rows).norm() <= _CLOSE * rows.norm())
 
 
 def _pieces(rows: list[_Row], limit: int) -> Iterator[list[_Row]]:

@@ -9,6 +9,7 @@ import torch
 
 from models.errors import ModelError
 from models.ranges import NotNegativeInt, check_ranges
+from models.shared_heads import has_kernel, repeat_shared_heads
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -91,6 +92,8 @@ def resolve_precision(config: DeviceConfig) -> Precision:
     dtype = DTYPES[config.dtype] if config.dtype != "auto" else _native_dtype(on_gpu)
     if on_gpu and dtype == torch.bfloat16 and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise ModelError("this GPU only emulates bfloat16, slower than float32; use --dtype float16")
+    if on_gpu and not has_kernel(dtype, torch.cuda.get_device_capability()):
+        repeat_shared_heads()
     if config.decode == "graph" and not on_gpu:
         raise ModelError(
             "--decode graph: CUDA graphs need a GPU, and this runs on the CPU; use auto or eager"

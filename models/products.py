@@ -32,7 +32,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Without a gradient: for what is called by functions that have their own, and where none is taken.
     """
     plain = (x, weight) if bias is None else (x, weight, bias)
-    if by_onednn() and x.numel() and all(map(_is_plain, plain)):
+    if x.numel() and all(map(_is_plain, plain)) and by_onednn():
         return multiplied(x, weight, bias)
     return linear(x, weight, bias)
 

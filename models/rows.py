@@ -3,7 +3,9 @@
 As they come from decoding, prompts are padded on the left and responses on the right: a row is as long as the
 longest prompt and the longest response together, though hardly one text has both. Closed up it is as long as
 the longest text. And attention needs no mask, because a token sees what comes before it and padding comes
-after: the kernels for that are the fast ones, and of keys and values that heads share no copies are made.
+after: the kernels for that are the fast ones, and of keys and values that heads share no copies are made
+where a kernel takes them so (models/shared_heads.py). Windows shorter than a row and distances (ALiBi) are
+masks of their own, and transformers makes them.
 """
 
 from typing import Any
@@ -27,8 +29,9 @@ def row_states(network: Any, batch: TokenBatch) -> Tensor:
 
 
 def closed_up(batch: TokenBatch) -> tuple[Tensor, Tensor]:
-    """Ids (B, L) of each prompt and, at once after it, all of its response but the last token; and the
-    tokens of each prompt (B,). L is that of the longest text that has a response, at least 1."""
+    """Ids (B, L) of each prompt and, at once after it, its response, of which the last token is read by
+    nothing; and the tokens of each prompt (B,), at least one. L is what the longest text with a response
+    needs, its last token left out, and at least 1."""
     before, chosen = batch.prompt_mask.sum(dim=1), batch.response_mask.sum(dim=1)  # (B,)
     real = torch.cat([batch.prompt_mask, batch.response_mask], dim=1)
     ids = torch.cat([batch.prompt_ids, batch.response_ids], dim=1)

@@ -1,6 +1,7 @@
 """Memory that was freed goes back to the system."""
 
 import ctypes
+import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ MIB = 2**20
 
 def resident() -> int:
     """Bytes of this process that are in memory."""
-    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * 4096
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library is not glibc")

@@ -114,6 +114,14 @@ def test_the_processor_decides(monkeypatch, vendor, kind):
         products._at_home.cache_clear()
 
 
+def test_what_is_only_counted_does_not_decide():
+    """A plan may be the first to multiply (train.py plan): its tensors have no numbers to try by."""
+    products._at_home.cache_clear()
+    with FakeTensorMode():
+        product(torch.ones(3, 4), torch.ones(5, 4))
+    assert products._at_home.cache_info().misses == 0
+
+
 def test_the_vendor_is_read_where_linux_writes_it(monkeypatch, tmp_path):
     named = tmp_path / "cpuinfo"
     named.write_text("processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel\t: 17\n")

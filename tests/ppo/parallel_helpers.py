@@ -33,7 +33,8 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "learning_rate": 1e-2,
         "epochs": 4,
     },
-    "prompt-mean": {"baseline": "prompt-mean", "whiten_advantages": False},
+    # With the first seed some gradient all but cancels, and Adam makes a whole step of what rounding leaves.
+    "prompt-mean": {"baseline": "prompt-mean", "whiten_advantages": False, "seed": 2},
     "overflow": {"overflow": True},
 }
 """Runs of three iterations, by what is special about them."""

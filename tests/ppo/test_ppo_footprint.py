@@ -295,7 +295,7 @@ def test_every_architecture_can_be_planned(name):
     for short, long in (
         [sft_parts(shape, SFTConfig(max_tokens=tokens, batch_size=2)) for tokens in (32, 64)],
         [
-            ppo_parts(shape, CriticConfig(), PPOConfig(max_prompt_tokens=32, max_new_tokens=n))["update"]
+            ppo_parts(shape, CriticConfig(), PPOConfig(max_prompt_tokens=64, max_new_tokens=n))["update"]
             for n in (16, 64)
         ],
     ):

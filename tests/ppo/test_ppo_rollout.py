@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from models.critic import CriticConfig
 from models.template import PromptForm
 from ppo.checks import check_moved, check_rollout_gap
 from ppo.errors import TrainingError
+from ppo.parallel import World
 from ppo.prompts import PromptTemplate, encode_prompt
 from ppo.rollout import PlainScore, forward_responses, sample_responses
 from ppo.run.diagnostics import rollout_metrics
@@ -31,6 +33,24 @@ def test_ratio_is_one_before_the_first_step(make_policy, tune):
         assert check_rollout_gap(policy, responses.logprobs, logprobs, mask) <= 1e-5
         assert (values[mask] != 0).all() and (ref_logprobs - logprobs)[mask].abs().max() > 1e-3
         assert not logprobs.requires_grad and not values.requires_grad
+
+
+def test_a_rank_scores_its_share_and_in_the_order_of_the_rows(make_policy):
+    """Where decoding kept nothing, texts of like length are read together, and come back where they were."""
+    policy = make_policy(trained=True)
+    responses = rollout(policy)
+    readings: list[Any] = []
+    expected = forward_responses(policy, responses, 0.7, 3, readings)
+    parts, own = [], []
+    for rank in range(2):
+        world = World(rank, 2)
+        world.stack = lambda work: work()  # type: ignore[method-assign]  # nothing is gathered
+        parts.append(forward_responses(policy, responses, 0.7, 3, own, world))
+    for of_ranks, alone in zip(zip(*parts, strict=True), expected, strict=True):
+        torch.testing.assert_close(torch.cat(of_ranks), alone, rtol=0, atol=1e-5)
+    assert len(own) == len(readings)
+    for one, other in zip(own, readings, strict=True):
+        torch.testing.assert_close(one.hidden, other.hidden, rtol=1e-4, atol=1e-5)
 
 
 def test_another_temperature_is_noticed(make_policy):
