@@ -122,9 +122,11 @@ def _start(arguments: argparse.Namespace, sft: Path, out: Path, cores: list[int]
 
 
 def _finish(started: Iterable[subprocess.Popen[bytes]]) -> None:
-    for run in list(started):  # all of them at once
-        if run.wait():
-            raise subprocess.CalledProcessError(run.returncode, run.args)
+    runs = list(started)  # all of them at once
+    statuses = [run.wait() for run in runs]
+    for run, status in zip(runs, statuses, strict=True):
+        if status:
+            raise subprocess.CalledProcessError(status, run.args)
 
 
 def _rate(out: Path) -> float:

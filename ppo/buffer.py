@@ -72,10 +72,10 @@ class RolloutBuffer:
             yield self.rows(index.to(self.response_mask.device))
 
     def micro_batches(self, size: int, share: slice = slice(None)) -> Iterator["RolloutBuffer"]:
-        """This (mini)batch, or a share of its rows, in pieces of at most `size` rows, texts of like length
-        together."""
-        index = torch.arange(len(self), device=self.response_mask.device)[share]
-        for piece in by_length(self.tokens, index).split(size):
+        """This (mini)batch in pieces of at most `size` rows, texts of like length together; or a share of its
+        rows in that order."""
+        index = torch.arange(len(self), device=self.response_mask.device)
+        for piece in by_length(self.tokens, index)[share].split(size):
             yield self.rows(piece).trimmed()
 
     def _cut(self, cut: Callable[[Tensor], Tensor]) -> "RolloutBuffer":

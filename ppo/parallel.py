@@ -84,6 +84,11 @@ class World:
         """This rank's share of `count` things in a row."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
+    @property
+    def dealt(self) -> slice:
+        """This rank's share of things that lie in order of what they cost: each gets one, then the next."""
+        return slice(self.rank, None, self.size)
+
     def each(self, work: Callable[[], A]) -> list[A]:
         """What `work` comes to on every rank, in their order. Tensors of the others' are on the CPU.
 

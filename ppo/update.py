@@ -94,7 +94,7 @@ def accumulate_gradient(
 
     def backward() -> Counter[str]:
         sums: Counter[str] = Counter()
-        for micro in minibatch.micro_batches(config.micro_batch, world.rows(len(minibatch))):
+        for micro in minibatch.micro_batches(config.micro_batch, world.dealt):
             if micro.response_mask.any():
                 loss, part = minibatch_loss(policy, micro, config, kl_coef, denominator=tokens)
                 scaler.scale(loss).backward()

@@ -1,14 +1,16 @@
 """Minibatches and micro-batches read every row once and lose nothing but padding."""
 
 from dataclasses import fields
+from itertools import zip_longest
 
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from ppo_helpers import normal, ragged, seeds
 
 from models.batch import TokenBatch
 from ppo.buffer import RolloutBuffer
+from ppo.parallel import World
 
 
 def random_buffer(prompt_lengths: list[int], response_lengths: list[int], seed: int) -> RolloutBuffer:
@@ -62,6 +64,21 @@ def test_micro_batches_are_the_rows_without_common_padding(shape, seed, size):
     for piece in pieces:
         assert piece.tokens.prompt_mask.any(dim=0)[0]  # no column of padding in front, and none behind
         assert piece.response_mask.any(dim=0)[-1] or piece.response_mask.shape[1] == 1
+
+
+@given(shapes, st.integers(1, 3), st.integers(1, 9))
+def test_ranks_have_all_rows_and_as_much_to_read(shape, ranks, size):
+    """Dealt out by length: the n-th text of a rank is no longer than the next rank's."""
+    assume(len(shape) >= ranks)  # as the command line sees to
+    buffer = random_buffer([p for p, _ in shape], [r for _, r in shape], 0)
+    dealt = []
+    for rank in range(ranks):
+        pieces = buffer.micro_batches(size, World(rank, ranks).dealt)
+        dealt.append([row for piece in pieces for row in piece.problem_ids])
+    assert sorted(row for rows in dealt for row in rows) == sorted(buffer.problem_ids)
+    in_turn = [row for turn in zip_longest(*dealt) for row in turn if row is not None]
+    lengths = [sum(shape[int(row[1:])]) for row in in_turn]
+    assert lengths == sorted(lengths)
 
 
 @given(seeds)
