@@ -1,6 +1,6 @@
 # make demo   SFT, PPO and evaluation of the embedded default (about 5 minutes on two cores)
 # make study  the paper's comparison, over three seeds, from an ordinary and from a sparse start (45 minutes to 2 hours)
-# make study-options  other rewards beside it: gates, schedules, difficulty, weights (1 to 2 hours)
+# make study-options  other rewards beside it: gates, schedules, difficulty, weights (1 to 3 hours)
 # make test   the test suite           make lint   ruff and mypy
 # Each creates .venv and installs what it needs; nothing is to be activated. But for
 # make gpu    what needs a GPU: tests, and the benchmark; by the PYTHON that is there, with wheels from WHEELS
