@@ -24,12 +24,6 @@ class Heads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.fixture(autouse=True)
-def as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is changed for the process is changed back."""
-    monkeypatch.setattr(sdpa_attention, "use_gqa_in_sdpa", sdpa_attention.use_gqa_in_sdpa)
-
-
 def test_repeated_they_give_the_same_states():
     model, ids = small_model("llama").train(), torch.arange(24).reshape(2, 12)
     config = model.config
