@@ -23,7 +23,7 @@ _INTEL = "GenuineIntel"
 
 def by_onednn() -> bool:
     """Whether oneDNN multiplies here."""
-    return ONEDNN.on and _at_home()
+    return ONEDNN.on and _is_quicker()
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -54,8 +54,8 @@ def _is_plain(tensor: Tensor) -> bool:
 
 
 @cache
-def _at_home() -> bool:
-    """Whether torch would take MKL on a processor that is not Intel's, and oneDNN's products are right."""
+def _is_quicker() -> bool:
+    """Whether torch takes MKL here on a processor that is not Intel's, and oneDNN's products are right."""
     if not (torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()) or vendor() == _INTEL:
         return False
     x, weight = (torch.arange(n * 24, dtype=torch.float32).sin().reshape(n, 24) for n in (5, 48))

@@ -102,11 +102,11 @@ def linear_layers(model: nn.Module) -> dict[Any, nn.Linear]:
 
 @cache
 def has_layouts() -> bool:
-    """Whether this torch can lay weights out, and what is computed from a layout is right."""
+    """Whether weights can be laid out here, and what is computed from a layout is right."""
     if not torch.backends.mkl.is_available():
         logging.getLogger(__name__).info("torch without MKL: linear layers of decoding as they are")
         return False
     numbers = torch.arange(48 * 24, dtype=torch.float32).sin().reshape(48, 24)
     layer = nn.Linear(24, 48, bias=False)
     layer.weight = nn.Parameter(numbers, requires_grad=False)
-    return bool(torch.allclose(FewRows(layer)(numbers[:5]), numbers[:5] @ numbers.T, atol=1e-5))
+    return bool(torch.allclose(by_layout(layer)(numbers[:5]), numbers[:5] @ numbers.T, atol=1e-5))

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason
 @pytest.fixture
 def onednn(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a processor that MKL is not written for."""
-    monkeypatch.setattr(products, "_at_home", lambda: True)
+    monkeypatch.setattr(products, "_is_quicker", lambda: True)
 
 
 class Counted(TorchDispatchMode):
@@ -104,22 +104,22 @@ def test_one_layout_serves_any_number_of_rows(bias):
 )
 def test_the_processor_decides(monkeypatch, vendor, kind):
     monkeypatch.setattr(products, "vendor", lambda: vendor)
-    products._at_home.cache_clear()
+    products._is_quicker.cache_clear()
     try:
         layer = nn.Linear(4, 4)
         with quick_layers(nn.Sequential(layer)):
             assert type(layer.forward) is kind
         assert by_onednn() == (kind is AnyRows)
     finally:
-        products._at_home.cache_clear()
+        products._is_quicker.cache_clear()
 
 
 def test_what_is_only_counted_does_not_decide():
     """A plan may be the first to multiply (train.py plan): its tensors have no numbers to try by."""
-    products._at_home.cache_clear()
+    products._is_quicker.cache_clear()
     with FakeTensorMode():
         product(torch.ones(3, 4), torch.ones(5, 4))
-    assert products._at_home.cache_info().misses == 0
+    assert products._is_quicker.cache_info().misses == 0
 
 
 def test_the_vendor_is_read_where_linux_writes_it(monkeypatch, tmp_path):
