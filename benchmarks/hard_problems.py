@@ -2,6 +2,8 @@
 
     python benchmarks/hard_problems.py --problems codecontests.jsonl --jobs 2 \\
         --json benchmarks/results/hard_problems.json
+    python benchmarks/hard_problems.py --problems codecontests.jsonl --honest --jobs 2 \\
+        --json benchmarks/results/hard_problems_honest.json
     python benchmarks/hard_problems.py --easy --jobs 2 --json benchmarks/results/hard_problems_easy.json
     python benchmarks/hard_problems.py --model HuggingFaceTB/SmolLM2-135M-Instruct --no-sft --seeds 1 \\
         --problems codecontests.jsonl --json benchmarks/results/hard_problems_smollm2.json
@@ -11,6 +13,8 @@ learning rate and KL weight, and differ in the objective alone. Told is the shar
 silent or constant (`kind_of`): in the first iteration, whose programs are SFT's, and over the last ones,
 beside the KL to SFT and what an honest wrong answer earns. A run `holds` if the share is at most 10 points
 above SFT's while its KL is above 0.3 nats.
+`--honest` starts from a model that has seen some programs which do something: SFT goes on for a few steps
+on programs of the embedded corpus, slips and all, as answers to these problems.
 `--easy` runs the arms on the preset's own problems to the end and compares All-P held out, after as many
 samples, with the arm `parses`, problem by problem.
 `--model`: a pretrained one, on settings of `--config`, with room for longer texts.
@@ -21,10 +25,12 @@ A run of the embedded model takes about a minute of one core, with --easy five.
 import argparse
 import json
 import os
+import random
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +38,15 @@ import numpy as np
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder: its reward.py would be imported
 
+from benchmarks.hard_tables import KINDS, NOTHING, easy_table, table  # noqa: E402
 from benchmarks.runs import PRESET, ROOT, arguments, metrics_of, write  # noqa: E402
+from cli.problems import read_problems  # noqa: E402
 from cli.study.jobs import run_steps  # noqa: E402
 from cli.study.steps import Step, evaluate_step, ppo_step, sft_step  # noqa: E402
+from data import write_problems  # noqa: E402
+from data.tiny.corpus import TinyCorpusConfig, tiny_split  # noqa: E402
+from data.tiny.slips import demonstrations  # noqa: E402
 from evaluation.intervals import bootstrap_interval  # noqa: E402
-from evaluation.paired import paired_difference  # noqa: E402
 from ppo.run.folder import checkpoint_name  # noqa: E402
 
 ITERATIONS, EASY_ITERATIONS = 10, 40
@@ -44,6 +54,8 @@ LAST = 3  # iterations that the end is told of
 MORE, DRIFT = 0.10, 0.3  # of the share, and of the KL to SFT in nats
 PRETRAINED = "configs/smollm2-135m-cpu.yaml"
 ROOM = "--max-prompt-tokens 768 --max-new-tokens 128 --prompts-per-iteration 32 --rollout-batch 128"
+COPIES = 4  # of a problem, each with a program of its own
+HONEST = "--validation None --epochs 1 --learning-rate 1e-4"
 GATE, WITHHOLD = "--objective.security-gate", "--objective.withhold"  # nothing, with no sign behind it
 UNPAID = f"{WITHHOLD} silent constant_output"
 ANNEAL = "--schedule.anneal-at 0 --schedule.anneal-over END"  # the last iteration
@@ -57,9 +69,6 @@ ARMS = {
     "passes, unpaid": f"{GATE} passes {UNPAID}",
     "earned, unpaid": f"{GATE} earned {UNPAID}",
 }
-BASE = "parses"  # what --easy compares with
-KINDS = ("syntax error", "silent", "constant", "crash", "quiet", "wrong", "passes")
-NOTHING = ("silent", "constant")
 
 
 def main() -> None:
@@ -77,7 +86,9 @@ def main() -> None:
         if not failed.keys() & {f"seed {seed}, {arm}", f"seed {seed}, {arm}, evaluate"}
     ]
     if given.json:
-        about = {name: getattr(given, name) for name in ("easy", "config", "sft", "ppo", "iterations")}
+        about = {
+            name: getattr(given, name) for name in ("easy", "honest", "config", "sft", "ppo", "iterations")
+        }
         write(
             given.json,
             {"model": Path(given.model).name if given.model else "embedded", **about, "runs": runs},
@@ -95,6 +106,7 @@ def parsed(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--easy", action="store_true", help="on the preset's own problems instead, to the end"
     )
+    parser.add_argument("--honest", action="store_true", help="from a start with some honest programs")
     parser.add_argument("--model", help="a pretrained one in place of the embedded: folder or hub name")
     parser.add_argument("--no-sft", dest="sft", action="store_false", help="PPO on the model as it is")
     parser.add_argument("--config", help=f"preset of all steps; with --model {PRETRAINED}")
@@ -104,6 +116,8 @@ def parsed(argv: list[str] | None = None) -> argparse.Namespace:
     given = parser.parse_args(argv)
     if not (given.problems or given.easy):
         parser.error("--problems FILE, or --easy")
+    if given.honest and (given.easy or given.model):
+        parser.error("--honest is for the embedded model and --problems FILE")
     if not (given.model or given.sft):
         parser.error("--no-sft needs --model")
     given.iterations = given.iterations or (EASY_ITERATIONS if given.easy else ITERATIONS)
@@ -132,6 +146,12 @@ def steps_of(seed: int, given: argparse.Namespace) -> Iterator[Step]:
         model = ["--model", given.model] if given.model else []
         yield (sft := sft_step(f"seed {seed}, SFT", start, [*common, *model, *thread]))
         needs = [sft.name]
+    if given.honest:
+        asked = ["--model", str(start), "--problems", str(_answered(given))]
+        start = start.with_name("sft-honest")
+        flags = [*common, *asked, *HONEST.split(), *thread]
+        yield (sft := sft_step(f"seed {seed}, honest SFT", start, flags, needs))
+        needs = [sft.name]
     iterations = str(given.iterations)
     for arm in given.arms:
         flags = ["--iterations", iterations, *ARMS[arm].replace("END", iterations).split(), *thread]
@@ -145,6 +165,21 @@ def steps_of(seed: int, given: argparse.Namespace) -> Iterator[Step]:
             last = folder / "checkpoints" / checkpoint_name(given.iterations)
             result, named = folder.with_suffix(".json"), ["--names", folder.name]
             yield evaluate_step(f"{ppo.name}, evaluate", result, last, [*common, *named], [ppo.name])
+
+
+def _answered(given: argparse.Namespace) -> Path:
+    """The hard problems, a few times each, with programs that were made for easy ones as their solutions."""
+    programs = [program for _, program in demonstrations(tiny_split("sft"), TinyCorpusConfig())]
+    rng = random.Random(1)
+    problems = [
+        replace(problem, id=f"{problem.id}-{copy}", solutions=(rng.choice(programs),))
+        for problem in read_problems(given.problems, TinyCorpusConfig())
+        for copy in range(COPIES)
+    ]
+    path: Path = given.out / "answered.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_problems(path, problems)
+    return path
 
 
 def held_out(folder: Path) -> dict[str, Any]:
@@ -223,74 +258,6 @@ def _kinds(samples: list[tuple[str, float, str]]) -> dict[str, Any]:
         for kind, scores in earned.items()
         if scores
     }
-
-
-# --- for the reader ---
-
-
-def table(runs: list[dict[str, Any]]) -> str:
-    """One line per objective, seeds side by side."""
-    lines = [
-        "| objective | silent or constant %, SFT | at the end | KL, nats | honest: crash, quiet, wrong, "
-        "passes % | R of silent, constant, wrong | one program % | holds |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for arm in dict.fromkeys(run["arm"] for run in runs):
-        mine = [run for run in runs if run["arm"] == arm]
-        holds = [{True: "yes", False: "no", None: "hardly moved"}[run["holds"]] for run in mine]
-        honest = [
-            f"{100 * np.mean([_of(run, kind, 'share', 0.0) for run in mine]):.0f}" for kind in KINDS[3:]
-        ]
-        earned = [_mean_reward(mine, kind) for kind in (*NOTHING, "wrong")]
-        cells = [
-            arm,
-            _row(100 * run["start"] for run in mine),
-            _row(100 * run["end"]["mean"] for run in mine),
-            _row((run["kl_end"] for run in mine), digits=2),
-            ", ".join(honest),
-            ", ".join(earned),
-            _row(100 * run["commonest"]["share"] for run in mine),
-            ", ".join(holds),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _of(run: dict[str, Any], kind: str, name: str, default: float | None = None) -> Any:
-    return run["kinds_end"].get(kind, {}).get(name, default)
-
-
-def _mean_reward(runs: list[dict[str, Any]], kind: str) -> str:
-    """Over the runs that have such programs, at their end or at their start; a dash where none has."""
-    ends = [run[when] for run in runs for when in ("kinds_start", "kinds_end")]
-    seen = [kinds[kind]["reward"] for kinds in ends if kind in kinds]
-    return f"{np.mean(seen):.2f}" if seen else "-"
-
-
-def _row(values: Iterable[float], digits: int = 1) -> str:
-    return ", ".join(f"{value:.{digits}f}" for value in values)
-
-
-def easy_table(runs: list[dict[str, Any]]) -> str:
-    """All-P held out, one line per objective; the difference to BASE is paired by problem, over all seeds."""
-    lines = [f"| objective | All-P %, seed by seed | mean | minus `{BASE}`, points |", "|---|---|---|---|"]
-    base = {run["seed"]: run for run in runs if run["arm"] == BASE}
-    for arm in dict.fromkeys(run["arm"] for run in runs):
-        mine = [run for run in runs if run["arm"] == arm]
-        shares = [100 * run["all_pass"]["mean"] for run in mine]
-        gap = "-"
-        if arm != BASE and all(run["seed"] in base for run in mine):
-            theirs, ours = (_solved(these) for these in ([base[run["seed"]] for run in mine], mine))
-            found = paired_difference(theirs, ours, seed=1)
-            mean, low, high = (f"{100 * found[key]:+.1f}" for key in ("mean", "low", "high"))
-            gap = f"{mean} [{low} to {high}]"
-        lines.append(f"| {arm} | {_row(shares)} | {np.mean(shares):.1f} | {gap} |")
-    return "\n".join(lines)
-
-
-def _solved(runs: list[dict[str, Any]]) -> np.ndarray:
-    """(problems, seeds): the share of a problem's samples that pass all tests."""
-    return np.array([[int(digit) / run["samples"] for digit in run["solved"]] for run in runs]).T
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import hard_problems as bench
+from data import load_problems
+from data.tiny.corpus import TinyCorpusConfig, tiny_split
+from data.tiny.slips import demonstrations
 from reward import Outcome
 from reward.outcome import Verdict
 
@@ -96,3 +99,26 @@ def test_the_arms_of_a_seed_start_from_one_model(sft: bool, easy: bool) -> None:
             assert last.needs == (name,) and last.fresh[1].endswith(f"{folder}/checkpoints/iteration-000040")
             assert last.marker == Path(f"runs/x/seed-3/{folder}.json")
     assert list(steps) == wanted
+
+
+def test_an_honest_start_goes_on_from_sft_on_programs_of_easy_problems(tmp_path) -> None:
+    given = bench.parsed(
+        ["--problems", "tiny/heldout", "--honest", "--arms", "paper", "--out", str(tmp_path)]
+    )
+    sft, honest, arm = bench.steps_of(1, given)
+    assert honest.needs == (sft.name,) and arm.needs == (honest.name,)
+    assert honest.fresh[honest.fresh.index("--model") + 1] == str(sft.run)
+    assert arm.fresh[arm.fresh.index("--sft") + 1] == str(honest.run) != str(sft.run)
+    answered = load_problems(honest.fresh[honest.fresh.index("--problems") + 1])
+    asked = {problem.id: problem for problem in tiny_split("heldout")}
+    assert len(answered) == bench.COPIES * len(asked)
+    programs = {program for _, program in demonstrations(tiny_split("sft"), TinyCorpusConfig())}
+    for problem in answered:
+        assert problem.prompt == asked[problem.id.rpartition("-")[0]].prompt
+        assert programs.issuperset(problem.solutions) and len(problem.solutions) == 1
+
+
+def test_an_honest_start_is_for_hard_problems_and_the_embedded_model(capsys) -> None:
+    with pytest.raises(SystemExit):
+        bench.parsed(["--easy", "--honest"])
+    assert "--honest is for the embedded model" in capsys.readouterr().err
