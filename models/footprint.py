@@ -6,6 +6,7 @@ two of the model's blocks: every further one adds the difference.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from models.adapter import TuneConfig, adapted_weights, add_lora, checkpoint_layers
 from models.cache import roomy_cache
+from models.causal_attention import CAUSAL_PARTS
 from models.errors import ModelError
 from models.graph_reader import in_whole_pieces
 from models.head import find_head
@@ -98,7 +100,7 @@ def by_depth(shape: Shape, networks: Sequence[Any], measure: Callable[[Ledger], 
         for network in networks:
             _shorten(network, depth, shape.layers)
         try:
-            with rehearsal() as ledger:
+            with rehearsal() as ledger, _ways_of(shape.precision.device):
                 for network in networks:
                     imagine(network)
                 found.append(measure(ledger))
@@ -110,6 +112,11 @@ def by_depth(shape: Shape, networks: Sequence[Any], measure: Callable[[Ledger], 
     more, fewer = found[0], found[-1]
     further = max(0, shape.layers - _DEPTHS[1])
     return {name: fewer[name] + further * (more[name] - fewer[name]) for name in fewer}
+
+
+def _ways_of(device: torch.device) -> AbstractContextManager[None]:
+    """What keeps more memory on a CPU is left out where the device is another: it is rehearsed on one."""
+    return nullcontext() if device.type == "cpu" else CAUSAL_PARTS.off()
 
 
 def _shorten(network: Any, depth: int, layers: int) -> None:

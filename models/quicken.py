@@ -2,12 +2,17 @@
 
 from torch import nn
 
+from models.causal_attention import quicken_attention
 from models.rms_norm import quicken_norms, unknown_norms
 from models.rotary import quicken_rotary, unknown_rotary
 
 
 def quicken(network: nn.Module) -> None:
-    """Let a network's norms and rotary positions go the short way, where it is known to be theirs."""
+    """Let a network's norms, rotary positions and attention go the short way, where it is known to be theirs.
+
+    Attention that goes another way than by transformers' function of torch's kernels, goes on so.
+    """
+    quicken_attention()
     quicken_norms(network)
     quicken_rotary(network)
 

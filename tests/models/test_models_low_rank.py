@@ -99,9 +99,9 @@ def test_half_precision_without_autocast_is_peft_s_own_way():
 def test_off_folded_and_on_again():
     """Adapters off are the base to the bit; folded in they are what they are beside it."""
     model = adapted().eval()
-    beside = results(model)["states"]
     with torch.no_grad():
         states = model.get_base_model().get_decoder()
+        beside = states(IDS).last_hidden_state
         base = small_model("llama").get_decoder()(IDS).last_hidden_state
         with disabled(model):
             assert torch.equal(states(IDS).last_hidden_state, base)
