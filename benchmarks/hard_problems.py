@@ -14,7 +14,7 @@ silent or constant (`kind_of`): in the first iteration, whose programs are SFT's
 beside the KL to SFT and what an honest wrong answer earns. A run `holds` if the share is at most 10 points
 above SFT's while its KL is above 0.3 nats.
 `--honest` starts from a model that has seen some programs which do something: SFT goes on for a few steps
-on programs of the embedded corpus, slips and all, as answers to these problems.
+on programs of the embedded corpus as answers to these problems; with their slips one in seven runs.
 `--easy` runs the arms on the preset's own problems to the end and compares All-P held out, after as many
 samples, with the arm `parses`, problem by problem.
 `--model`: a pretrained one, on settings of `--config`, with room for longer texts.
@@ -54,6 +54,7 @@ LAST = 3  # iterations that the end is told of
 MORE, DRIFT = 0.10, 0.3  # of the share, and of the KL to SFT in nats
 PRETRAINED = "configs/smollm2-135m-cpu.yaml"
 ROOM = "--max-prompt-tokens 768 --max-new-tokens 128 --prompts-per-iteration 32 --rollout-batch 128"
+ANSWERED = "answered.jsonl"
 COPIES = 4  # of a problem, each with a program of its own
 HONEST = "--validation None --epochs 1 --learning-rate 1e-4"
 GATE, WITHHOLD = "--objective.security-gate", "--objective.withhold"  # nothing, with no sign behind it
@@ -75,6 +76,8 @@ def main() -> None:
     """Run what is missing, write and print what there is: a run that fails does not stop the others."""
     given = parsed()
     os.chdir(ROOT)  # presets and runs are named from there
+    if given.honest:
+        write_answered(given)
     steps = [step for seed in given.seeds for step in steps_of(seed, given)]
     logs = given.out / "logs" if given.jobs > 1 else None
     failed = run_steps(steps, given.jobs, times=given.out / "times.json", logs=logs)
@@ -132,7 +135,8 @@ def parsed(argv: list[str] | None = None) -> argparse.Namespace:
 
 def _folder(seed: int, arm: str, given: argparse.Namespace) -> Path:
     """Of the run of an arm; what its last checkpoint is worth stands beside it."""
-    name = arm.replace(", ", "-").replace(" ", "-") + ("-easy" if given.easy else "")
+    kind = "-easy" if given.easy else "-honest" if given.honest else ""
+    name = arm.replace(", ", "-").replace(" ", "-") + kind
     return Path(given.out, f"seed-{seed}", name)
 
 
@@ -147,7 +151,7 @@ def steps_of(seed: int, given: argparse.Namespace) -> Iterator[Step]:
         yield (sft := sft_step(f"seed {seed}, SFT", start, [*common, *model, *thread]))
         needs = [sft.name]
     if given.honest:
-        asked = ["--model", str(start), "--problems", str(_answered(given))]
+        asked = ["--model", str(start), "--problems", str(given.out / ANSWERED)]
         start = start.with_name("sft-honest")
         flags = [*common, *asked, *HONEST.split(), *thread]
         yield (sft := sft_step(f"seed {seed}, honest SFT", start, flags, needs))
@@ -167,7 +171,7 @@ def steps_of(seed: int, given: argparse.Namespace) -> Iterator[Step]:
             yield evaluate_step(f"{ppo.name}, evaluate", result, last, [*common, *named], [ppo.name])
 
 
-def _answered(given: argparse.Namespace) -> Path:
+def write_answered(given: argparse.Namespace) -> None:
     """The hard problems, a few times each, with programs that were made for easy ones as their solutions."""
     programs = [program for _, program in demonstrations(tiny_split("sft"), TinyCorpusConfig())]
     rng = random.Random(1)
@@ -176,10 +180,8 @@ def _answered(given: argparse.Namespace) -> Path:
         for problem in read_problems(given.problems, TinyCorpusConfig())
         for copy in range(COPIES)
     ]
-    path: Path = given.out / "answered.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_problems(path, problems)
-    return path
+    given.out.mkdir(parents=True, exist_ok=True)
+    write_problems(given.out / ANSWERED, problems)
 
 
 def held_out(folder: Path) -> dict[str, Any]:

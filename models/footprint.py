@@ -8,6 +8,7 @@ two of the model's blocks: every further one adds the difference.
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from models.adapter import TuneConfig, adapted_weights, add_lora, checkpoint_layers
 from models.cache import roomy_cache
-from models.causal_attention import CAUSAL_PARTS
+from models.causal_attention import CAUSAL_PARTS, heaviest
 from models.errors import ModelError
 from models.graph_reader import in_whole_pieces
 from models.head import find_head
@@ -184,6 +185,12 @@ def backward_parts(ledger: Ledger, loss: Callable[[], Tensor]) -> Parts:
     return {"kept": kept, "widest": ledger.peak - start - kept}
 
 
+def most(found: Iterable[Parts]) -> Parts:
+    """Of several measurements the larger figure of each item."""
+    first, *others = found
+    return {name: max(size, *(each[name] for each in others), 0) for name, size in first.items()}
+
+
 def step_part(ledger: Ledger, parameters: list[nn.Parameter], precision: Precision) -> int:
     """The most that a step of AdamW takes beside its moments: on a GPU it works on all weights at once."""
     optimizer = torch.optim.AdamW(parameters, foreach=precision.device.type == "cuda")
@@ -268,8 +275,6 @@ def sft_parts(shape: Shape, config: SFTConfig) -> Parts:
     base = network.get_base_model() if shape.tune.tune == "lora" else network
     resting = weight_parts(network, None, shape.tune) | trained_parts(trained_bytes(network))
     size = min(config.micro_batch_size, config.batch_size)
-    # The longest there are, and all of them to be learnt: logits of every token.
-    batch = [Demonstration((0,), (0,) * (config.max_tokens - 2))] * size
 
     def measure(ledger: Ledger) -> Parts:
         if config.gradient_checkpointing:
@@ -277,12 +282,16 @@ def sft_parts(shape: Shape, config: SFTConfig) -> Parts:
         network.train()
         fill_gradients(network)
 
-        def loss() -> Tensor:
+        def loss(length: int) -> Tensor:
+            # All of a row to be learnt: logits of every token. One more ends it.
+            batch = [Demonstration((0,), (0,) * (length - 2))] * size
             with shape.rehearsed.autocast():
                 return completion_loss(network, find_head(base), batch, 0, _CPU)
 
+        lengths = heaviest(config.max_tokens)
+        found = most(backward_parts(ledger, partial(loss, length)) for length in lengths)
         trained = [p for p in network.parameters() if p.requires_grad]
-        return backward_parts(ledger, loss) | {"step": step_part(ledger, trained, shape.precision)}
+        return found | {"step": step_part(ledger, trained, shape.precision)}
 
     found = by_depth(shape, [network], measure)
     return resting | gradient_parts(found, config.gradient_checkpointing)

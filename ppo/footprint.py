@@ -4,10 +4,12 @@ The formulas are the code itself, run on tensors without memory (models/footprin
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 
+from models.causal_attention import heaviest
 from models.critic import CriticConfig, build_critic
 from models.footprint import (
     Parts,
@@ -18,6 +20,7 @@ from models.footprint import (
     gradient_parts,
     layout_bytes,
     merged_copy,
+    most,
     sampling_parts,
     step_part,
     trained_bytes,
@@ -139,13 +142,15 @@ def _scoring(policy: Policy, config: PPOConfig, ledger: Ledger) -> int:
 
 def _update(policy: Policy, config: PPOConfig, ledger: Ledger) -> Parts:
     """What a micro-batch of `ppo.update` takes."""
-    batch = full_length(policy, config.micro_batch, config.max_prompt_tokens, config.max_new_tokens)
 
-    def loss() -> torch.Tensor:
+    def loss(length: int) -> torch.Tensor:
+        new = min(config.max_new_tokens, length)  # the last token is not read
+        batch = full_length(policy, config.micro_batch, length + 1 - new, new)
         tokens = batch.response_mask.sum()
         return minibatch_loss(policy, batch, config, config.kl_coef, denominator=tokens)[0]
 
-    return backward_parts(ledger, loss)
+    lengths = heaviest(config.max_prompt_tokens + config.max_new_tokens - 1)
+    return most(backward_parts(ledger, partial(loss, length)) for length in lengths)
 
 
 def _rollout_bytes(config: PPOConfig) -> int:

@@ -105,7 +105,9 @@ def test_an_honest_start_goes_on_from_sft_on_programs_of_easy_problems(tmp_path)
     given = bench.parsed(
         ["--problems", "tiny/heldout", "--honest", "--arms", "paper", "--out", str(tmp_path)]
     )
+    bench.write_answered(given)
     sft, honest, arm = bench.steps_of(1, given)
+    assert arm.run == tmp_path / "seed-1" / "paper-honest"
     assert honest.needs == (sft.name,) and arm.needs == (honest.name,)
     assert honest.fresh[honest.fresh.index("--model") + 1] == str(sft.run)
     assert arm.fresh[arm.fresh.index("--sft") + 1] == str(honest.run) != str(sft.run)

@@ -35,8 +35,11 @@ def outcome(way, *args, **settings) -> list[torch.Tensor]:
 
 @pytest.fixture
 def parts(monkeypatch):
-    """How many queries each attention by parts was given; short rows have several parts, too."""
+    """How many queries each attention by parts was given; short rows and small heads are taken, too."""
+    quicken_attention()  # tries it, once
     monkeypatch.setattr(causal_attention, "_PART", 4)
+    monkeypatch.setattr(causal_attention, "_ROWS", range(1, 20))
+    monkeypatch.setattr(causal_attention, "_SIZE", 1)
     given: list[int] = []
     plain = _Causal.apply
     monkeypatch.setattr(_Causal, "apply", lambda q, *rest: (given.append(q.shape[2]), plain(q, *rest))[1])
@@ -75,7 +78,8 @@ def test_scores_too_large_for_exp_are_no_trouble():
     assert y.isfinite().all() and all(g.isfinite().all() for g in torch.autograd.grad(y.sum(), (query, key)))
 
 
-REASONS = "mask", "dropout", "all see all", "cached keys", "bias", "16 bits", "no gradient", "long", "off"
+MASKED = "mask", "dropout", "all see all", "cached keys", "bias"
+REASONS = *MASKED, "small heads", "short", "long", "16 bits", "no gradient", "off"
 
 
 @pytest.mark.parametrize("reason", REASONS)
@@ -97,8 +101,10 @@ def test_what_does_not_fit_goes_transformers_way(parts, monkeypatch, reason):
             settings = {"position_bias": torch.randn(1, 4, 9, 9, dtype=query.dtype)}
         case "no gradient":
             query, key, value = (x.detach() for x in (query, key, value))
-        case "long":
-            monkeypatch.setattr(causal_attention, "_LONGEST", 8)
+        case "short" | "long":
+            monkeypatch.setattr(causal_attention, "_ROWS", range(10, 20) if reason == "short" else range(9))
+        case "small heads":
+            monkeypatch.setattr(causal_attention, "_SIZE", 6)
     found = []
     for way in (attention, sdpa_attention_forward):
         torch.manual_seed(0)
@@ -119,6 +125,13 @@ def test_a_gradient_of_the_values_alone_is_one():
     )
 
 
+def test_it_is_not_taken_where_transformers_gives_other_numbers(monkeypatch):
+    assert causal_attention._is_known.__wrapped__()
+    wrong = lambda *args, **settings: sdpa_attention_forward(*args, **settings | {"scaling": 0.51})  # noqa: E731
+    monkeypatch.setattr(causal_attention, "sdpa_attention_forward", wrong)
+    assert not causal_attention._is_known.__wrapped__()
+
+
 def test_what_somebody_else_put_there_stays(monkeypatch):
     monkeypatch.setattr(ALL_ATTENTION_FUNCTIONS, "_local_mapping", {"sdpa": print})
     quicken_attention()
@@ -128,7 +141,6 @@ def test_what_somebody_else_put_there_stays(monkeypatch):
 @pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
 @pytest.mark.parametrize("name", ["cohere", "gemma", "gpt2", "granite", "llama", "phi3", "qwen2", "qwen3"])
 def test_networks_say_and_learn_the_same(parts, name, recompute):
-    quicken_attention()
     network = small_model(name).train()
     disable_dropout(network)
     check_same_either_way(network, CAUSAL_PARTS, recompute=recompute)
@@ -136,7 +148,6 @@ def test_networks_say_and_learn_the_same(parts, name, recompute):
 
 
 def test_rows_with_adapters_go_this_way_in_training_and_only_there(parts):
-    quicken_attention()
     network = add_lora(small_model("llama"), TuneConfig(), seed=1).get_base_model()
     ids, places = torch.arange(24).reshape(2, 12), torch.arange(4, 10)
     with torch.no_grad():

@@ -7,10 +7,10 @@ from peft.tuners.lora import Linear
 from torch import nn
 
 from models.adapter import TuneConfig, add_lora, checkpoint_layers, disabled, merged
-from models.low_rank import LOW_RANK, LowRankLinear, _LowRank
+from models.low_rank import LOW_RANK, LowRankLinear, _adds_to_weight, _LowRank
 from tests.architectures import small_model
 
-IDS = torch.tensor([[5, 6, 7, 8, 9, 10, 11, 12], [1, 2, 3, 4, 5, 6, 7, 8]])
+IDS = torch.tensor([[5, 6, 7, 8, 9, 10, 11, 12], [1, 2, 3, 4, 5, 6, 7, 8]]).tile(1, 3)
 ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -44,6 +44,14 @@ def test_gradients_are_those_of_finite_differences(shape, bias):
     assert torch.autograd.gradcheck(
         lambda *t: _LowRank.apply(t[0], layer.weight, layer.bias, *t[1:], 1.5), (x, a, b)
     )
+
+
+@pytest.mark.parametrize("rows, adds", [(4, False), (5, True), (50, True)])
+def test_few_rows_have_a_product_of_their_own(rows, adds):
+    """A weight of 4 x 5 is made anew twice: 40 numbers, where a row has 9 going in and out."""
+    x, weight, a, b = (torch.ones(shape) for shape in ((rows, 5), (4, 5), (3, 5), (4, 3)))
+    assert _adds_to_weight(x, weight, a, b) == adds
+    assert not _adds_to_weight(x.bfloat16(), weight.bfloat16(), a, b)
 
 
 @pytest.mark.parametrize("recompute", [False, True])

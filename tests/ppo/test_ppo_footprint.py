@@ -13,7 +13,9 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModelForCausalLM
 
 from data import Problem, TestCase
+from models import causal_attention
 from models.adapter import TuneConfig, add_lora, checkpoint_layers, disable_dropout
+from models.causal_attention import CAUSAL_PARTS
 from models.critic import CriticConfig
 from models.errors import ModelError
 from models.footprint import Shape, layout_bytes, sft_parts
@@ -253,6 +255,36 @@ def test_a_step_of_sft_takes_what_was_planned(case):
     plan = sft_parts(case.shape, config)
     assert sum(plan.values()) == pytest.approx(taken, rel=0.1)
     assert plan["gradients"] == sizes(trained) and plan["moments of AdamW"] == 2 * sizes(trained)
+
+
+HEADS = {"hidden_size": 128, "intermediate_size": 176, "num_hidden_layers": 4, "num_attention_heads": 2}
+
+
+def planned(rows: int, device: str = "cpu") -> list[int]:
+    """What training takes of a Llama that attends by parts on a CPU, on rows of so many tokens: PPO, SFT."""
+    tune = TuneConfig(lora_targets=TARGETS["llama"])
+    shape = Shape(t.LlamaConfig(**HEADS, **_ENDS), tune, Precision(torch.device(device), torch.float32))
+    config = PPOConfig(max_prompt_tokens=rows + 1 - 8, max_new_tokens=8)
+    update = ppo_parts(shape, CriticConfig(), config)["update"]
+    return [sum(parts.values()) for parts in (update, sft_parts(shape, SFTConfig(max_tokens=rows)))]
+
+
+def test_longer_rows_are_never_planned_for_less():
+    """The longest of which attention keeps probabilities, and longer ones, of which it keeps none."""
+    longest = causal_attention._LONGEST
+    most, beyond, far = planned(longest), planned(longest + 1), planned(2 * longest)
+    with CAUSAL_PARTS.off():
+        plain = planned(longest + 1)
+    for of_most, of_beyond, of_far, of_plain in zip(most, beyond, far, plain, strict=True):
+        assert of_plain < of_most <= of_beyond < of_far
+
+
+def test_a_plan_for_a_gpu_keeps_no_probabilities():
+    length = causal_attention._ROWS[-1]
+    plan = planned(length, "cuda")
+    with CAUSAL_PARTS.off():
+        assert planned(length, "cuda") == plan
+    assert all(on_cpu > on_gpu for on_cpu, on_gpu in zip(planned(length), plan, strict=True))
 
 
 def test_the_kv_cache_is_that_of_the_formula():

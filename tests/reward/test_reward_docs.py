@@ -91,7 +91,7 @@ def test_the_costs_are_those_of_the_benchmarks_result() -> None:
     assert cost_table(result) in DOCS
 
 
-@pytest.mark.parametrize("name", ["hard_problems", "hard_problems_smollm2"])
+@pytest.mark.parametrize("name", ["hard_problems", "hard_problems_honest", "hard_problems_smollm2"])
 def test_what_objectives_make_of_hard_problems_is_the_benchmarks_result(name: str) -> None:
     """The arms that the benchmark still has; the file keeps those that were tried and left out, too."""
     result = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
