@@ -84,23 +84,28 @@ def test_loss_is_the_cross_entropy_of_the_completions(make_model):
 
 
 def test_short_ways_leave_the_loss_and_its_gradients(make_model):
-    """With adapters on a frozen base: 1e-6 from the plain forms."""
+    """With adapters on a frozen base: as near to the numbers in float64 as the plain forms are in float32."""
     network = add_lora(make_model(), TuneConfig(lora_rank=4), seed=1)
     with torch.no_grad():
         for name, p in network.named_parameters():
             if "lora_B" in name:
                 p += 0.1 * torch.arange(p.numel()).cos().reshape(p.shape)
-    head, trained = find_head(network.get_base_model()), [p for p in network.parameters() if p.requires_grad]
 
     def outcome() -> list[Tensor]:
-        loss = completion_loss(network, head, DEMOS, EOS, CPU)
-        return [loss.detach(), *torch.autograd.grad(loss, trained)]
+        trained = [p for p in network.parameters() if p.requires_grad]
+        loss = completion_loss(network, find_head(network.get_base_model()), DEMOS, EOS, CPU)
+        return [each.double() for each in (loss.detach(), *torch.autograd.grad(loss, trained))]
 
     short = outcome()
     with FROZEN_HEAD.off(), LOW_RANK.off():
         plain = outcome()
-    for ours, theirs in zip(short, plain, strict=True):
-        assert (ours - theirs).norm() <= 1e-6 * theirs.norm()
+        network.double()
+        exact = outcome()
+    errors = [
+        [((found - e).norm() / e.norm()).item() for found, e in zip(way, exact, strict=True)]
+        for way in (short, plain)
+    ]
+    assert max(errors[0]) <= 5e-6 and sum(errors[0]) <= 1.5 * sum(errors[1])
 
 
 def test_loss_is_per_completion_token(make_model, cpu):
