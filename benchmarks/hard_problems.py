@@ -14,7 +14,7 @@ silent or constant (`kind_of`): in the first iteration, whose programs are SFT's
 beside the KL to SFT and what an honest wrong answer earns. A run `holds` if the share is at most 10 points
 above SFT's while its KL is above 0.3 nats.
 `--honest` starts from a model that has seen some programs which do something: SFT goes on for a few steps
-on programs of the embedded corpus as answers to these problems; with their slips one in seven runs.
+on programs of the embedded corpus as answers to these problems; with their slips one in seven compiles.
 `--easy` runs the arms on the preset's own problems to the end and compares All-P held out, after as many
 samples, with the arm `parses`, problem by problem.
 `--model`: a pretrained one, on settings of `--config`, with room for longer texts.

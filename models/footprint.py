@@ -187,8 +187,8 @@ def backward_parts(ledger: Ledger, loss: Callable[[], Tensor]) -> Parts:
 
 def most(found: Iterable[Parts]) -> Parts:
     """Of several measurements the larger figure of each item."""
-    first, *others = found
-    return {name: max(size, *(each[name] for each in others), 0) for name, size in first.items()}
+    measured = list(found)
+    return {name: max(each[name] for each in measured) for name in measured[0]}
 
 
 def step_part(ledger: Ledger, parameters: list[nn.Parameter], precision: Precision) -> int:

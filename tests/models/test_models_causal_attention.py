@@ -6,6 +6,7 @@ import pytest
 import torch
 from short_ways import check_same_either_way
 from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -79,7 +80,7 @@ def test_scores_too_large_for_exp_are_no_trouble():
 
 
 MASKED = "mask", "dropout", "all see all", "cached keys", "bias"
-REASONS = *MASKED, "small heads", "short", "long", "16 bits", "no gradient", "off"
+REASONS = *MASKED, "small heads", "short", "long", "16 bits", "autocast", "no gradient", "off"
 
 
 @pytest.mark.parametrize("reason", REASONS)
@@ -110,7 +111,8 @@ def test_what_does_not_fit_goes_transformers_way(parts, monkeypatch, reason):
         torch.manual_seed(0)
         CAUSAL_PARTS.on = reason != "off"
         try:
-            found.append(way(MODULE, query, key, value, mask, scaling=0.4, **settings)[0])
+            with torch.autocast("cpu", enabled=reason == "autocast"):
+                found.append(way(MODULE, query, key, value, mask, scaling=0.4, **settings)[0])
         finally:
             CAUSAL_PARTS.on = True
     assert torch.equal(*found) and not parts
@@ -133,9 +135,10 @@ def test_it_is_not_taken_where_transformers_gives_other_numbers(monkeypatch):
 
 
 def test_what_somebody_else_put_there_stays(monkeypatch):
-    monkeypatch.setattr(ALL_ATTENTION_FUNCTIONS, "_local_mapping", {"sdpa": print})
-    quicken_attention()
-    assert ALL_ATTENTION_FUNCTIONS["sdpa"] is print
+    for there, then in ((print, print), (sdpa_attention_forward, attention)):
+        monkeypatch.setitem(AttentionInterface._global_mapping, "sdpa", there)
+        quicken_attention()
+        assert ALL_ATTENTION_FUNCTIONS["sdpa"] is then
 
 
 @pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
