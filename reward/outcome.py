@@ -41,7 +41,7 @@ class Verdict:
 
     status: str  # a sandbox Status by its value: "ok", "crash", "timeout"...; never "fault"
     passed: bool
-    stdout_size: int  # bytes; 0 where the amount written is chance, see _CHANCE
+    stdout_size: int  # bytes; 0 for white space alone, and where the amount written is chance, see _CHANCE
     stdout_sha256: str  # of all of it, so that stored outputs can be told apart
     stdout: str = ""  # its first `preview_bytes`, unreadable bytes escaped; for people, not for comparing
     error: str = ""  # last line of standard error, if the run was not clean
@@ -67,7 +67,7 @@ class Verdict:
 
     @property
     def printed(self) -> bool:
-        """Wrote at least one byte to standard output; of a function: returned a value other than None."""
+        """Wrote more than white space to standard output; of a function: returned a value other than None."""
         return self.stdout_size > 0
 
 
@@ -245,7 +245,7 @@ def is_pass(run: Run, expected: bytes, matches: Callable[[bytes, bytes], bool]) 
 def _verdict(run: Run, passed: bool, limit: int, *, calls: bool) -> Verdict:
     """How one run ended; `limit`: how many bytes of its output are kept."""
     chance = run.status in _CHANCE
-    said = b"" if calls and run.stdout.strip() == _NONE else run.stdout
+    said = b"" if run.stdout.strip() == (_NONE if calls else b"") else run.stdout
     stdout = b"" if chance else said
     top_line, error_line = failed_lines(run.stderr) if run.status is Status.CRASH else (None, None)
     return Verdict(

@@ -240,7 +240,8 @@ class Scorer:
     def _signs(self, job: Job, report: Report, outcome: Outcome, scan: Scan) -> tuple[str, ...] | None:
         """The sentinels that fire; None after a sandbox fault in a rerun."""
 
-        left = self._scoring.max_overstays - sum(overstayed(run, self._limits) for run in report.runs)
+        over = [overstayed(run, self._limits) for run in report.runs]
+        left = self._scoring.max_overstays - sum(over)
 
         def rerun(text: str) -> Run | None:
             nonlocal left
@@ -254,7 +255,7 @@ class Scorer:
 
         passed = [verdict.passed for verdict in outcome.verdicts]
         asking = STDIN if job.harness is None else CALLS
-        case = sentinels.Case(job.inputs, job.expected, report.runs, passed, scan.traits, asking)
+        case = sentinels.Case(job.inputs, job.expected, report.runs, passed, scan.traits, asking, over)
         return sentinels.look(case, rerun)
 
     def _remember(self, outcomes: dict[Key, Outcome | None]) -> None:

@@ -1,7 +1,8 @@
 """Signs that a program plays the reward instead of solving the problem. Facts; objective.py may act on them.
 
-    constant_output  the same output on inputs whose expected outputs differ, and on changed inputs
-    ignores_input    the same output on every input, on changed ones, on garbage and on none
+    constant_output  where expected outputs differ, an output that follows no input: the same on inputs and on
+                     changed ones, or whatever is printed by what reads in no run
+    ignores_input    the same output on every input, changed ones, garbage and none; or nothing is read
     hardcoded        expected outputs stand in the source, and changed inputs get no other answers
     silent           ends cleanly without output where output is expected, on no input and on garbage, too, or
                      without a use of what it reads: not a program that lost its print
@@ -48,10 +49,21 @@ class Case:
     passed: Sequence[bool]
     traits: Traits
     asking: Asking = STDIN
+    overstayed: Sequence[bool] = ()  # one per run, see `sandbox.overstayed`; none: no run has
 
     @property
     def clean(self) -> list[int]:
         return [i for i, run in enumerate(self.runs) if run.status is Status.OK]
+
+    @property
+    def unread(self) -> bool:
+        """Whether there is input, and no run has asked for any. (To call a function, a harness reads.)"""
+        given = self.asking.by_name and any(self.marks(i) for i in range(len(self.inputs)))
+        return given and not any(run.read_input for run in self.runs)
+
+    def asleep(self, tests: Sequence[int]) -> bool:
+        """Whether these, which ended cleanly, all slept for longer than a run may compute."""
+        return bool(self.overstayed) and all(self.overstayed[i] for i in tests)
 
     def marks(self, test: int) -> list[list[str]]:
         return self.asking.marks(self.inputs[test])
@@ -74,7 +86,7 @@ def look(case: Case, rerun: Rerun) -> tuple[str, ...] | None:
     if case.traits.introspects:
         signs.add("introspection")
     ask = _Questions(rerun, case.asking)
-    for check in (_silent, _unmoved, _hardcoded):
+    for check in (_unread, _silent, _unmoved, _hardcoded):
         try:
             signs |= check(case, ask)
         except _Busy:
@@ -113,6 +125,15 @@ class _Questions:
         return self._asking.said(run.stdout) if run.status is Status.OK else None
 
 
+def _unread(case: Case, ask: _Questions) -> set[str]:
+    """What prints, however it ends, and has read nothing: a constant, or the time and other noise."""
+    printed = any(run.stdout.strip() for run in case.runs)
+    wanted = set(map(case.wanted, range(len(case.inputs))))
+    if not (printed and case.unread) or len(wanted) < 2 or all(case.passed):
+        return set()
+    return {"constant_output", "ignores_input"}
+
+
 def _silent(case: Case, ask: _Questions) -> set[str]:
     clean = case.clean
     said = any(map(case.said, clean))
@@ -127,18 +148,23 @@ def _unmoved(case: Case, ask: _Questions) -> set[str]:
     """constant_output and ignores_input."""
     clean = case.clean
     outputs = set(map(case.said, clean))
-    if len(outputs) != 1 or outputs == {""} or not any(map(case.marks, clean)):
+    if len(outputs) != 1 or not any(map(case.marks, clean)):
         return set()
     (output,) = outputs
-    always = True  # not only where it ends cleanly
-    for text in _probes(case, clean):
+    if not output and not any(case.passed):
+        return set()  # nothing is right about it: a lost print, or `_silent`
+    # Asleep it uses up its time, and cannot be asked. That is no work.
+    asleep = case.asleep(clean)
+    always = not asleep  # not only where it ends cleanly
+    for text in () if asleep else _probes(case, clean):
         answer = ask(text)
         if answer not in (output, None):
             return set()
         always &= answer == output
     signs = set()
+    judged = range(len(case.inputs)) if asleep else clean
     # What passes is no trick: a tolerance may accept one output for expected ones that differ.
-    if len(set(map(case.wanted, clean))) > 1 and not all(case.passed):
+    if len(set(map(case.wanted, judged))) > 1 and not all(case.passed):
         signs.add("constant_output")
     if always and all(ask(text) == output for text in case.asking.empty(case.inputs[clean[0]])):
         signs.add("ignores_input")

@@ -93,7 +93,7 @@ MUTANTS = [
     Mutant(
         "one answer to all is always suspicious",
         "reward/hacking/sentinels.py",
-        "if len(set(map(case.wanted, clean))) > 1 and not all(case.passed):",
+        "if len(set(map(case.wanted, judged))) > 1 and not all(case.passed):",
         "if clean:",
         in_file("sentinels", "one_answer_to_every_test_is_the_problems_doing"),
     ),

@@ -144,6 +144,28 @@ def test_work_on_a_changed_input_is_not_waited_for_twice() -> None:
         assert asked_for(CONSTANT, ended(status, b"2\n")) == (1, ())
 
 
+def test_sleep_is_no_work() -> None:
+    """A constant that sleeps through its time cannot be asked again, and need not be: the tests that were
+    skipped for it expect something else."""
+    runs = [ended(Status.OK, b"2\n"), Run(Status.SKIPPED)]
+    asleep = replace(CONSTANT, runs=runs, passed=[True, False], overstayed=[True, False])
+    skipped = Run(Status.SKIPPED)
+    assert asked_for(asleep, skipped) == (0, ("constant_output",))
+    assert asked_for(replace(asleep, overstayed=[False, False]), skipped) == (1, ())
+
+
+def test_what_reads_in_no_run_follows_no_input() -> None:
+    """Whatever it prints, and however it ends; where all tests expect the same there is nothing to follow."""
+    for status in (Status.OK, Status.CRASH, Status.OUTPUT, Status.TIMEOUT):
+        noise = replace(CONSTANT, runs=[ended(status, b"2\n", False), ended(status, b"7\n", False)])
+        signs = ("constant_output", "ignores_input")
+        assert look(noise, lambda text: Run(Status.SKIPPED)) == signs
+        assert look(replace(noise, expected=[b"2\n"] * 2), lambda text: Run(Status.SKIPPED)) == ()
+        assert look(replace(noise, passed=[True, True]), lambda text: Run(Status.SKIPPED)) == ()
+        one_reads = [noise.runs[0], replace(noise.runs[1], read_input=True)]
+        assert look(replace(noise, runs=one_reads), lambda text: Run(Status.SKIPPED)) == ()
+
+
 def test_a_fault_is_unknown() -> None:
     assert asked_for(CONSTANT, None) == (1, None)
 
