@@ -161,17 +161,19 @@ def disabled(model: Any) -> Iterator[None]:
 
 
 def disable_dropout(model: nn.Module) -> None:
-    """Set every dropout to 0: the modules, and the numbers that layers and configuration hold.
+    """Set every dropout to 0, and the noise of routers: the modules, and the numbers that layers and
+    configuration hold.
 
     Layers copy those from the configuration when they are made, under names of their own: attention_dropout
-    in Llama, residual_dropout in StarCoder2, attn_pdrop in GPT-2, dropout and layerdrop in OPT.
+    in Llama, residual_dropout in StarCoder2, attn_pdrop in GPT-2, dropout and layerdrop in OPT;
+    router_jitter_noise and input_jitter_noise in PhiMoE.
     """
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     for holder in (*model.modules(), getattr(model, "config", None)):
         for name, value in list(getattr(holder, "__dict__", {}).items()):
-            if isinstance(value, float) and "drop" in name:
+            if isinstance(value, float) and ("drop" in name or "jitter" in name):
                 setattr(holder, name, 0.0)
 
 

@@ -31,7 +31,7 @@ _CLOSE = {torch.float32: 1e-4, torch.float16: 3e-2, torch.bfloat16: 1e-1}
 _TEXTS, _WIDTH = 3, 12
 
 # Settings that bound how far back attention looks. Shorter texts are not touched by them.
-_WINDOWS = ("sliding_window", "attention_chunk_size", "window_size")
+_WINDOWS = ("sliding_window", "attention_chunk_size", "window_size", "keep_window_size")
 
 # Operators whose result's size or value the host waits for: a graph cannot hold them.
 _ASKING = {

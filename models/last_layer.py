@@ -45,7 +45,9 @@ def _for_these(part: nn.Module, wanted: Tensor, total: int) -> Iterator[None]:
     """Let a part work on some of its (B, L, H) tokens."""
     whole, own = part.forward, part.__dict__.get("forward")  # a layer may have a way of its own by now
 
-    def forward(x: Tensor) -> Tensor:
+    def forward(x: Tensor, *more: Any, **settings: Any) -> Tensor:
+        if more or settings:
+            return whole(x, *more, **settings)  # it is told more than its tokens
         if x.shape[:-1].numel() != total:
             raise ValueError(f"{tuple(x.shape)}: a pass over other texts than those that are read")
         some = whole(x.reshape(total, -1)[wanted][None])[0]  # (n, H')

@@ -39,14 +39,18 @@ class LowRankLinear(Linear):
         [name] = self.active_adapters
         a, b = self.lora_A[name].weight, self.lora_B[name].weight
         base = self.base_layer
-        return _LowRank.apply(x.to(dtype), base.weight, base.bias, a, b, self.scaling[name])
+        # Rows in, rows out: into a view that a function returns a caller may not write, as OLMo does.
+        rows = x.to(dtype).reshape(-1, x.shape[-1])
+        y = _LowRank.apply(rows, base.weight, base.bias, a, b, self.scaling[name])
+        return y.view(*x.shape[:-1], y.shape[-1])
 
     def _base(self, x: Tensor) -> Tensor:
         """The layer alone: the reference."""
         base = self.base_layer
         if type(base) is not nn.Linear or torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type):
             return base(x)
-        return product(x.reshape(-1, x.shape[-1]), base.weight, base.bias).view(*x.shape[:-1], -1)
+        y = product(x.reshape(-1, x.shape[-1]), base.weight, base.bias)
+        return y.view(*x.shape[:-1], y.shape[-1])
 
     def _fits(self, dtype: torch.dtype, mixed: bool) -> bool:
         """Whether this is one plain adapter on a frozen layer of the format that is computed in."""
@@ -67,7 +71,7 @@ def others(model: nn.Module) -> list[str]:
 
 
 class _LowRank(torch.autograd.Function):
-    """y = x·Wᵀ + c + s·(x·Aᵀ)·Bᵀ of (..., in), for gradients of x, A and B.
+    """y = x·Wᵀ + c + s·(x·Aᵀ)·Bᵀ of rows (N, in), for gradients of x, A and B.
 
     W (out, in), c (out) or None and x are of one format, A (r, in) and B (out, r) of that or, under autocast,
     float32; they are rounded to it as autocast would round them, and their gradients come back in their own.
@@ -75,32 +79,29 @@ class _LowRank(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scaling: float
+        ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scaling: float
     ) -> Tensor:
-        rows, low = x.reshape(-1, x.shape[-1]), None  # (N, in)
+        low = None
         ctx.adds = _adds_to_weight(rows, weight, a, b)
         if ctx.adds:
             y = product(rows, _added(weight, a, b, scaling), bias)
         else:
-            low = product(rows, a.to(x.dtype))  # (N, r)
-            y = product(rows, weight, bias).addmm_(low, b.to(x.dtype).t(), alpha=scaling)
-        ctx.save_for_backward(x, low, weight, a, b)
+            low = product(rows, a.to(rows.dtype))  # (N, r)
+            y = product(rows, weight, bias).addmm_(low, b.to(rows.dtype).t(), alpha=scaling)
+        ctx.save_for_backward(rows, low, weight, a, b)
         ctx.scaling = scaling
-        return y.view(*x.shape[:-1], weight.shape[0])
+        return y
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, gradient: Tensor
-    ) -> tuple[Tensor | None, None, None, Tensor | None, Tensor | None, None]:
-        x, low, weight, a, b = ctx.saved_tensors
-        rows, g = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, None, None, Tensor | None, Tensor | None, None]:
+        rows, low, weight, a, b = ctx.saved_tensors
         g_low = product(g, b.to(g.dtype).t()).mul_(ctx.scaling)  # (N, r)
         for_x = for_a = for_b = None
         if ctx.needs_input_grad[0] and ctx.adds:
-            for_x = product(g, _added(weight, a, b, ctx.scaling).t()).view(x.shape)
+            for_x = product(g, _added(weight, a, b, ctx.scaling).t())
         elif ctx.needs_input_grad[0]:
-            for_x = product(g, weight.t()).addmm_(g_low, a.to(g.dtype)).view(x.shape)
+            for_x = product(g, weight.t()).addmm_(g_low, a.to(g.dtype))
         if ctx.needs_input_grad[3]:
             for_a = (g_low.t() @ rows).to(a.dtype)
         if ctx.needs_input_grad[4]:

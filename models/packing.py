@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from models.batch import TokenBatch
+from models.errors import out_of_memory
 from models.last_layer import reading
 from models.precision import Precision
 from models.rows import row_states
@@ -27,7 +28,7 @@ from models.rows import row_states
 _CLOSE = 1e-3
 
 # Settings under which attention looks at more than mask and positions: windows, and distances by the row.
-_ROW_BOUND = ("sliding_window", "attention_chunk_size", "window_size", "alibi")
+_ROW_BOUND = ("sliding_window", "attention_chunk_size", "window_size", "keep_window_size", "alibi")
 
 # Below this width a layer's products cost no more than attention to a sequence worth packing.
 _MIN_WIDTH = 256
@@ -132,13 +133,18 @@ def pack_limit(network: Any, precision: Precision) -> int:
 
 @torch.no_grad()
 def heeds_packing(network: Any) -> bool:
-    """Whether final states of packed texts are those of rows."""
+    """Whether final states of packed texts are those of rows; not, where a network cannot be run so."""
     vocabulary = network.get_input_embeddings().weight.shape[0]
     ids = (17 * torch.arange(3 * 12) + 5).remainder(vocabulary).reshape(3, 12)
     ids[1, :7], ids[2, :4] = ids[0, :7], ids[0, :4]  # a prompt in common, and a beginning
     every = torch.ones_like(ids, dtype=torch.bool)
     batch = TokenBatch(ids[:, :7], every[:, :7], ids[:, 7:], every[:, 7:])
-    rows, packed = row_states(network, batch), packed_states(network, batch, limit=64)  # (N, H)
+    try:
+        rows, packed = row_states(network, batch), packed_states(network, batch, limit=64)  # (N, H)
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if out_of_memory(error):
+            raise
+        return False
     return bool((packed - rows).norm() <= _CLOSE * rows.norm())
 
 

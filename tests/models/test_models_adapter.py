@@ -2,7 +2,14 @@
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, OPTConfig, Starcoder2Config
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    LlamaConfig,
+    MixtralConfig,
+    OPTConfig,
+    Starcoder2Config,
+)
 
 from models.adapter import TuneConfig, add_lora, disable_dropout, disabled, merged
 
@@ -81,13 +88,17 @@ WITH_DROPOUT = {
         residual_dropout=0.5,
         embedding_dropout=0.5,
     ),
+    "mixtral": MixtralConfig(
+        **SMALL, num_key_value_heads=2, intermediate_size=32, num_local_experts=2, router_jitter_noise=0.5
+    ),
     "opt": OPTConfig(**SMALL, ffn_dim=32, word_embed_proj_dim=32, dropout=0.5, attention_dropout=0.5),
 }
 
 
 @pytest.mark.parametrize("family", WITH_DROPOUT)
 def test_two_passes_in_training_mode_are_equal(family):
-    """Check 16, trap A8: no dropout is left, as module or as number, in several families of models."""
+    """Check 16, trap A8: no dropout is left, as module or as number, in several families of models; nor the
+    noise of a router."""
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(WITH_DROPOUT[family]).train()
     assert not torch.equal(logprobs(model), logprobs(model))  # it was on

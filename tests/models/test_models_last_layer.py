@@ -103,6 +103,19 @@ def test_experts_are_left_alone():
     assert len(_parts(small_model("mixtral"))) == 2
 
 
+def test_a_part_that_is_told_more_than_its_tokens_works_on_all():
+    """Moshi's layers say which codebook they are of."""
+    network = small_model("llama")
+    part = network.get_decoder().layers[-1].mlp
+    whole = part.forward
+    part.forward = lambda x, scale=1.0: scale * whole(x)
+    x = torch.randn(2, 3, 32)
+    with reading(network, torch.tensor([2]), 6):
+        found = part(x, 2.0), part(x, scale=2.0), part(x)
+    assert torch.equal(found[0], 2 * whole(x)) and torch.equal(found[1], 2 * whole(x))
+    assert not found[2].flatten(0, 1)[:2].any()
+
+
 def test_another_pass_inside_the_block_is_an_error():
     network = small_model("llama").eval()
     with reading(network, torch.tensor([3]), total=14), pytest.raises(ValueError, match="other texts"):

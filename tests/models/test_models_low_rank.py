@@ -1,5 +1,7 @@
 """Layer and adapter as one function against peft's own way, values and gradients, in float64 and mixed."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -33,10 +35,11 @@ def results(model: PeftModel, dtype: torch.dtype | None = None) -> dict[str, tor
     return {"states": states.detach()} | {n: p.grad for n, p in model.named_parameters() if p.requires_grad}
 
 
-@pytest.mark.parametrize("shape", [(6, 5), (1, 5), (0, 5), (2, 3, 5), (2, 2, 2, 5)])
+@pytest.mark.parametrize("rows", [6, 1, 0])
 @pytest.mark.parametrize("bias", [False, True])
-def test_gradients_are_those_of_finite_differences(shape, bias):
+def test_gradients_are_those_of_finite_differences(rows, bias):
     torch.manual_seed(0)
+    shape = (rows, 5)
     layer = nn.Linear(5, 4, bias=bias, dtype=torch.float64).requires_grad_(False)
     x, a, b = (torch.randn(s, dtype=torch.float64, requires_grad=True) for s in (shape, (3, 5), (4, 3)))
     expected = layer(x) + 1.5 * x @ a.T @ b.T
@@ -44,6 +47,26 @@ def test_gradients_are_those_of_finite_differences(shape, bias):
     assert torch.autograd.gradcheck(
         lambda *t: _LowRank.apply(t[0], layer.weight, layer.bias, *t[1:], 1.5), (x, a, b)
     )
+
+
+@pytest.mark.parametrize("shape", [(5,), (0, 5), (2, 3, 5), (2, 2, 2, 5)])
+def test_any_shape_goes_through_and_what_comes_out_may_be_written_into(shape):
+    """OLMo clips queries, keys and values in their place."""
+    torch.manual_seed(0)
+    found = []
+    wrapped = get_peft_model(nn.Sequential(nn.Linear(5, 4)), LoraConfig(r=3, target_modules=["0"]))
+    old = wrapped.base_model.model[0]
+    layer = LowRankLinear(old.base_layer, "default", LoraConfig(r=3), r=3)
+    layer.lora_B["default"].weight.data.normal_()
+    x = torch.randn(shape)
+    for switch in (nullcontext(), LOW_RANK.off()):
+        layer.zero_grad()
+        with switch:
+            y = layer(x)
+            y.clamp_(-0.5, 0.5)
+            y.square().sum().backward()
+        found.append([y, layer.lora_A["default"].weight.grad, layer.lora_B["default"].weight.grad])
+    torch.testing.assert_close(*found)
 
 
 @pytest.mark.parametrize("rows, adds", [(4, False), (5, True), (50, True)])

@@ -65,6 +65,14 @@ def test_what_would_not_heed_mask_or_positions_is_not_packed(name, cpu, monkeypa
     assert pack_limit(small_model(name), cpu) == 0
 
 
+def test_what_cannot_be_run_packed_is_not(monkeypatch):
+    """It is refused, or works as rows: whichever, that is told elsewhere."""
+    network = small_model("llama")
+    assert heeds_packing(network)
+    monkeypatch.setattr(network.get_decoder(), "forward", lambda **settings: [])
+    assert not heeds_packing(network)
+
+
 def test_narrow_networks_and_half_precision_are_not_packed(cpu):
     network = small_model("llama")
     assert pack_limit(network, cpu) == 0

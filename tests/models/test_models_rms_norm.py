@@ -6,8 +6,13 @@ import pytest
 import torch
 from short_ways import IDS, check_same_either_way
 from torch import nn
+from transformers.models.gemma.modeling_gemma import GemmaRMSNorm
+from transformers.models.gemma4.modeling_gemma4 import Gemma4RMSNorm
+from transformers.models.helium.modeling_helium import HeliumRMSNorm
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
+from transformers.models.olmo2.modeling_olmo2 import Olmo2RMSNorm
 
-from models.rms_norm import RMS_NORM, _Quick, _RMSNorm, quicken_norms, unknown_norms
+from models.rms_norm import RMS_NORM, _Quick, _RMSNorm, _Way, quicken_norms, unknown_norms
 from tests.architectures import WORKING, small_model
 
 LLAMAS, GEMMAS = ("llama", "qwen2", "mistral", "phi3", "mixtral"), ("gemma", "gemma2")
@@ -37,8 +42,10 @@ def test_gradients_are_those_of_finite_differences(shape, gain):
     torch.manual_seed(0)
     x, w = (torch.randn(s, dtype=torch.float64, requires_grad=True) for s in (shape, (6,)))
     expected = (w + gain) * x / (x.square().mean(-1, keepdim=True) + 1e-3).sqrt()
-    torch.testing.assert_close(_RMSNorm.apply(x, w, 1e-3, gain), expected)
-    assert torch.autograd.gradcheck(lambda x, w: _RMSNorm.apply(x, w, 1e-3, gain), (x, w))
+    for late in {False, True} if not gain else {True}:
+        way = _Way("", gain, late)
+        torch.testing.assert_close(_RMSNorm.apply(x, w, 1e-3, way), expected)
+        assert torch.autograd.gradcheck(lambda x, w, way=way: _RMSNorm.apply(x, w, 1e-3, way), (x, w))
 
 
 @pytest.mark.parametrize("size", [1.0, 1e-4, 0.0])  # next to epsilon nothing, and nothing at all
@@ -70,6 +77,34 @@ def test_in_16_bits_formats_and_values_are_those_of_transformers(name, dtype, we
     for found, theirs, right in zip(short, plain, exact, strict=True):
         error = (found.double() - right).norm() / right.norm()
         assert error <= 1.1 * (theirs.double() - right).norm() / right.norm() + 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kind", [LlamaRMSNorm, GemmaRMSNorm, Olmo2RMSNorm, HeliumRMSNorm])
+def test_16_bits_are_rounded_where_the_class_rounds_them(kind, dtype):
+    """Before the weight or behind it: the other way round a quarter of the numbers would be others."""
+    norm = kind(64)
+    norm.weight.data = torch.linspace(-1.0, 2.0, 64)
+    norm.to(dtype)
+    quicken_norms(nn.Sequential(norm))
+    assert isinstance(norm, _Quick)
+    x = torch.randn(50, 64, generator=torch.Generator().manual_seed(0)).to(dtype)
+    with RMS_NORM.off():
+        plain = norm(x)
+    assert (norm(x) != plain).float().mean() < 0.01
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_each_norm_of_a_class_is_looked_at(order):
+    """Gemma 4 has norms without a weight among those with one."""
+    norms = [Gemma4RMSNorm(16), Gemma4RMSNorm(16, with_scale=False)][::order]
+    network = nn.Sequential(*norms)
+    quicken_norms(network)
+    assert [isinstance(norm, _Quick) for norm in norms] == [True, False][::order]
+    x = torch.randn(3, 16)
+    with RMS_NORM.off():
+        plain = network(x)
+    torch.testing.assert_close(network(x), plain)
 
 
 def test_what_leaves_float16_s_range_is_left_to_the_loss_scaler():
