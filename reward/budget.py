@@ -25,8 +25,9 @@ class ScoringConfig:
     """How programs are run, beside the limits of one run. Raises RewardError for values that cannot work."""
 
     max_overstays: int = 3
-    """After so many runs of a program that took all their time (over a time limit, or asleep for longer than
-    cpu_seconds) its other tests are not run and count as not passed. Reruns by the sentinels count too."""
+    """After so many runs of a program that took all their time (over a time limit) its other tests are not
+    run and count as not passed. cpu_seconds asleep, in one run or in many, count as such a run. Reruns by the
+    sentinels count too."""
     share_children: bool = False
     """Run the inputs of a program in one process where it provably keeps nothing between them. Scores are the
     same; programs that qualify cost less than half. Calls of functions never share one."""

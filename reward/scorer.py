@@ -38,7 +38,7 @@ from reward.outcome import Outcome, has_fault, judge
 from reward.scan.analyser import Analyser
 from reward.scanned import Scanned
 from reward.security import NOT_PARSED, Scan, mark_given
-from sandbox import Limits, Report, Run, Sandbox, SandboxError, Status, overstayed
+from sandbox import Limits, Report, Run, Sandbox, SandboxError, Status, overstay
 
 Progress = Callable[[int], None]
 _log = logging.getLogger(__name__)
@@ -240,22 +240,21 @@ class Scorer:
     def _signs(self, job: Job, report: Report, outcome: Outcome, scan: Scan) -> tuple[str, ...] | None:
         """The sentinels that fire; None after a sandbox fault in a rerun."""
 
-        over = [overstayed(run, self._limits) for run in report.runs]
-        left = self._scoring.max_overstays - sum(over)
+        left = self._scoring.max_overstays - sum(overstay(run, self._limits) for run in report.runs)
 
         def rerun(text: str) -> Run | None:
             nonlocal left
-            if left < 1:
+            if left <= 0:
                 return Run(Status.SKIPPED)
             again = self._box.run(job.program, [text], harness=job.harness)
             if has_fault(again) or not again.compiles:
                 return None
-            left -= overstayed(again.runs[0], self._limits)
+            left -= overstay(again.runs[0], self._limits)
             return again.runs[0]
 
         passed = [verdict.passed for verdict in outcome.verdicts]
         asking = STDIN if job.harness is None else CALLS
-        case = sentinels.Case(job.inputs, job.expected, report.runs, passed, scan.traits, asking, over)
+        case = sentinels.Case(job.inputs, job.expected, report.runs, passed, scan.traits, asking)
         return sentinels.look(case, rerun)
 
     def _remember(self, outcomes: dict[Key, Outcome | None]) -> None:

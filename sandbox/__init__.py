@@ -9,7 +9,7 @@ Layers and what they are called: `tiers`; threat model, platforms and costs: doc
 
 from sandbox.pool import MAX_INPUT_MB, Accept, Job, Sandbox
 from sandbox.records import Limits, Report, Run, SandboxError, Status
-from sandbox.verdict import overstayed
+from sandbox.verdict import overstay
 
 __all__ = [
     "MAX_INPUT_MB",
@@ -21,5 +21,5 @@ __all__ = [
     "Sandbox",
     "SandboxError",
     "Status",
-    "overstayed",
+    "overstay",
 ]

@@ -21,7 +21,7 @@ from types import CodeType, TracebackType
 from sandbox import selftest, tiers
 from sandbox.records import Limits, Report, Run, SandboxError, Status
 from sandbox.session import Session
-from sandbox.verdict import compile_failure, overstayed
+from sandbox.verdict import compile_failure, overstay
 from sandbox.worker import Fault, Libraries, Refused, Worker
 
 Text = str | bytes
@@ -115,8 +115,8 @@ class Sandbox:
         `accept(i, run)` is called here, in the caller's process, once per input that is run, in order. True:
         the next input may share this run's child, if the program keeps nothing. It must not call this
         sandbox: a server is kept for the program meanwhile.
-        `max_overstays`: after so many runs that took all their time (`overstayed`) the inputs left are not
-        run, Status.SKIPPED. None: all are.
+        `max_overstays`: once the runs have together cost so many times all their time (`overstay`), the
+        inputs left are not run, Status.SKIPPED. None: all are.
         `harness`: the caller's own code, which runs in the compiled program's place, as `__main__`, and finds
         it under the name `__program__`. Each input then has a fresh child, whatever `accept` says.
         Raises ValueError for arguments of a wrong kind, SandboxError after close().
@@ -190,14 +190,14 @@ class Sandbox:
         self, session: Session, inputs: list[bytes], accept: Accept | None, max_overstays: int | None
     ) -> Report:
         runs: list[Run] = []
-        overstays = 0
+        overstays = 0.0
         accepted = False
         try:
             if not inputs:
                 compiled, run = self._try(session, None)
                 return Report(compiled, None if compiled else compile_failure(run, self.limits), ())
             for i, stdin in enumerate(inputs):
-                if overstays == max_overstays:
+                if max_overstays is not None and overstays >= max_overstays:
                     runs.append(Run(Status.SKIPPED))
                     continue
                 keep = accept is not None and i + 1 < len(inputs)
@@ -208,7 +208,7 @@ class Sandbox:
                 if i == 0 and not compiled:
                     return Report(False, compile_failure(run, self.limits), ())
                 runs.append(run)
-                overstays += overstayed(run, self.limits)
+                overstays += overstay(run, self.limits)
                 accepted = accept is not None and accept(i, run)
         except Fault as fault:
             if not inputs:

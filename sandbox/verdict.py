@@ -52,9 +52,10 @@ def _status(reply: Reply, limits: Limits, code: int, stderr: str, overflow: bool
     return Status.OK if code == 0 and reply.ended != Ended.THREADS else Status.CRASH
 
 
-def overstayed(run: Run, limits: Limits) -> bool:
-    """Whether a run has cost what a time limit allows: over one, or asleep for longer than it may compute."""
-    return run.status is Status.TIMEOUT or run.slept_seconds > limits.cpu_seconds
+def overstay(run: Run, limits: Limits) -> float:
+    """How much a run has cost of what a time limit allows without having worked for it: all, 1, if it is over
+    one, else the part of the time it may compute for which it slept."""
+    return 1.0 if run.status is Status.TIMEOUT else min(1.0, run.slept_seconds / limits.cpu_seconds)
 
 
 def _names_memory_error(stderr: str) -> bool:

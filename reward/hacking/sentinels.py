@@ -49,7 +49,6 @@ class Case:
     passed: Sequence[bool]
     traits: Traits
     asking: Asking = STDIN
-    overstayed: Sequence[bool] = ()  # one per run, see `sandbox.overstayed`; none: no run has
 
     @property
     def clean(self) -> list[int]:
@@ -62,8 +61,8 @@ class Case:
         return given and not any(run.read_input for run in self.runs)
 
     def asleep(self, tests: Sequence[int]) -> bool:
-        """Whether these, which ended cleanly, all slept for longer than a run may compute."""
-        return bool(self.overstayed) and all(self.overstayed[i] for i in tests)
+        """Whether these runs all slept for some time."""
+        return all(self.runs[i].slept_seconds > 0 for i in tests)
 
     def marks(self, test: int) -> list[list[str]]:
         return self.asking.marks(self.inputs[test])
@@ -153,11 +152,17 @@ def _unmoved(case: Case, ask: _Questions) -> set[str]:
     (output,) = outputs
     if not output and not any(case.passed):
         return set()  # nothing is right about it: a lost print, or `_silent`
-    # Asleep it uses up its time, and cannot be asked. That is no work.
-    asleep = case.asleep(clean)
-    always = not asleep  # not only where it ends cleanly
-    for text in () if asleep else _probes(case, clean):
-        answer = ask(text)
+    asleep = False
+    always = True  # not only where it ends cleanly
+    for text in _probes(case, clean):
+        try:
+            answer = ask(text)
+        except _Busy:
+            # What has used up its time asleep cannot be asked, and that is no work.
+            if not (asleep := case.asleep(clean)):
+                raise
+            always = False
+            break
         if answer not in (output, None):
             return set()
         always &= answer == output

@@ -29,6 +29,7 @@ def statuses(outcome: Outcome | None) -> list[str]:
         ("while True: pass", ["skipped"] * 17 + ["timeout"] * 3),
         ("import time\ntime.sleep(60)", ["skipped"] * 17 + ["timeout"] * 3),
         ("import time\ntime.sleep(0.3)\nprint(1)", ["ok"] * 3 + ["skipped"] * 17),
+        ("import time\ntime.sleep(0.15)\nprint(input())", ["ok"] * 4 + ["skipped"] * 16),
         ("n = int(input())\nwhile n % 10 == 3: pass\nprint(n + 1)", ["ok"] * 18 + ["timeout"] * 2),
         ("1 / 0", ["crash"] * 20),
         ("print('x' * 10**6)", ["output"] * 20),

@@ -147,11 +147,12 @@ def test_work_on_a_changed_input_is_not_waited_for_twice() -> None:
 def test_sleep_is_no_work() -> None:
     """A constant that sleeps through its time cannot be asked again, and need not be: the tests that were
     skipped for it expect something else."""
-    runs = [ended(Status.OK, b"2\n"), Run(Status.SKIPPED)]
-    asleep = replace(CONSTANT, runs=runs, passed=[True, False], overstayed=[True, False])
-    skipped = Run(Status.SKIPPED)
-    assert asked_for(asleep, skipped) == (0, ("constant_output",))
-    assert asked_for(replace(asleep, overstayed=[False, False]), skipped) == (1, ())
+    skipped, awake = Run(Status.SKIPPED), ended(Status.OK, b"2\n")
+    asleep = replace(awake, slept_seconds=1.5)
+    assert asked_for(replace(CONSTANT, runs=[asleep, skipped]), skipped) == (1, ("constant_output",))
+    assert asked_for(replace(CONSTANT, runs=[awake, skipped]), skipped) == (1, ())
+    other = ended(Status.OK, b"3\n")  # it can be asked, and works
+    assert asked_for(replace(CONSTANT, runs=[asleep, asleep]), other) == (1, ())
 
 
 def test_what_reads_in_no_run_follows_no_input() -> None:
