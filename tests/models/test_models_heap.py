@@ -25,7 +25,7 @@ def unseen(monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="the C library is not glibc")
-def test_what_lies_between_living_tensors_goes_back(unseen):
+def test_what_lies_between_living_tensors_goes_back(unseen, monkeypatch):
     """Before a block and after one in which the heap has grown; the tensors that live stay what they are."""
     blocks = [torch.full((16 * 1024,), float(i)) for i in range(1600)]  # 100 MiB of 64 KiB each
     living = blocks[::40]
@@ -33,12 +33,13 @@ def test_what_lies_between_living_tensors_goes_back(unseen):
     kept = resident()
     with heap.trimmed_heap():
         assert resident() < kept - 80 * MIB
-        blocks = [torch.ones(16 * 1024) for _ in range(3200)]
+        blocks = [torch.ones(16 * 1024) for _ in range(1600)]
         pins = blocks[::40]
         del blocks
         kept = resident()
+        monkeypatch.setattr(heap, "_largest", 0)  # other tests may have left room for these blocks
     assert resident() < kept - 80 * MIB
-    assert [t[0].item() for t in living] == list(range(0, 1600, 40)) and len(pins) == 80
+    assert [t[0].item() for t in living] == list(range(0, 1600, 40)) and len(pins) == 40
 
 
 def test_what_serves_again_is_kept(unseen, monkeypatch):
