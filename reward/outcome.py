@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from data.preview import preview
@@ -223,10 +225,10 @@ def judge(
     read: Sequence[str | bytes | None] = [None] * num_tests if inputs is None else inputs
     limit = preview_bytes(num_tests)
     verdicts = tuple(
-        replace(
+        _beside(
             _verdict(run, is_pass(run, want, matches), limit, calls=calls),
-            input=None if given is None else preview(given, limit),
-            expected=preview(want, limit),
+            None if given is None else preview(given, limit),
+            preview(want, limit),
         )
         for run, want, given in zip(report.runs, expected, read, strict=True)
     )
@@ -235,6 +237,26 @@ def judge(
     return Outcome(
         True, num_tests, verdicts, status, scan.findings, scan_reason=scan.reason, tricks=scan.tricks
     )
+
+
+def _beside(verdict: Verdict, given: str | None, want: str) -> Verdict:
+    """A verdict with what its test reads and expects. Thousands are kept, so equal texts are one."""
+    want = _shared(want)
+    stdout = want if verdict.stdout == want else verdict.stdout
+    return replace(verdict, stdout=stdout, input=None if given is None else _shared(given), expected=want)
+
+
+@lru_cache(maxsize=8192)
+def _shared(text: str) -> str:
+    """The one copy of a text: what a problem gives and expects is in the outcome of each of its programs."""
+    return text
+
+
+def weight(outcome: Outcome) -> int:
+    """Bytes that an outcome takes, about, without what it shares with others of its problem."""
+    own = [v.error if v.stdout is v.expected else v.error + v.stdout for v in outcome.verdicts]
+    things = len(outcome.findings) + len(outcome.tricks)
+    return 500 + 350 * len(own) + sum(map(sys.getsizeof, own)) + 200 * things
 
 
 def is_pass(run: Run, expected: bytes, matches: Callable[[bytes, bytes], bool]) -> bool:

@@ -20,7 +20,7 @@ import logging
 import os
 import threading
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
@@ -33,8 +33,9 @@ from reward.compare import RewardError
 from reward.hacking import sentinels
 from reward.hacking.asking import CALLS, STDIN
 from reward.job import Job, Key, job_of
+from reward.kept import Kept
 from reward.objective import Reward, RewardConfig, objective
-from reward.outcome import Outcome, has_fault, judge
+from reward.outcome import Outcome, has_fault, judge, weight
 from reward.scan.analyser import Analyser
 from reward.scanned import Scanned
 from reward.security import NOT_PARSED, Scan, mark_given
@@ -42,6 +43,7 @@ from sandbox import Limits, Report, Run, Sandbox, SandboxError, Status, overstay
 
 Progress = Callable[[int], None]
 _log = logging.getLogger(__name__)
+CACHE_BYTES = 100 << 20  # of outcomes that are kept, which is 6 KB for each of 16,384
 
 
 class Scorer:
@@ -49,9 +51,9 @@ class Scorer:
 
     `limits`, `workers` and `isolation` are the sandbox's; `max_overstays`, `share_children`, `packages` and
     `overlap` are those of `ScoringConfig`. `seed`: the run's, from which the order of the tests follows.
-    `look`: False leaves the sentinels out, and outcomes then say that nobody looked. `cache_size` 0 keeps
-    nothing. Methods may be called from several threads. Raises RewardError at once if Bandit is missing or of
-    another version.
+    `look`: False leaves the sentinels out, and outcomes then say that nobody looked. Of outcomes the latest
+    `cache_size` are kept, or fewer that fill CACHE_BYTES; 0 keeps nothing. Methods may be called from several
+    threads. Raises RewardError at once if Bandit is missing or of another version.
     """
 
     def __init__(
@@ -77,8 +79,7 @@ class Scorer:
         self._limits = limits or Limits()
         self._seed = seed
         self._look = look
-        self._cache: OrderedDict[Key, Outcome] = OrderedDict()
-        self._cache_size = cache_size
+        self._cache: Kept[Key, Outcome] = Kept(cache_size, CACHE_BYTES, weight)
         self._begun: dict[Key, Future[tuple[Outcome | None, float]]] = {}
         self._lock = threading.Lock()  # guards the cache and what was begun
         # Closed in reverse: submitted batches, then their runs, then the processes.
@@ -262,10 +263,7 @@ class Scorer:
         with self._lock:
             for key, outcome in outcomes.items():
                 if outcome is not None:
-                    self._cache[key] = outcome
-                    self._cache.move_to_end(key)
-            while len(self._cache) > self._cache_size:
-                self._cache.popitem(last=False)
+                    self._cache.put(key, outcome)
 
 
 def _always(index: int, run: Run) -> bool:

@@ -113,7 +113,7 @@ def mark_given(findings: Iterable[Finding], source: bytes, given: GivenCode) -> 
     for finding in findings:
         key = (finding.id, text.get(finding.line, ""))
         left[key] -= 1
-        marked.append(replace(finding, given=left[key] >= 0))
+        marked.append(replace(finding, given=True) if left[key] >= 0 else finding)
     return tuple(marked)
 
 

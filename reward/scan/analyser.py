@@ -13,13 +13,13 @@ import socket
 import subprocess
 import sys
 import threading
-from collections import OrderedDict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from data.prompts import extract
 from reward.compare import RewardError
+from reward.kept import Kept
 from reward.scan.worker import LENGTH, MAX_BYTES
 from reward.security import Finding, GivenCode, Scan, Traits, Trick, given_code
 
@@ -27,6 +27,7 @@ COMMAND = (sys.executable, "-P", "-W", "ignore", "-X", "utf8", str(Path(__file__
 START_SECONDS = 60.0  # for the imports of Bandit on a loaded machine
 WALL_SECONDS = 60.0  # of a scan; the process's own CPU limit decides, so that load changes no verdict
 _TRIES = 2
+CACHE_BYTES = 64 << 20  # of answers that are kept, which is 4 KB for each of 16,384
 
 
 class _Lost(Exception):
@@ -100,8 +101,7 @@ class Analyser:
     """
 
     def __init__(self, workers: int = 1, cache_size: int = 16384) -> None:
-        self._cache: OrderedDict[bytes, Scan] = OrderedDict()
-        self._cache_size = cache_size
+        self._cache: Kept[bytes, Scan] = Kept(cache_size, CACHE_BYTES, _weight)
         self._lock = threading.Lock()  # guards the cache and the lists of processes
         self._slots = threading.BoundedSemaphore(workers)
         self._closed = False
@@ -118,13 +118,11 @@ class Analyser:
         key = hashlib.sha256(source).digest()
         with self._lock:
             if (found := self._cache.get(key)) is not None:
-                self._cache.move_to_end(key)
+                self._cache.put(key, found)
                 return found
         found = self._scan(source)
         with self._lock:
-            self._cache[key] = found
-            while len(self._cache) > self._cache_size:
-                self._cache.popitem(last=False)
+            self._cache.put(key, found)
         return found
 
     def given(self, prompt: str) -> GivenCode:
@@ -199,7 +197,11 @@ def _as_scan(answer: dict[str, Any]) -> Scan:
     traits: dict[str, Any] = answer.get("traits", {})
     return Scan(
         status=answer["status"],
-        findings=tuple(Finding(*finding) for finding in answer.get("findings", ())),
+        findings=tuple(
+            # The same few words in every answer: kept once.
+            Finding(line, sys.intern(test), sys.intern(severity), sys.intern(confidence), cwe)
+            for line, test, severity, confidence, cwe in answer.get("findings", ())
+        ),
         reason=answer.get("reason", ""),
         tricks=tuple(Trick(*trick) for trick in answer.get("tricks", ())),
         traits=Traits(
@@ -212,3 +214,10 @@ def _as_scan(answer: dict[str, Any]) -> Scan:
         if traits
         else Traits(),
     )
+
+
+def _weight(scan: Scan) -> int:
+    """Bytes that an answer takes, about: of its texts and for each thing in it."""
+    texts = scan.traits.literals + scan.traits.keys
+    things = len(scan.findings) + len(scan.tricks)
+    return 1500 + sum(map(sys.getsizeof, texts)) + 8 * len(texts) + 500 * things

@@ -13,6 +13,7 @@ from reward.scan.tricks import imported, qualified
 
 MAX_TEXT = 16 * 1024  # characters of literals per program: thousands of scans are kept
 
+_HUGE = 10**4000  # str() of more digits is an error
 _EXITS = frozenset({"exit", "quit", "sys.exit", "os._exit", "os.abort", "os.kill", "posix._exit"})
 _HOOKS = frozenset({"sys.excepthook", "sys.unraisablehook", "threading.excepthook"})
 _MODULES = frozenset({"gc", "inspect", "ctypes", "_ctypes", "glob", "tracemalloc", "socket"})
@@ -86,7 +87,7 @@ def _constant(node: ast.AST) -> str | None:
     value = node.value
     if isinstance(value, bytes):
         return value.decode("latin-1")
-    if isinstance(value, int) and abs(value) >= 10**4000:  # str() of more digits is an error
+    if isinstance(value, int) and abs(value) >= _HUGE:
         return None
     return str(value)
 
@@ -174,13 +175,16 @@ def _is_inert(statement: ast.stmt) -> bool:
 
 def _hooks_the_end(nodes: Sequence[ast.AST], names: dict[str, str]) -> bool:
     """sys.excepthook = ..., atexit.register(os._exit, 0): a crash would then end with status 0."""
+    registered: set[ast.AST] = set()  # and what is within; `nodes` has parents before children
     for node in nodes:
         if isinstance(node, ast.Assign) and any(qualified(t, names) in _HOOKS for t in node.targets):
             return True
-        if isinstance(node, ast.Call) and qualified(node.func, names) == "atexit.register":
-            reached = [qualified(part, names) for arg in node.args for part in ast.walk(arg)]
-            if _EXITS.intersection(reached):
+        if node in registered:
+            if qualified(node, names) in _EXITS:
                 return True
+            registered.update(ast.iter_child_nodes(node))
+        if isinstance(node, ast.Call) and qualified(node.func, names) == "atexit.register":
+            registered.update(node.args)
     return False
 
 

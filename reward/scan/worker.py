@@ -39,11 +39,17 @@ MAX_LINES = 2000
 # Bandit's visitor takes one Python frame per level of nesting and checks take more. A fixed bound well below
 # the interpreter's limit makes the verdict the same under every version of it.
 MAX_DEPTH = 400
-# Time goes by nodes of the tree: `''+''+...`, 390 terms a line, costs the most for each, a second in all. The
-# largest of 150 human solutions to contest problems has 2,403.
+# The largest of 150 human solutions to contest problems has 2,403. Most checks take time by nodes, a few by
+# nodes times something else of the program, which is bounded below: what is found then depends on counts, and
+# not on how fast the machine is.
 MAX_NODES = 8000
+MAX_NAME = 1000  # characters of a name, dotted names included: looked through at each node that has it
+MAX_IMPORTS = 500  # names imported: looked through at each call
+# Calls around each node, summed up: all that a call holds is looked through for some (jinja2.Environment).
+MAX_HELD = 200_000
 
-CPU_SECONDS = 5.0  # of one scan; what is allowed above takes at most a quarter of it
+# Of one scan. What is allowed above takes at most a fifth of it.
+CPU_SECONDS = 5.0
 MEMORY_BYTES = 1 << 30  # address space
 LENGTH = struct.Struct("<I")
 
@@ -60,14 +66,23 @@ class _ScanFailed(Exception):
     """A Bandit check failed inside; without it, what the others found is not the whole."""
 
 
+class _Found(list[tuple[int, str, str, str, int]]):
+    """Of each of Bandit's issues what is answered: each holds numbers of up to 2,000 lines."""
+
+    def append(self, issue: Any) -> None:
+        lineno, cwe = int(issue.lineno), int(issue.cwe.id or 0)
+        super().append((lineno, str(issue.test_id), str(issue.severity), str(issue.confidence), cwe))
+
+
 @dataclass(frozen=True)
 class Scanner:
-    """Bandit, loaded and known to work. The fields are the four parts of it that a scan needs."""
+    """Bandit, loaded and known to work. The fields are the parts of it that a scan needs, and checks.py."""
 
     node_visitor: Any
     meta_ast: Any
     metrics: Any
     tests: Any
+    checks: Any
 
     def scan(self, source: bytes) -> dict[str, Any]:
         """The answer for one program."""
@@ -83,19 +98,26 @@ class Scanner:
             return {"status": "syntax", "reason": type(error).__name__}
         except (RecursionError, MemoryError) as error:
             return _unscannable(type(error).__name__)
-        nodes, depth = _nodes(tree)
+        nodes, depth, held = _nodes(tree)
         if len(nodes) > MAX_NODES:
             return _unscannable("too many parts")
         if depth > MAX_DEPTH:
             return _unscannable("nested too deeply")
+        if held > MAX_HELD:
+            return _unscannable("too much in calls within calls")
+        if sum(isinstance(node, ast.alias) for node in nodes) > MAX_IMPORTS:
+            return _unscannable("too many imports")
+        if _longest_name(nodes) > MAX_NAME:
+            return _unscannable("a name that is too long")
         try:
             findings = sorted(self._findings(text))
         except Exception as error:  # whatever stopped Bandit has hidden findings: a fact about this program
-            return _unscannable(f"{type(error).__name__} in Bandit")
+            return _unscannable(f"{type(error.__cause__ or error).__name__} in Bandit")
         return {"status": "ok", "findings": findings, "tricks": tricks(nodes), "traits": traits(tree, nodes)}
 
     def _findings(self, text: str) -> list[tuple[int, str, str, str, int]]:
         """Bandit's own visitor on bytes in memory. Passing no nosec lines is what its ignore_nosec does."""
+        self.checks.begin()
         metrics = self.metrics.Metrics()
         metrics.begin(_NAME)
         visitor = self.node_visitor.BanditNodeVisitor(
@@ -108,11 +130,11 @@ class Scanner:
             metrics,
         )
         visitor.tester.report_error = _fail  # Bandit would log the error and call the file scanned
+        # It would look for each line of each node among no lines, after each check.
+        visitor.tester._get_nosecs_from_contexts = _no_nosecs
+        visitor.tester.results = found = _Found()
         visitor.process(text)
-        return [
-            (int(i.lineno), str(i.test_id), str(i.severity), str(i.confidence), int(i.cwe.id or 0))
-            for i in visitor.tester.results
-        ]
+        return found
 
 
 def load_scanner() -> Scanner:
@@ -125,7 +147,11 @@ def load_scanner() -> Scanner:
         raise SetupError(f"{wanted}, which is not installed: {error}") from None
     if bandit.__version__ != BANDIT_VERSION:
         raise SetupError(f"{wanted}, not {bandit.__version__}: other versions find other things")
-    scanner = Scanner(node_visitor, meta_ast, metrics, test_set.BanditTestSet(config.BanditConfig()))
+    from reward.scan import checks  # imports Bandit
+
+    tests = test_set.BanditTestSet(config.BanditConfig())
+    checks.install(tests.tests)
+    scanner = Scanner(node_visitor, meta_ast, metrics, tests, checks)
     # A Bandit that finds nothing would make every program secure, so it must find one known thing.
     found = [finding[1:3] for finding in scanner.scan(_KNOWN).get("findings", [])]
     if found != [("B307", "MEDIUM")]:
@@ -184,12 +210,33 @@ def _fail(test: str, context: object, error: Exception) -> NoReturn:
     raise _ScanFailed(f"{test}: {type(error).__name__}") from error
 
 
-def _nodes(tree: ast.AST) -> tuple[list[ast.AST], int]:
-    """All nodes of a tree, walked once, and its levels of nesting; without recursion."""
+def _no_nosecs(context: object, test_result: object = None) -> None:
+    """The lines with `# nosec` among a node's: there are none."""
+
+
+def _nodes(tree: ast.AST) -> tuple[list[ast.AST], int, int]:
+    """All nodes of a tree, its levels of nesting, and the calls around each node, summed up; no recursion."""
     nodes: list[ast.AST] = []
-    depth, level = 0, [tree]
+    depth, held, level = 0, 0, [(tree, 0)]
     while level:
         depth += 1
-        nodes += level
-        level = [child for node in level for child in ast.iter_child_nodes(node)]
-    return nodes, depth
+        nodes += [node for node, _ in level]
+        held += sum(calls for _, calls in level)
+        level = [
+            (child, calls + isinstance(node, ast.Call))
+            for node, calls in level
+            for child in ast.iter_child_nodes(node)
+        ]
+    return nodes, depth, held
+
+
+def _longest_name(nodes: list[ast.AST]) -> int:
+    """Of variables, attributes, functions, modules...: whatever a node has as text and is no literal."""
+    names = (
+        len(part)
+        for node in nodes
+        if not isinstance(node, ast.Constant)
+        for part in vars(node).values()
+        if isinstance(part, str)
+    )
+    return max(names, default=0)

@@ -12,7 +12,8 @@ from benchmarks.reward import table as cost_table
 from data.comparison import NAMES
 from reward import RewardConfig, Stage, objective
 from reward.hacking.sentinels import NAMES as SENTINELS
-from reward.scan.worker import BANDIT_VERSION, MAX_DEPTH, MAX_NODES
+from reward.scan.checks import MAX_LOOKS
+from reward.scan.worker import BANDIT_VERSION, MAX_DEPTH, MAX_HELD, MAX_IMPORTS, MAX_NAME, MAX_NODES
 from reward.schedule import KINDS, ScheduleConfig
 from reward.shaping import KINDS as PROGRAMS
 from reward.shaping import report
@@ -77,7 +78,9 @@ def test_the_settings_of_security_are_described_with_their_defaults() -> None:
     for name, weight in default.cwe_weights.to_dict().items():
         assert f"{name} {weight:g}" in DOCS, name
     assert f"Bandit {BANDIT_VERSION}" in DOCS and f"beyond {MAX_DEPTH} levels" in DOCS
-    assert f"more than {MAX_NODES:,} nodes" in DOCS
+    assert f"more than {MAX_NODES:,} nodes" in DOCS and f"more than {MAX_NAME:,} characters" in DOCS
+    assert f"more than {MAX_IMPORTS} names imported, more than {MAX_HELD:,}\nnodes within calls" in DOCS
+    assert f"more than {MAX_LOOKS:,} steps" in DOCS
 
 
 def test_every_sentinel_is_described() -> None:

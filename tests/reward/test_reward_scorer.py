@@ -296,7 +296,7 @@ def test_a_problem_that_cannot_score_is_an_error_before_anything_runs(counted, p
 
 def test_the_cache_is_bounded(counted) -> None:
     scorer, box = counted(*[answer(b"2\n", b"42\n")] * 5)
-    scorer._cache_size = 2
+    scorer._cache.count = 2
     for program in ("a", "b", "c", "c", "a"):
         outcome_of(scorer, program)
     assert [program for program, _ in box.asked] == ["a", "b", "c", "a"]
