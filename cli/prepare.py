@@ -25,6 +25,7 @@ from data.fields import RowError
 from data.formats.base import Unrecorded
 from data.formats.known import read_row
 from data.formats.source import SPLITS, Row, source_rows
+from data.forms import NO_RESULT, with_result
 from data.selection import (
     text_hash,
     with_max_tests,
@@ -231,7 +232,12 @@ def _with_chosen_tests(
     if problem.tests and not fitting.tests:
         read.leave_out(TOO_LARGE, where, f"problem {problem.id!r}: every test is over the limits")
         return None
-    return with_max_tests(with_public(fitting), settings.max_tests, settings.seed)
+    chosen = with_max_tests(with_public(fitting), settings.max_tests, settings.seed)
+    try:
+        return with_result(chosen)
+    except RowError as error:  # of those that are left no test expects anything
+        read.leave_out(NO_RESULT, where, f"problem {problem.id!r}: {error}")
+        return None
 
 
 def _with_splits(problems: Sequence[Problem], settings: PrepareCommand) -> list[Problem]:

@@ -48,16 +48,18 @@ class _Found(NamedTuple):
     start: int
     end: int
     grade: int
+    inline: bool = False  # a line quoted among words
 
 
 def extract(text: str, stub: str = "", entry_point: str | None = None) -> tuple[str, int]:
     """A response -> (program, char_offset), with program == text[char_offset : char_offset + len(program)].
 
     What parses as it stands is the program. Else it is, in the first turn of the dialogue, the last piece
-    that reads and prints; else the last that defines or at least calls something; else the longest code of a
-    fence. A piece is what stands between fences or tags, or between the sentences of prose there, or in
-    backticks; what follows a passage of thinking wins over what is in it, and nothing empty is a piece. Where
-    there is none, the turn is left as it is, byte for byte.
+    that reads and prints, a line quoted among words only if there is no other; else the last that defines or
+    at least calls something; else the longest code of a fence. A piece is what stands between fences or tags,
+    or between the sentences of prose there, or in backticks; what follows a passage of thinking wins over
+    what is in it, and nothing empty is a piece. Where there is none, the turn is left as it is, byte for
+    byte.
 
     `stub` is the `def` line (and docstring) that the prompt ended with, if it did: then a body alone, which
     parses only behind its stub, counts as a program too. To run such an answer, see data/answers.py.
@@ -118,9 +120,10 @@ def _to_judge(text: str, start: int, end: int, task: Task) -> Iterator[Segment]:
 
 
 def _program(segment: Segment, program: _Found, thought: int) -> _Piece:
-    """Where a program is complete, its place decides; else how far it is one, and its fence."""
+    """Where a program is complete, its place decides; else how far it is one, and its fence. What a sentence
+    quotes, as "the line `print(int(input()))`", may be complete too, but is said of the program."""
     if program.grade == COMPLETE:
-        rank = 7
+        rank = 7 if program.inline or segment.inline else 8
     elif segment.fenced and segment.language in {*PYTHON, ""}:
         rank = 6 if program.grade == DEFINES else 5
     else:
@@ -185,10 +188,11 @@ def _in_backticks(text: str, start: int, end: int, task: Task) -> Iterator[_Foun
         )
         label = _LABEL.match(text, begin, stop)
         code = label.end() if label else stop - len(text[begin:stop].lstrip(" \t"))
+        inline = not alone or "\n" not in text[begin:stop]
         if not alone:
-            yield from _if_complete(text, code, stop, task)
+            yield from (found._replace(inline=inline) for found in _if_complete(text, code, stop, task))
         elif (found := _found(text, code, stop, task)).grade >= CALLS:
-            yield found
+            yield found._replace(inline=inline)
 
 
 def _if_complete(text: str, start: int, end: int, task: Task) -> Iterator[_Found]:

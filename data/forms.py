@@ -99,7 +99,7 @@ def _from_own(row: dict[str, Any]) -> Problem:
         insecure=tuple(texts_at(row, "insecure")),
     )
     check_calls(problem)
-    return problem
+    return with_result(problem)
 
 
 def _own_tests(rows: list[Any]) -> tuple[TestCase, ...]:
@@ -145,8 +145,7 @@ def check_calls(problem: Problem) -> None:
                 f"test {number} of a function-call task: {error}; write input as a JSON list of arguments, "
                 "output as the JSON of the result"
             ) from None
-    if problem.tests and all(test.output.strip() == "null" for test in problem.tests):  # `pass` solves it
-        raise RowError("no test expects a value: there is nothing to compute", NO_RESULT)
+    with_result(problem)
 
 
 def _from_v2(row: dict[str, Any]) -> Problem:
@@ -159,12 +158,14 @@ def _from_v2(row: dict[str, Any]) -> Problem:
     count = row.get("num_tests", len(tests))
     if count != len(tests):
         raise RowError(f"num_tests is {count!r} but there are {len(tests)} tests; correct one of them")
-    return Problem(
-        id=identifier_at(row, "problem_id"),
-        prompt=text_at(row, "prompt"),
-        tests=tests,
-        difficulty=optional_at(row, "difficulty"),
-        compare=_compare(row),
+    return with_result(
+        Problem(
+            id=identifier_at(row, "problem_id"),
+            prompt=text_at(row, "prompt"),
+            tests=tests,
+            difficulty=optional_at(row, "difficulty"),
+            compare=_compare(row),
+        )
     )
 
 
@@ -201,7 +202,8 @@ def posed(
     programs read standard input. `starter`: the code that the text goes on with, if there is any."""
     if not function and all(given is None or isinstance(given, str) for given, _ in pairs):
         tests = tests_of(pairs, public)
-        return Problem(prompt=prompt, tests=tests, solutions=solutions, compare=compare or "lines", **rest)
+        compare = compare or "lines"
+        return with_result(Problem(prompt=prompt, tests=tests, solutions=solutions, compare=compare, **rest))
     if not pairs:
         raise _no_tests()
     entry_point = entry_point_of(function, starter, solutions)
@@ -279,6 +281,17 @@ def tests_of(pairs: list[tuple[Any, Any]], public: Sequence[bool] = ()) -> tuple
             check_encodable(text, f"test {number}")
     shown = public or [False] * len(pairs)
     return tuple(TestCase(*pair, is_shown) for pair, is_shown in zip(pairs, shown, strict=True))
+
+
+def with_result(problem: Problem) -> Problem:
+    """The problem itself, or RowError (skippable) if `pass` solves it."""
+    outputs = {test.output.encode("utf-8", "surrogatepass") for test in problem.tests}
+    expected = {output.strip() for output in outputs}  # of white space of ASCII, as outputs are compared
+    if problem.entry_point is None and (outputs if problem.compare == "exact" else expected) == {b""}:
+        raise RowError("no test expects any output: there is nothing to print", NO_RESULT)
+    if problem.entry_point is not None and expected == {b"null"}:
+        raise RowError("no test expects a value: there is nothing to compute", NO_RESULT)
+    return problem
 
 
 def _no_tests() -> RowError:

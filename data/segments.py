@@ -50,6 +50,7 @@ class Segment(NamedTuple):
     language: str = ""  # of the fence, in lower case
     closed: bool = True
     dedent: bool = False  # the code may begin behind white space: its fence was indented, or on its line
+    inline: bool = False  # the code, its fence and words are all on one line
 
 
 class _Cut(NamedTuple):
@@ -95,6 +96,7 @@ def segments(text: str, start: int, end: int) -> list[Segment]:
                 cut.language if inside else "",
                 closed=not last,
                 dedent=inside and (cut.on_line or bool(cut.mark["indent"])),
+                inline=not last and _among_words(text, cut, cuts[number + 1].mark, start, end),
             )
         )
     return pieces
@@ -157,6 +159,17 @@ def _opens(cut: _Cut, inside: bool) -> bool:
     if tag := cut.mark["tag"]:
         return "/" not in tag[:2] and not tag.startswith("\\end")
     return bool(cut.language) or not inside
+
+
+def _among_words(text: str, cut: _Cut, closing: re.Match[str], start: int, end: int) -> bool:
+    """Whether a piece is a line, and beside its marks, fences or <code>, stands more on that line."""
+    if not cut.on_line or "\n" in text[cut.begin : closing.start()]:
+        return False
+    if not (cut.mark["fence"] or (cut.mark["tag"] or "").startswith("<code")):
+        return False
+    bare = cut.mark["indent"] is not None or cut.mark.start() == start or text[cut.mark.start() - 1] == "\n"
+    behind = text[closing.end() : min(end, closing.end() + _MAX_INFO)].lstrip(" \t\r")
+    return not bare or bool(behind and behind[0] != "\n")
 
 
 def _closes(cut: _Cut, opening: _Cut) -> bool:

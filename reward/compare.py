@@ -10,7 +10,7 @@
                         also stand between punctuation, which must be the same: [0.1,0.3] and [.1,.3]
     python, json        values as data/values.py writes them, equal under Python's ==, or as far as JSON tells
                         them apart (a tuple is a list): reward/values.py. python(ABS, REL), json(ABS, REL):
-                        finite numbers in them as under float(ABS, REL)
+                        finite numbers in them as under float(ABS, REL), but two whole ones have to be equal
 
 Every policy is reflexive and symmetric. Three mistakes of published judges are impossible by construction:
 truncating to the shorter output (a prefix then passes), comparing sets (a permutation then passes), and a

@@ -12,7 +12,7 @@ from typing import Any
 
 from data.fields import RowError, text_at
 from data.formats.base import READS_A_FILE, Format, columns_of
-from data.forms import tests_of
+from data.forms import tests_of, with_result
 from data.problem import Problem
 
 _PYTHON3 = (3, "3", "PYTHON3")
@@ -28,7 +28,7 @@ def read(row: dict[str, Any], number: str) -> Problem:
     pairs = [(name, pair) for name in _TESTS for pair in columns_of(row.get(name), ("input", "output"))]
     programs = columns_of(row.get("solutions"), ("language", "solution"))
     python = [text for language, text in programs if language in _PYTHON3 and isinstance(text, str)]
-    return Problem(
+    problem = Problem(
         id=text_at(row, "name"),
         prompt=text_at(row, "description"),
         tests=tests_of([pair for _, pair in pairs], [name == _TESTS[0] for name, _ in pairs]),
@@ -36,6 +36,7 @@ def read(row: dict[str, Any], number: str) -> Problem:
         difficulty=None if row.get("difficulty") is None else str(row["difficulty"]),
         source="CodeContests",
     )
+    return with_result(problem)
 
 
 CODECONTESTS = Format(

@@ -90,7 +90,7 @@ def _marks(text: str) -> list[list[str]]:
 
 def _said(output: bytes) -> str:
     try:
-        return "\n".join(_leaves(parse(output.decode("ascii"))))
+        return "\n".join(_leaves(parse(output.decode("utf-8"))))
     except ValueError:
         return plain(output)  # not written by the harness
 

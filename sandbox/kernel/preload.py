@@ -2,15 +2,14 @@
 
 `MODULES` is what contest programs use, and what those load lazily. `LARGE`, the rest of the standard library
 that programs name, would double the cost of a fork, as would numpy, where the caller has it, and the packages
-that it allows: a second server holds them, and only programs that name one of them run there. What is in
-neither list cannot be imported.
+that it allows: a second server holds them, and only programs that name one of them, or a part of one, run
+there. What neither server holds cannot be imported.
 """
 
 from __future__ import annotations
 
 import dis
 import importlib
-import itertools
 import os
 import pwd
 import sys
@@ -22,30 +21,36 @@ MODULES = (
     # what programs import by name
     "__future__ abc array ast atexit base64 binascii bisect builtins calendar cmath codecs collections "
     "collections.abc contextlib contextvars copy ctypes dataclasses datetime decimal enum errno fcntl "
-    "fnmatch fractions functools gc graphlib heapq importlib inspect io itertools json keyword linecache "
-    "locale math mmap numbers operator os os.path pathlib pickle pprint queue random re resource select "
-    "selectors signal stat statistics string stringprep struct sys textwrap threading time timeit token "
-    "tokenize traceback types typing unicodedata urllib.parse warnings weakref zlib "
+    "fnmatch fractions functools gc graphlib heapq importlib importlib.util inspect io itertools json "
+    "keyword linecache locale math mmap numbers operator os os.path pathlib pickle pprint queue random re "
+    "resource select selectors signal sre_compile sre_constants sre_parse stat statistics string stringprep "
+    "struct sys textwrap threading time timeit token tokenize traceback types typing unicodedata "
+    "urllib.parse warnings weakref zlib "
     # what those load on first use
-    "_strptime _compat_pickle copyreg dis opcode reprlib encodings.ascii encodings.cp1252 encodings.cp437 "
-    "encodings.hex_codec encodings.idna encodings.latin_1 encodings.raw_unicode_escape encodings.rot_13 "
-    "encodings.unicode_escape encodings.utf_8 encodings.utf_8_sig encodings.utf_16 encodings.utf_16_le "
-    "encodings.utf_16_be encodings.utf_32 "
+    "_strptime _compat_pickle copyreg dis opcode reprlib encodings.ascii encodings.base64_codec "
+    "encodings.cp1252 encodings.cp437 encodings.hex_codec encodings.idna encodings.latin_1 "
+    "encodings.punycode encodings.raw_unicode_escape encodings.rot_13 encodings.unicode_escape "
+    "encodings.utf_7 encodings.utf_8 encodings.utf_8_sig encodings.utf_16 encodings.utf_16_le "
+    "encodings.utf_16_be encodings.utf_32 encodings.utf_32_le encodings.utf_32_be encodings.zlib_codec "
 ).split()
 LARGE = (
     "numpy argparse asyncio bdb bz2 cProfile cmd code codeop colorsys concurrent.futures "
-    "concurrent.futures.thread configparser csv curses difflib doctest email email.message "
-    "email.mime.multipart email.mime.text filecmp fileinput ftplib getopt getpass gettext glob grp gzip "
-    "hashlib hmac html html.parser http http.client http.cookies http.server imaplib ipaddress logging "
-    "lzma mimetypes multiprocessing multiprocessing.dummy multiprocessing.pool multiprocessing.popen_fork "
-    "multiprocessing.queues optparse pdb pickletools pkgutil platform plistlib poplib profile pstats pty "
-    "pydoc quopri runpy sched secrets shelve shlex shutil smtplib socket socketserver sqlite3 ssl "
-    "subprocess symtable sysconfig tarfile telnetlib tempfile termios tomllib trace tracemalloc tty "
-    "unittest unittest.mock urllib urllib.error urllib.request uuid wave xml xml.dom.minidom "
-    "xml.etree.ElementTree xml.sax xmlrpc.client zipfile zoneinfo "
+    "concurrent.futures.process concurrent.futures.thread configparser csv curses curses.ascii "
+    "curses.textpad difflib doctest email email.message email.mime.multipart email.mime.text filecmp "
+    "fileinput ftplib getopt getpass gettext glob grp gzip hashlib hmac html html.parser http http.client "
+    "http.cookiejar http.cookies http.server imaplib importlib.abc ipaddress logging logging.config "
+    "logging.handlers lzma mimetypes multiprocessing multiprocessing.dummy multiprocessing.pool "
+    "multiprocessing.popen_fork multiprocessing.queues optparse pdb pickletools pkgutil platform plistlib "
+    "poplib profile pstats pty pydoc pyexpat quopri runpy sched secrets shelve shlex shutil smtplib socket "
+    "socketserver sqlite3 ssl subprocess symtable sysconfig tarfile telnetlib tempfile termios tomllib "
+    "trace tracemalloc tty unittest unittest.async_case unittest.mock urllib urllib.error urllib.request "
+    "urllib.robotparser uuid wave xml xml.dom.minidom xml.etree.ElementTree xml.sax xmlrpc.client "
+    "xmlrpc.server zipfile zoneinfo "
 ).split()
 EXECUTORS = frozenset({"exec", "eval"})
 _IMPORTERS = frozenset({"__import__", "import_module", "importlib"})
+_HERE = frozenset(MODULES)
+_LONGEST = 100  # characters of a name that may be a module's
 _NUMPY_PARTS = ("numpy.fft", "numpy.linalg", "numpy.random", "numpy.polynomial", "numpy.ma", "numpy.matlib")
 
 
@@ -72,19 +77,12 @@ def load(large: bool, libraries: Sequence[str], packages: Sequence[str] = ()) ->
         sys.path_importer_cache.clear()
 
 
-def held_by_large(libraries: Sequence[str], packages: Sequence[str]) -> frozenset[str]:
-    """The names of all modules that only the server with the large libraries may hold.
+def held_by_large(packages: Sequence[str]) -> frozenset[str]:
+    """The names of modules that only the server with the large libraries may hold, and of what they lie in.
 
-    Those in the packages' folders too: `from package.part import name` does not name the package itself.
+    What else lies in those packages goes without saying: see `imports`.
     """
-    found = [*LARGE, *packages]
-    for folder, package in itertools.product(libraries, packages):
-        root = os.path.join(folder, *package.split("."))
-        for path, _, files in os.walk(root):
-            parts = [package, *os.path.relpath(path, root).split(os.sep)]
-            inner = ".".join(part for part in parts if part != os.curdir)
-            found += [inner, *(f"{inner}.{name.partition('.')[0]}" for name in files)]
-    return with_packages(found)
+    return with_packages([*LARGE, *packages]) - _HERE
 
 
 def _look_up_user() -> None:
@@ -109,8 +107,9 @@ def with_packages(modules: Iterable[str]) -> frozenset[str]:
 
 
 def names(code: CodeType) -> frozenset[str]:
-    """Every name and string in a program: a module that it imports, whichever way, is among them, if its name
-    is not put together as it runs."""
+    """Every name and string in a program, and what of a dotted one stands before a dot: a module that it
+    imports, whichever way, is among them, as is the package it lies in, if the name is not put together as
+    the program runs."""
     found: list[str] = []
     for part in _parts(code):
         found += part.co_names
@@ -121,11 +120,17 @@ def names(code: CodeType) -> frozenset[str]:
                     found.append(constant)
                 elif isinstance(constant, (tuple, frozenset)):
                     pending.append(constant)
-    return frozenset(found)
+    return frozenset(found).union(with_packages(name for name in found if _may_be_dotted(name)))
+
+
+def _may_be_dotted(name: str) -> bool:
+    """No module's name is longer; of a long string of dots there would be a quadratic number of parts."""
+    return "." in name and len(name) <= _LONGEST
 
 
 def imports(code: CodeType, named: frozenset[str], modules: frozenset[str]) -> bool:
-    """Whether a program, in which `named` are all names and strings, imports one of `modules`.
+    """Whether a program, of which these are the `names`, imports one of `modules`, or what lies in one: all
+    of a package is on the side of its root, but for what `MODULES` lists.
 
     A variable may be called `code` or `html`. For imports by function, a string that is a module's name
     will do; for those in text that is executed, any import.
@@ -139,7 +144,11 @@ def imports(code: CodeType, named: frozenset[str], modules: frozenset[str]) -> b
     if not named.isdisjoint(_IMPORTERS):
         return True
     instructions = (instruction for part in _parts(code) for instruction in dis.get_instructions(part))
-    return any(i.opname == "IMPORT_NAME" and i.argval in modules for i in instructions)
+    return any(i.opname == "IMPORT_NAME" and _is_of(i.argval, modules) for i in instructions)
+
+
+def _is_of(name: str, modules: frozenset[str]) -> bool:
+    return name in modules or (name.partition(".")[0] in modules and name not in _HERE)
 
 
 def _parts(code: CodeType) -> Iterator[CodeType]:

@@ -209,7 +209,7 @@ def serve(arguments: list[str]) -> Iterator[Program]:
     except ImportError as error:  # one of the packages is broken, or needs what is not there
         sock.send(FAILED + f"packages: {error}".encode())
         os._exit(1)
-    held_by_large = preload.held_by_large(settings.libraries, settings.packages)
+    held_by_large = preload.held_by_large(settings.packages)
     for install in (site.setquit, site.sethelper, site.setcopyright):
         install()  # exit(), quit(), help(): absent under -S
     max_tasks = lockdown.max_tasks()

@@ -62,11 +62,13 @@ def test_what_is_no_checked_problem_is_left_out_and_counted(tmp_path, capsys):
         row(11, solution=None),
         row(1, question="Another text."),
         row(12, outputs=["x" * 300_000] * 6),
+        row(13, outputs=["", " \n"] * 3),
+        row(14, outputs=["", *["x" * 300_000] * 5]),  # of the tests that are left none expects anything
     )
     status, report, problems = prepare(path)
     assert status == 0
     assert [problem.id for problem in problems] == ["1", "11"]
-    assert report["rows"] == 13
+    assert report["rows"] == 15
     assert report["left_out"] == {
         "function-call task": 2,
         "no tests": 1,
@@ -74,6 +76,7 @@ def test_what_is_no_checked_problem_is_left_out_and_counted(tmp_path, capsys):
         "copy of another text": 1,
         "id used twice": 1,
         "tests over the limits": 1,
+        "no result is expected": 2,
     }
     assert report["references"] == {
         "passed": 1,
@@ -82,10 +85,10 @@ def test_what_is_no_checked_problem_is_left_out_and_counted(tmp_path, capsys):
     assert report["failed_problems"]["wrong output"] == {"7": "test 0: '0\\n'"}
     assert report["failed_problems"]["timeout"] == {"8": "test 0"}
     assert report["failed_problems"]["crash"] == {"10": "test 0: ZeroDivisionError: division by zero"}
-    assert report["large_tests_left_out"] == 6
+    assert report["large_tests_left_out"] == 11
     assert report["written"] == {"train": 2}
     told = capsys.readouterr().out
-    assert "13 rows" in told and "2 function-call task" in told and "1 timeout" in told
+    assert "15 rows" in told and "2 function-call task" in told and "1 timeout" in told
     assert len(told.splitlines()) <= 24  # one screen
 
 

@@ -226,6 +226,53 @@ def test_a_bare_program_comes_out_of_words(program, before, after):
     assert text[offset : offset + len(found)] == found
 
 
+# --- a line that words quote is not the program ---
+
+QUOTED = ["`{}`", "``{}``", f"{FENCE}{{}}{FENCE}", f"{FENCE}python {{}}{FENCE}", "<code>{}</code>"]
+SENTENCES = [
+    "The line {} prints the sum.\n",
+    "It is no {}\n",
+    "This is it:\n\n{}\n\nIt prints it.\n",
+    "{} prints.\n",
+]
+
+
+@given(complete, st.sampled_from(["print(int(input()))", "for i in input(): print(i)"]))
+@settings(max_examples=4, deadline=None)
+def test_a_complete_program_wins_over_the_line_that_a_sentence_quotes(program, line):
+    ways = [way for way in OPENINGS if way[1]]
+    for (opening, closing), quoted, sentence in itertools.product(ways, QUOTED, SENTENCES):
+        if sentence[0] != "{" and "\n\n" in sentence and not quoted.startswith("`{"):
+            continue  # alone on its line: a fence of its own
+        words = sentence.format(quoted.format(line))
+        for text in (words + "\n" + opening + program + closing, opening + program + closing + "\n" + words):
+            assert extract(text)[0].strip("\n") == program.strip("\n"), text
+
+
+def test_a_bare_program_wins_over_the_line_that_a_sentence_quotes():
+    words = "\nThe line `print(int(input()))` prints the sum.\n"
+    assert extract(f"{P}{words}")[0].strip("\n") == extract(f"{words}\n{P}")[0].strip("\n") == P.strip("\n")
+
+
+@pytest.mark.parametrize("quoted", QUOTED)
+@pytest.mark.parametrize("sentence", SENTENCES)
+def test_a_line_that_a_sentence_quotes_is_the_program_where_there_is_no_other(quoted, sentence):
+    line = "print(int(input()) + 1)"
+    assert extract(sentence.format(quoted.format(line)))[0] == line
+
+
+@pytest.mark.parametrize("quoted", QUOTED)
+@pytest.mark.parametrize("stub", ["", "def add_one(n):\n"])
+def test_a_function_that_a_sentence_quotes_is_not_the_one_that_is_asked_for(quoted, stub):
+    words = (
+        f"\nNote that {quoted.format('return n' if stub else 'def add_one(n): return n')} would be wrong.\n"
+    )
+    body = "    return n + 1\n"
+    code = body if stub else FUNCTION
+    assert extract(fenced(code) + words, stub, "add_one")[0] == code
+    assert extract(fenced(FUNCTION) + words, stub, "add_one")[0] == FUNCTION
+
+
 blanks = st.sampled_from(["", "\n", "  \n", "\t\n\n"])
 openings = st.sampled_from([f"{FENCE}\n", f"{FENCE}python\n", "~~~py\n", "[PYTHON]\n"])
 

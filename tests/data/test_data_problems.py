@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data import FUNCTION_CALL, NO_TESTS, DataError, Problem, TestCase, load_problems, write_problems
+from data.forms import NO_RESULT
 
 CODECONTESTS = Path(__file__).parents[2].parent / "shared" / "data" / "codecontests.jsonl"
 
@@ -230,6 +231,31 @@ def test_rows_without_standard_input_or_tests_are_skipped_only_into_a_counter(tm
     assert skipped == {FUNCTION_CALL: 1, NO_TESTS: 1}
 
 
+@pytest.mark.parametrize("compare", ["lines", "exact", "tokens", "float"])
+@pytest.mark.parametrize("outputs", [[""], ["", " \n"], ["\n\r\n", "\t"]])
+def test_what_pass_solves_is_no_problem_in_any_form(tmp_path, outputs, compare):
+    pairs = [{"input": "1", "output": text} for text in outputs]
+    cases = {"inputs": ["1"] * len(outputs), "outputs": outputs}
+    rows = (
+        {**OWN, "tests": pairs, "compare": compare},
+        {**{key: APPS[key] for key in ("id", "question")}, **cases, "compare": compare},
+        {"problem_id": "b", "prompt": "Print.", "test_cases": cases, "compare": compare},
+        {"id": "c", "question": "Print.", "input_output": json.dumps(cases), "compare": compare},
+    )
+    for row in rows:
+        path = write(tmp_path / "p.jsonl", row)
+        if compare == "exact" and any(outputs):  # a line's end has to be printed, too
+            assert len(load_problems(path)) == 1
+            continue
+        with pytest.raises(DataError, match=r"p\.jsonl:1: no test expects any output") as error:
+            load_problems(path)
+        assert "\n" not in str(error.value)
+        skipped: Counter[str] = Counter()
+        assert load_problems(path, skipped=skipped) == [] and skipped == {NO_RESULT: 1}
+    write(tmp_path / "p.jsonl", {**OWN, "tests": [*pairs, {"input": "2", "output": "\u00a0"}]})
+    assert len(load_problems(tmp_path / "p.jsonl")[0].tests) == len(pairs) + 1
+
+
 @pytest.mark.parametrize("row", [{**APPS, "outputs": ["1\n"]}, {**APPS, "outputs": ["1\n", None]}])
 def test_a_defect_is_never_skipped(tmp_path, row):
     with pytest.raises(DataError):
@@ -250,7 +276,9 @@ problems = st.builds(
     Problem,
     id=filled,
     prompt=filled,
-    tests=st.lists(st.builds(TestCase, texts, texts), min_size=1, max_size=3).map(tuple),
+    tests=st.lists(st.builds(TestCase, texts, texts), min_size=1, max_size=3)
+    .filter(lambda tests: any(test.output.strip() for test in tests))
+    .map(tuple),
     solutions=st.lists(texts, max_size=2).map(tuple),
     difficulty=st.none() | filled,
     source=st.none() | filled,
@@ -277,10 +305,10 @@ def test_line_ends_of_every_kind_survive(tmp_path):
 UNWRITABLE = {
     "no problem": [],
     "no tests": [Problem("p", "x", ())],
-    "an id twice": [Problem("p", "x", (TestCase("", ""),))] * 2,
-    "half a surrogate": [Problem("p", "\ud800", (TestCase("", ""),))],
-    "an unknown comparison": [Problem("p", "x", (TestCase("", ""),), compare="set")],
-    "a list for a tuple": [Problem("p", "x", [TestCase("", "")])],
+    "an id twice": [Problem("p", "x", (TestCase("", "1"),))] * 2,
+    "half a surrogate": [Problem("p", "\ud800", (TestCase("", "1"),))],
+    "an unknown comparison": [Problem("p", "x", (TestCase("", "1"),), compare="set")],
+    "a list for a tuple": [Problem("p", "x", [TestCase("", "1")])],
 }
 
 
@@ -303,11 +331,11 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DataError, match="No space left"):
-        write_problems(path, [Problem("p", "x", (TestCase("", ""),))])
+        write_problems(path, [Problem("p", "x", (TestCase("", "1"),))])
     assert path.read_text() == "before"
     assert [file.name for file in tmp_path.iterdir()] == ["p.jsonl"]
 
 
 def test_writing_into_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(DataError, match="cannot be written"):
-        write_problems(tmp_path / "absent" / "p.jsonl", [Problem("p", "x", (TestCase("", ""),))])
+        write_problems(tmp_path / "absent" / "p.jsonl", [Problem("p", "x", (TestCase("", "1"),))])

@@ -1,5 +1,6 @@
 """Equality of values told as JSON: Python's own ==, and JSON's view of it."""
 
+import json
 import math
 
 import pytest
@@ -116,6 +117,24 @@ def test_numbers_within_the_tolerance_are_equal_wherever_they_stand(left, right)
 @pytest.mark.parametrize("other", [math.inf, -math.inf, math.nan, 10**400, "1", None])
 def test_no_tolerance_reaches_what_is_no_finite_number(other):
     assert not matches("python(1e300, 1)", 1, other)
+
+
+@given(st.integers(-(10**20), 10**20), st.integers(-(10**20), 10**20))
+def test_whole_numbers_that_are_near_are_not_equal(left, right):
+    for near in (left, left + 1, right):
+        for a, b in ((left, near), ([left], [near]), ({"a": left}, {"a": near}), ({left}, {near})):
+            assert matches("json(1, 1e-6)", a, b) == matches("python(1e300, 1)", a, b) == (left == near)
+    assert matches("json(0, 1e-6)", left, float(left))
+
+
+@given(
+    st.recursive(st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=4)
+)
+def test_a_text_is_the_same_however_its_letters_are_written(value):
+    for policy in ("python", "json", "json(1e-6, 1e-6)"):
+        as_it_is = json.dumps(value, ensure_ascii=False).encode("utf-8")
+        assert parse_policy(policy).matches(encode(value).encode(), as_it_is)
+        assert not parse_policy(policy).matches(encode([value, "é"]).encode(), as_it_is)
 
 
 def test_nan_equals_nan():

@@ -67,4 +67,5 @@ def test_a_result_is_read_as_what_it_holds(value, said):
 
 def test_what_is_no_json_is_read_as_it_stands():
     assert CALLS.said(b"[1, 2\n") == "[1, 2"
+    assert CALLS.said('"é"'.encode()) == "é"
     assert CALLS.said(b"\xff") == STDIN.said(b"\xff")

@@ -125,6 +125,9 @@ SAME_AS_PYTHON = {
     "print(select.select([r], [], [], 0)[0] == [r])",
     "wait for nobody": "import os\ntry: os.wait()\nexcept ChildProcessError: print('none')",
     "codecs": "print('aé'.encode('cp1252'), 'a'.encode('utf-16'), b'61'.hex(), 'a'.encode('idna'))",
+    "codecs by name": "import codecs\n"
+    "print('aé'.encode('utf-7'), 'bücher.de'.encode('idna'), 'ü'.encode('punycode'))\n"
+    "print([codecs.encode(b'x', name) for name in ('hex', 'base64', 'zlib')], 'é'.encode('utf-32-le'))",
     "time zone": "import time, datetime\nprint(time.localtime(0)[:6], datetime.datetime.fromtimestamp(0))",
     "names of modules": "code = html = trace = uuid = 1\nprint(code + html)",
 }
