@@ -29,7 +29,7 @@ from sandbox import Limits
 
 @dataclass(frozen=True)
 class SampleCommand:
-    """Type a problem (or pass --problem), see the program, its verdict and its reward."""
+    """Type a problem (or pass --problem) with its --test, see the program, its verdict and its reward."""
 
     checkpoint: Path = Path("runs/demo/ppo")
     """PPO checkpoint or run, SFT run, or model folder (or hub name)."""
@@ -40,8 +40,8 @@ class SampleCommand:
     problem: str | None = None
     """The problem; left out, problems are read from standard input, one per line."""
     test: tuple[str, ...] = ()
-    """Tests as INPUT=OUTPUT, with \\n for a line break. Without one the program is run without input, and
-    not judged. Of a function: ARGUMENTS=RESULT, a JSON list and a JSON value."""
+    """Tests as INPUT=OUTPUT, such as '1=8'; \\n is a line break. Without one the program is run without input,
+    and not judged. Of a function: ARGUMENTS=RESULT, a JSON list and a JSON value."""
     entry_point: str | None = None
     """The function (or Class.method) that the program is to define; left out, it reads standard input."""
     temperature: NotNegative = 0.7
@@ -144,9 +144,10 @@ def _told(reward: Reward | None, has_tests: bool) -> list[str]:
 def _run(what: str, verdict: Verdict, *, judged: bool) -> str:
     passed = f", {'passed' if verdict.passed else 'not passed'}" if judged else ""
     error = f" ({verdict.error})" if verdict.error else ""
-    asks = not judged and verdict.error.startswith("EOFError")
-    hint = "; it reads input: give it some with --test" if asks else ""
-    return f"{what}: {verdict.status}{passed}{error}, output {verdict.stdout!r}{hint}"
+    happened = f"{verdict.status}{passed}{error}"
+    if not judged and verdict.error.startswith("EOFError"):  # of a right program, too
+        happened = "it waits for input, which a test would give it"
+    return f"{what}: {happened}, output {verdict.stdout!r}"
 
 
 def _security(outcome: Outcome) -> list[str]:

@@ -13,11 +13,14 @@ UNJUDGED = "not judged: there is no test to pass; add --test 'INPUT=OUTPUT'"
 # program -> what is said where there is no test
 WITHOUT = {
     INPUT_PLUS_ONE: [
-        "run without input: crash (EOFError: EOF when reading a line), output ''; it reads input: give it "
-        "some with --test",
+        "run without input: it waits for input, which a test would give it, output ''",
         "security: no finding",
     ],
     "": ["run without input: ok, output ''", "security: no finding"],
+    "print('n?')\nint(input())": [
+        "run without input: it waits for input, which a test would give it, output 'n?\\n'",
+        "security: no finding",
+    ],
     "print(7)": ["run without input: ok, output '7\\n'", "security: no finding"],
     "eval(input())": None,
     "print(": None,
