@@ -40,8 +40,8 @@ class SampleCommand:
     problem: str | None = None
     """The problem; left out, problems are read from standard input, one per line."""
     test: tuple[str, ...] = ()
-    """Tests as INPUT=OUTPUT, such as '1=8'; \\n is a line break. Without one the program is run without input,
-    and not judged. Of a function: ARGUMENTS=RESULT, a JSON list and a JSON value."""
+    """Tests as INPUT=OUTPUT, such as '1=8'; \\n is a line break. Without one the program is run without
+    input, and not judged. Of a function: ARGUMENTS=RESULT, a JSON list and a JSON value."""
     entry_point: str | None = None
     """The function (or Class.method) that the program is to define; left out, it reads standard input."""
     temperature: NotNegative = 0.7
