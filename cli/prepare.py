@@ -33,7 +33,7 @@ from data.selection import (
     without_copies,
     without_large_tests,
 )
-from models.ranges import Count, NotNegativeInt, Share, check_ranges
+from models.ranges import Count, NotNegativeInt, Seed, Share, check_ranges
 from reward import RewardConfig, RewardError, Scorer
 from reward.compare import parse_policy
 from reward.contradictions import contradiction
@@ -89,7 +89,7 @@ class PrepareCommand:
     """Rows with a defect, such as fewer outputs than inputs: an error, or left out and counted."""
     to: tuple[Trainer, ...] = ()
     """Write the problems as the data of other trainers, too (reward/adapters/): OUT.trl.jsonl and so on."""
-    seed: NotNegativeInt = 1
+    seed: Seed = 1
     """Of the tests drawn and the problems held out."""
     limits: Limits = field(default_factory=Limits)
 

@@ -18,7 +18,7 @@ from data.fields import RowError
 from data.forms import check_calls
 from data.values import decode, decode_call
 from models.precision import DeviceConfig, resolve_precision
-from models.ranges import Count, NotNegative, NotNegativeInt, check_ranges
+from models.ranges import Count, NotNegative, Seed, check_ranges
 from ppo.prompts import PromptConfig
 from ppo.rollout import sample_responses
 from ppo.run.checkpoint import load_policy, locate
@@ -50,7 +50,7 @@ class SampleCommand:
     """Longer prompts keep the template and a part of the problem text (see --prompt-keep)."""
     max_new_tokens: Count = 512
     """Longest response, in tokens."""
-    seed: NotNegativeInt = 1
+    seed: Seed = 1
     """Of the samples."""
     prompting: Annotated[PromptConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=PromptConfig)
     compute: Annotated[DeviceConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=DeviceConfig)
