@@ -1,5 +1,6 @@
 """`train.py sample`: a typed problem in, a program with its verdict and its reward out."""
 
+import io
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -111,14 +112,26 @@ def _kind_of(settings: SampleCommand) -> Problem:
 def _problems(problem: str | None, console: RichConsole):  # type: ignore[no-untyped-def]
     """The one problem, or every line typed until the end of input."""
     if problem is not None:
-        yield problem
+        yield _utf8(problem, "--problem")
         return
     if sys.stdin.isatty():
         console.print("Type a problem and press Enter; an empty line ends.")
-    for line in sys.stdin:
+    # Bytes that are not UTF-8 come as lone surrogates, in any locale, and so are told.
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
+    for number, line in enumerate(sys.stdin, 1):
         if not line.strip():
             return
-        yield line.strip()
+        yield _utf8(line.strip(), f"line {number} of standard input")
+
+
+def _utf8(text: str, where: str) -> str:
+    """The text. Raises UsageError where it is of bytes that are not UTF-8: no tokenizer takes it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{where}: not UTF-8; write it in UTF-8") from None
+    return text
 
 
 def _told(reward: Reward | None, has_tests: bool) -> list[str]:
