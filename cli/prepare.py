@@ -163,12 +163,11 @@ def _checked_paths(settings: PrepareCommand) -> tuple[Path, dict[str, Path]]:
     source = settings.source.resolve()
     if any(path.resolve() == source or source in path.resolve().parents for path in outs.values()):
         raise UsageError(f"{out}: it would be written over or into the source; name another --out")
-    if not out.parent.is_dir():
-        raise UsageError(f"{out.parent}: there is no such folder for --out; make it first")
     beside = [path_for(to, outs[split]) for to in settings.to for split in ("train", *SPLIT_FILES)]
     there = [path for path in (*outs.values(), *beside) if path.exists()]
     if there and not settings.overwrite:
         raise UsageError(f"{there[0]} is there already; name another --out, or --overwrite it")
+    out.parent.mkdir(parents=True, exist_ok=True)  # before the work that it is to hold
     return settings.source, outs
 
 
