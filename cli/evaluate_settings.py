@@ -105,8 +105,9 @@ def names_of(settings: EvaluateCommand) -> list[str]:
         what = "checkpoints" if seeds == 1 else f"recipes of {seeds} checkpoints each"
         raise UsageError(f"--names: {len(names)} names for {wanted} {what}")
     named = list(names) or [str(path) for path in paths[::seeds]]
+    if len(set(named)) < len(named) and (names or seeds > 1):
+        what = "checkpoints" if seeds == 1 else "recipes"
+        raise UsageError(f"--names {' '.join(named)}: {what} need names of their own")
     if seeds == 1:
         return named
-    if len(set(named)) < len(named):
-        raise UsageError(f"--names {' '.join(named)}: recipes need names of their own")
     return [f"{name} ({number})" for name in named for number in range(1, seeds + 1)]
