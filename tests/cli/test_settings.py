@@ -198,6 +198,7 @@ def test_the_short_help_fits_one_screen_and_names_real_flags(capsys, name):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 40 and max(map(len, lines)) <= 100
     assert lines[0].startswith(f"usage: train.py {name} ") and lines[-1].endswith("--help-all")
+    assert all(line.count("(") == line.count(")") or line.endswith(" …") for line in lines)
     known = {flag.name: flag for flag in flags_of(settings())}
     shown = [line.split() for line in lines if line.startswith("  --")]
     assert len(shown) == sum(len(names.split()) for names in SHORT[name].values())
