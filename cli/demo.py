@@ -17,6 +17,7 @@ from cli.runs import DEMO_FILES, check_free, clear_run
 from cli.settings import load_preset
 from cli.sft import run_sft
 from cli.sft_settings import SFTCommand
+from models.ranges import Seed, check_ranges
 from report import write_report
 
 PRESET = Path(__file__).resolve().parents[1] / "configs" / "tiny.yaml"
@@ -30,8 +31,11 @@ class DemoCommand:
     """YAML preset with the sections sft, ppo and evaluate."""
     out: Path = Path("runs/demo")
     """Folder to write; a demo that is there already is replaced."""
-    seed: int = 1
+    seed: Seed = 1
     """Of SFT, PPO and evaluation."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 def run_demo(settings: DemoCommand) -> None:

@@ -62,7 +62,7 @@ def run_command(command: Callable[[], None], lower: str = "") -> int:
         signal.signal(signal.SIGTERM, _interrupt)
         command()
     except USER_ERRORS as error:
-        _say(f"error: {_one_line(error)}")
+        _say(f"error: {one_line(error)}")
         return 2
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
@@ -86,7 +86,8 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line."""
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror.lower()}"

@@ -97,7 +97,7 @@ def _read(settings: EvaluateCommand, world: World) -> tuple[list[Problem], list[
     else:
         problems, told = read_problems(settings.problems, settings.corpus, untested=True), ""
     problems, left_out = within_limits(problems, settings.limits, settings.problems)
-    lines = [line for line in (told, left_out.rstrip("; ")) if line]
+    lines = [line for line in (told, left_out) if line]
     return problems[: settings.num_problems or None], lines
 
 

@@ -9,7 +9,7 @@ import tyro
 from cli.errors import UsageError
 from data.tiny.corpus import TinyCorpusConfig
 from models.precision import DeviceConfig
-from models.ranges import Count, NotNegative, NotNegativeInt, check_ranges
+from models.ranges import Count, NotNegative, NotNegativeInt, Seed, check_ranges
 from ppo.prompts import PromptConfig
 from reward import RewardConfig, ScoringConfig
 from sandbox import Limits
@@ -52,7 +52,7 @@ class EvaluateCommand:
     """Longest response, in tokens."""
     batch_size: Count = 64
     """Responses decoded side by side; results do not change."""
-    seed: NotNegativeInt = 1
+    seed: Seed = 1
     """Of the samples (the same for every checkpoint) and of the bootstrap."""
     out: Path | None = None
     """JSON file to write the results to; beside it the tables as Markdown, and every sample:
@@ -105,8 +105,9 @@ def names_of(settings: EvaluateCommand) -> list[str]:
         what = "checkpoints" if seeds == 1 else f"recipes of {seeds} checkpoints each"
         raise UsageError(f"--names: {len(names)} names for {wanted} {what}")
     named = list(names) or [str(path) for path in paths[::seeds]]
+    if len(set(named)) < len(named) and (names or seeds > 1):
+        what = "checkpoints" if seeds == 1 else "recipes"
+        raise UsageError(f"--names {' '.join(named)}: {what} need names of their own")
     if seeds == 1:
         return named
-    if len(set(named)) < len(named):
-        raise UsageError(f"--names {' '.join(named)}: recipes need names of their own")
     return [f"{name} ({number})" for name in named for number in range(1, seeds + 1)]

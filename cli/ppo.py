@@ -84,9 +84,10 @@ def _run(settings: PPOCommand, world: World) -> None:
                 world.settled = True
                 raise KeyboardInterrupt
         if world.leads:
-            write_report(out / "report.html", runs=[out])
+            page = out / "report.html"
+            write_report(page, runs=[out])
             newest = out / "checkpoints" / checkpoint_name(parts.state.iteration)
-            parts.console.say(end_line(parts.state.best, newest))
+            parts.console.say(f"{end_line(parts.state.best, newest)}; curves and samples: {page}")
 
 
 def _open_log(
@@ -128,7 +129,7 @@ def _greet(settings: PPOCommand, parts: Parts, first: Sequence[str]) -> None:
     programs = f"{parts.config.batch_size} programs per iteration"
     lines = [
         *first,
-        f"PPO: {count} problems, {programs}; {parts.note}",
+        "; ".join(filter(None, (f"PPO: {count} problems, {programs}", parts.note))),
         parts.policy.plain_ways(),
         best if validation else none,
     ]

@@ -137,7 +137,8 @@ def _encode(source: str, settings: PPOCommand, template: PromptTemplate) -> tupl
     problems, note = within_limits(read_problems(source, settings.corpus), settings.limits, source)
     limit, drop_long = settings.ppo.max_prompt_tokens, settings.drop_long
     encoded = encode_problems(problems, template, limit, drop_long=drop_long)
-    return encoded.prompts, note + encoding_note(encoded, len(problems), limit, template, drop_long=drop_long)
+    cut = encoding_note(encoded, len(problems), limit, template, drop_long=drop_long)
+    return encoded.prompts, "; ".join(filter(None, (note, cut)))
 
 
 def _loop_scorer(

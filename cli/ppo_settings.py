@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from cli.errors import UsageError
-from cli.scoring import REWARD_SECONDS
+from cli.scoring import REWARD_SECONDS, file_and_function
 from cli.time_limit import MAX_SECONDS
 from data.tiny.corpus import TinyCorpusConfig
 from models.adapter import TuneConfig
@@ -82,6 +82,8 @@ def check_settings(settings: PPOCommand) -> None:
         raise UsageError("--allow-changes goes with --resume: a new run has nothing to differ from")
     if not 0 < settings.reward_seconds <= MAX_SECONDS:
         raise UsageError(f"--reward-seconds must be in (0, {MAX_SECONDS:g}], not {settings.reward_seconds}")
+    if settings.reward is not None:
+        file_and_function(settings.reward)
     check_tracker(settings.tracker)
     if settings.schedule.follows and settings.reward is not None:
         raise UsageError(

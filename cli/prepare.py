@@ -34,7 +34,7 @@ from data.selection import (
     without_copies,
     without_large_tests,
 )
-from models.ranges import Count, NotNegativeInt, Share, check_ranges
+from models.ranges import Count, NotNegativeInt, Seed, Share, check_ranges
 from reward import RewardConfig, RewardError, Scorer
 from reward.compare import parse_policy
 from reward.contradictions import contradiction
@@ -90,7 +90,7 @@ class PrepareCommand:
     """Rows with a defect, such as fewer outputs than inputs: an error, or left out and counted."""
     to: tuple[Trainer, ...] = ()
     """Write the problems as the data of other trainers, too (reward/adapters/): OUT.trl.jsonl and so on."""
-    seed: NotNegativeInt = 1
+    seed: Seed = 1
     """Of the tests drawn and the problems held out."""
     limits: Limits = field(default_factory=Limits)
 
@@ -164,12 +164,11 @@ def _checked_paths(settings: PrepareCommand) -> tuple[Path, dict[str, Path]]:
     source = settings.source.resolve()
     if any(path.resolve() == source or source in path.resolve().parents for path in outs.values()):
         raise UsageError(f"{out}: it would be written over or into the source; name another --out")
-    if not out.parent.is_dir():
-        raise UsageError(f"{out.parent}: there is no such folder for --out; make it first")
     beside = [path_for(to, outs[split]) for to in settings.to for split in ("train", *SPLIT_FILES)]
     there = [path for path in (*outs.values(), *beside) if path.exists()]
     if there and not settings.overwrite:
         raise UsageError(f"{there[0]} is there already; name another --out, or --overwrite it")
+    out.parent.mkdir(parents=True, exist_ok=True)  # before the work that it is to hold
     return settings.source, outs
 
 

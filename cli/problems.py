@@ -60,7 +60,7 @@ def within_limits(problems: Sequence[Problem], limits: Limits, source: str) -> t
     out = len(problems) - len(kept)
     return (
         kept,
-        f"{out} of {len(problems)} problems left out that nothing can pass ({reason}); " if out else "",
+        f"{out} of {len(problems)} problems left out that nothing can pass ({reason})" if out else "",
     )
 
 
@@ -158,9 +158,11 @@ _KEPT = {"end": "the end", "front": "the front", "both": "both ends"}
 def encoding_note(
     encoded: EncodedProblems, total: int, max_tokens: int, template: PromptTemplate, *, drop_long: bool
 ) -> str:
-    """What happened to prompts over the limit, and to those that cannot be written, for the reader."""
+    """What happened to prompts over the limit, and to those that cannot be written, for the reader; "" where
+    all are as they were."""
     did = "left out" if drop_long else f"kept with {_KEPT[template.form.prompt_keep]} of their text"
-    note = f"{encoded.long} of {total} prompts over {max_tokens} tokens, {did}"
-    if encoded.unwritable:
-        note += f"; {encoded.unwritable} whose text holds a stop token left out"
-    return note
+    notes = [
+        f"{encoded.long} of {total} prompts over {max_tokens} tokens, {did}" if encoded.long else "",
+        f"{encoded.unwritable} whose text holds a stop token left out" if encoded.unwritable else "",
+    ]
+    return "; ".join(filter(None, notes))

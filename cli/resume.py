@@ -1,5 +1,6 @@
 """Going on with a run: from which checkpoint, and whether it is still the same run."""
 
+import errno
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 
 from transformers import PreTrainedTokenizerBase
 
-from cli.errors import UsageError
+from cli.errors import UsageError, one_line
 from cli.places import check_resume
 from cli.settings import flat, load_preset
 from models.checkpoints import Saved, library_versions
@@ -24,6 +25,8 @@ from ppo.prompts import EncodedPrompt
 # Where things are, and how the command was called, say nothing of what the run is.
 _CALL = {"config", "sft", "init", "problems", "validation", "reward", "out", "overwrite", "resume"}
 _CALL |= {"allow_changes", "reward_seconds", "model", "from_samples", "tracker"}
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 # Keys of what the run reads, besides its settings.
 CONTENT = ("sft", "tokenizer", "template", "problems", "validation", "reward")
@@ -125,10 +128,12 @@ def told_where_to_go_on(
         yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"go on with: train.py {command} --resume {out}") from None
-    except (TrainingError, ModelError) as error:
+    except (TrainingError, ModelError, OSError) as error:
         whole = saved(out / "checkpoints")
-        last = whole[-1] if whole else "none yet"
-        raise TrainingError(f"{error}; last good checkpoint: {last}") from error
+        last = f"last good checkpoint: {whole[-1] if whole else 'none yet'}"
+        full = isinstance(error, OSError) and error.errno in _FULL
+        advice = f"; make room, and go on with: train.py {command} --resume {out}" if full else ""
+        raise TrainingError(f"{one_line(error)}; {last}{advice}") from error
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise

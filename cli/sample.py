@@ -1,5 +1,6 @@
 """`train.py sample`: a typed problem in, a program with its verdict and its reward out."""
 
+import io
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from data.fields import RowError
 from data.forms import check_calls
 from data.values import decode, decode_call
 from models.precision import DeviceConfig, resolve_precision
-from models.ranges import Count, NotNegative, NotNegativeInt, check_ranges
+from models.ranges import Count, NotNegative, Seed, check_ranges
 from ppo.prompts import PromptConfig
 from ppo.rollout import sample_responses
 from ppo.run.checkpoint import load_policy, locate
@@ -29,7 +30,7 @@ from sandbox import Limits
 
 @dataclass(frozen=True)
 class SampleCommand:
-    """Type a problem (or pass --problem), see the program, its verdict and its reward."""
+    """Type a problem (or pass --problem) with its --test, see the program, its verdict and its reward."""
 
     checkpoint: Path = Path("runs/demo/ppo")
     """PPO checkpoint or run, SFT run, or model folder (or hub name)."""
@@ -40,8 +41,8 @@ class SampleCommand:
     problem: str | None = None
     """The problem; left out, problems are read from standard input, one per line."""
     test: tuple[str, ...] = ()
-    """Tests as INPUT=OUTPUT, with \\n for a line break. Without one the program is run without input, and
-    not judged. Of a function: ARGUMENTS=RESULT, a JSON list and a JSON value."""
+    """Tests as INPUT=OUTPUT, such as '1=8'; \\n is a line break. Without one the program is run without
+    input, and not judged. Of a function: ARGUMENTS=RESULT, a JSON list and a JSON value."""
     entry_point: str | None = None
     """The function (or Class.method) that the program is to define; left out, it reads standard input."""
     temperature: NotNegative = 0.7
@@ -50,7 +51,7 @@ class SampleCommand:
     """Longer prompts keep the template and a part of the problem text (see --prompt-keep)."""
     max_new_tokens: Count = 512
     """Longest response, in tokens."""
-    seed: NotNegativeInt = 1
+    seed: Seed = 1
     """Of the samples."""
     prompting: Annotated[PromptConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=PromptConfig)
     compute: Annotated[DeviceConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=DeviceConfig)
@@ -111,14 +112,26 @@ def _kind_of(settings: SampleCommand) -> Problem:
 def _problems(problem: str | None, console: RichConsole):  # type: ignore[no-untyped-def]
     """The one problem, or every line typed until the end of input."""
     if problem is not None:
-        yield problem
+        yield _utf8(problem, "--problem")
         return
     if sys.stdin.isatty():
         console.print("Type a problem and press Enter; an empty line ends.")
-    for line in sys.stdin:
+    # Bytes that are not UTF-8 come as lone surrogates, in any locale, and so are told.
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
+    for number, line in enumerate(sys.stdin, 1):
         if not line.strip():
             return
-        yield line.strip()
+        yield _utf8(line.strip(), f"line {number} of standard input")
+
+
+def _utf8(text: str, where: str) -> str:
+    """The text. Raises UsageError where it is of bytes that are not UTF-8: no tokenizer takes it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{where}: not UTF-8; write it in UTF-8") from None
+    return text
 
 
 def _told(reward: Reward | None, has_tests: bool) -> list[str]:
@@ -144,9 +157,10 @@ def _told(reward: Reward | None, has_tests: bool) -> list[str]:
 def _run(what: str, verdict: Verdict, *, judged: bool) -> str:
     passed = f", {'passed' if verdict.passed else 'not passed'}" if judged else ""
     error = f" ({verdict.error})" if verdict.error else ""
-    asks = not judged and verdict.error.startswith("EOFError")
-    hint = "; it reads input: give it some with --test" if asks else ""
-    return f"{what}: {verdict.status}{passed}{error}, output {verdict.stdout!r}{hint}"
+    happened = f"{verdict.status}{passed}{error}"
+    if not judged and verdict.error.startswith("EOFError"):  # of a right program, too
+        happened = "it waits for input, which a test would give it"
+    return f"{what}: {happened}, output {verdict.stdout!r}"
 
 
 def _security(outcome: Outcome) -> list[str]:

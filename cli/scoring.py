@@ -1,6 +1,7 @@
 """What the loop is handed as a scorer: the project's reward on its schedule, or a user's function."""
 
 import importlib.util
+import inspect
 import json
 import math
 import reprlib
@@ -113,18 +114,15 @@ class FunctionScorer:
 
         `world`: each rank calls it with its share of the pairs.
         """
-        path, _, name = spec.rpartition(":")
-        if not path or not name or not Path(path).is_file():
-            raise UsageError(f"--reward {spec}: expected file.py:function, with a file that exists")
         self.spec = spec
-        self._path = Path(path)
+        self._path, name = file_and_function(spec)
         self._seconds = seconds
         self._world = world
         with self._guarded():
             module = _import_file(self._path)
         self.function = getattr(module, name, None)
         if not callable(self.function):
-            raise UsageError(f"--reward {spec}: {path} has no function {name}")
+            raise UsageError(f"--reward {spec}: {self._path} has no function {name}")
 
     def check(self, problem: Problem) -> None:
         """Call it once, before anything is waited for: what is wrong with it shows at the start."""
@@ -141,6 +139,9 @@ class FunctionScorer:
     def _scores(self, pairs: Sequence[tuple[Problem, str]]) -> Sequence[Score | None]:
         with self._guarded():  # what it returned is its code too: attributes, lengths, conversions
             returned = self.function(list(pairs))  # type: ignore[misc]
+            if inspect.iscoroutine(returned):
+                returned.close()  # unawaited, it would warn into what is said of it
+                raise self._error("is async; write it as a plain function, which returns the scores")
             scores = returned.tolist() if hasattr(returned, "tolist") else returned  # an array, a tensor
             if not isinstance(scores, Sequence) or isinstance(scores, (str, bytes)):
                 raise self._error(f"returned {_shown(returned)}, not a list of scores")
@@ -225,6 +226,14 @@ class FunctionScorer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Nothing to restore."""
+
+
+def file_and_function(spec: str) -> tuple[Path, str]:
+    """The two parts of file.py:function. Raises UsageError where it is none, or there is no such file."""
+    path, _, name = spec.rpartition(":")
+    if not path or not name or not Path(path).is_file():
+        raise UsageError(f"--reward {spec}: expected file.py:function, with a file that exists")
+    return Path(path), name
 
 
 def _is_traceback(run: Any) -> bool:

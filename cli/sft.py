@@ -54,27 +54,25 @@ def _run(settings: SFTCommand, out: Path, world: World) -> None:
         stack.callback(log.close)
         for line in [*damaged, *([] if resumed is None else resuming(resumed)), parts.greeting]:
             console.say(line)
-        with (
-            told_where_to_go_on("sft", out, SERIES.numbered, _LESS_MEMORY),
-            StopRequest("step", quiet=not world.leads) as stop,
-        ):
-            over = train_sft(
-                settings.sft,
-                parts.network,
-                parts.state,
-                train=parts.train,
-                validation=parts.validation,
-                eos_id=parts.template.end,
-                precision=parts.precision,
-                log=log,
-                checkpoints=out / "checkpoints",
-                world=world,
-                stop=lambda: world.any(stop),
-            )
-            if not over:
-                world.settled = True
-                raise KeyboardInterrupt
-        world.lead(lambda: _write_model(out, settings, parts, console))
+        with told_where_to_go_on("sft", out, SERIES.numbered, _LESS_MEMORY):
+            with StopRequest("step", quiet=not world.leads) as stop:
+                over = train_sft(
+                    settings.sft,
+                    parts.network,
+                    parts.state,
+                    train=parts.train,
+                    validation=parts.validation,
+                    eos_id=parts.template.end,
+                    precision=parts.precision,
+                    log=log,
+                    checkpoints=out / "checkpoints",
+                    world=world,
+                    stop=lambda: world.any(stop),
+                )
+                if not over:
+                    world.settled = True
+                    raise KeyboardInterrupt
+            world.lead(lambda: _write_model(out, settings, parts, console))
 
 
 def _find(settings: SFTCommand) -> tuple[Saved | None, list[str]]:

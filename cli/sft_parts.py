@@ -75,7 +75,8 @@ def set_up(settings: SFTCommand, resumed: Saved | None) -> Parts:
     if resumed is not None:
         restore(resumed, network, state)
         _check_unfinished(resumed.path.parents[1], state, settings.sft, steps)
-    greeting = f"SFT: {len(train)} demonstrations, {steps} steps on {precision.device}; {note}"
+    about = f"SFT: {len(train)} demonstrations, {steps} steps on {precision.device}"
+    greeting = f"{about}; {note}" if note else about
     return Parts(network, state, steps, dtype, precision, tokenizer, template, train, validation, greeting)
 
 
@@ -122,7 +123,7 @@ def _prepare(settings: SFTCommand, precision: Precision) -> _Material:
         held_back = read_demonstrations(source, settings.corpus, system)
         validation, _ = encode_demonstrations(held_back, template, **limits, drop_long=settings.drop_long)
     else:
-        note += "; no validation, so the last weights are kept"
+        note = "; ".join(filter(None, (note, "no validation, so the last weights are kept")))
     tokens = longest([*train, *validation])
     told = f"the {tokens} tokens of the longest demonstration; leave it out with a lower --max-tokens"
     check_length(model.config, tokens, told)

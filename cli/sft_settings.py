@@ -25,7 +25,7 @@ class SFTCommand:
     config: Path | None = None
     """YAML preset; flags win over it."""
     model: str = "tiny"
-    """A causal language model (folder or hub name; of an SFT run its model); tiny: one made from scratch."""
+    """A causal language model: its folder, hub name, or an SFT run; tiny: one made from scratch."""
     problems: str = DEFAULT
     """What to learn from: a file of problems with solutions, of rows {prompt, completion} or of rows
     {messages}; or tiny/sft, the embedded demonstrations. With from_samples: where the problems' texts are

@@ -91,7 +91,7 @@ def _text(path: Path) -> str:
     try:
         payload = path.read_bytes()
     except FileNotFoundError:
-        raise DataError(f"{path}:1: there is no such file; check the path") from None
+        raise DataError(f"{path}: there is no such file; check the path") from None
     except OSError as error:
         raise DataError(f"{path}:1: cannot be read ({error.strerror}); check type and permissions") from None
     if payload.startswith(_GZIP):
@@ -108,5 +108,5 @@ def _text(path: Path) -> str:
         line = payload.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path}:{line}: not UTF-8 (byte {error.start}); convert the file to UTF-8") from None
     if not text.strip():
-        raise DataError(f"{path}:1: the file is empty; write one problem per line as JSON")
+        raise DataError(f"{path}: the file is empty; write one problem per line as JSON")
     return text

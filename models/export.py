@@ -161,7 +161,8 @@ def _save(folder: Path, policy: Policy, network: Any) -> None:
 
 def _save_words(folder: Path, policy: Policy) -> None:
     """The tokenizer with its chat template, and how problems are put to the policy."""
-    policy.tokenizer.save_pretrained(folder)
+    with disk_errors(folder):
+        policy.tokenizer.save_pretrained(folder)
     if policy.prompt is not None:
         write_form(folder, policy.prompt)
     ids = load_tokenizer(folder)(_TEXT).input_ids

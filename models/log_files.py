@@ -1,5 +1,6 @@
 """JSONL files of a run: rows are appended; a checkpoint keeps their lengths, a resume cuts back to them."""
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -47,4 +48,6 @@ class LogFiles:
     def close(self) -> None:
         """Close all files."""
         for file in self._files.values():
-            file.close()
+            # What was left to write failed before, and was told then: on a full disk it would fail again.
+            with contextlib.suppress(OSError):
+                file.close()

@@ -20,6 +20,8 @@ NotNegative = Annotated[float, Range("0 or more", lambda x: x >= 0)]
 Share = Annotated[float, Range("between 0 and 1", lambda x: 0 <= x <= 1)]
 Count = Annotated[int, Range("1 or more", lambda x: x >= 1)]
 NotNegativeInt = Annotated[int, Range("0 or more", lambda x: x >= 0)]
+MAX_SEED = 2**64 - 1  # of torch
+Seed = Annotated[int, Range(f"between 0 and {MAX_SEED}", lambda x: 0 <= x <= MAX_SEED)]
 
 
 def check_ranges(settings: Any) -> None:
@@ -30,7 +32,10 @@ def check_ranges(settings: Any) -> None:
     for name, kind in typing.get_type_hints(type(settings), include_extras=True).items():
         value = getattr(settings, name)
         for rule in _ranges(kind):
-            if isinstance(value, int | float) and not (math.isfinite(value) and rule.holds(value)):
+            finite = not isinstance(value, float) or math.isfinite(
+                value
+            )  # which is a question of floats alone
+            if isinstance(value, int | float) and not (finite and rule.holds(value)):
                 raise ValueError(f"{name} must be {rule.wanted}, not {value}")
 
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from models.ranges import Count, NotNegative, NotNegativeInt, Positive, Share, check_ranges
+from models.ranges import Count, NotNegative, NotNegativeInt, Positive, Seed, Share, check_ranges
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class SFTConfig:
     """Optimizer steps between checkpoints; an interrupted run goes on from the newest."""
     keep_checkpoints: Count = 2
     """Newest checkpoints to keep, each with weights and optimizer in float32; the best is kept besides."""
-    seed: NotNegativeInt = 1
+    seed: Seed = 1
     """Of the order of the demonstrations, and of fresh weights."""
 
     def __post_init__(self) -> None:

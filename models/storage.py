@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -240,11 +241,17 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn what safetensors raises for a full disk into the OSError that it was."""
+    """Turn what safetensors and tokenizers raise for a full disk into the OSError that it was."""
     try:
         yield
-    except safetensors.SafetensorError as error:
-        raise OSError(f"{path}: {_first_line(error)}") from error
+    except Exception as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        # Of tokenizers it is a bare Exception, which any other mistake could be, too.
+        if number is not None and type(error) in (safetensors.SafetensorError, Exception):
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+        if isinstance(error, safetensors.SafetensorError):
+            raise OSError(f"{path}: {_first_line(error)}") from error
+        raise
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -74,6 +74,7 @@ def check_moved(trained: dict[str, float], advantages: Tensor, mask: Tensor) -> 
     stepped = trained["ppo/optimizer_steps"] > trained["ppo/skipped_steps"]
     if stepped and trained["ppo/update_norm"] == 0.0 and keep(advantages, mask).abs().max() > 0:
         raise TrainingError(
-            "the weights did not move although there are advantages: the trained parameters are not the "
-            "ones the forward pass uses, or the learning rate is 0"
+            "the weights did not move although there are advantages: learning_rate is too small for their "
+            "numbers, temperature so low that every token is certain, or the forward pass does not use what "
+            "is trained"
         )

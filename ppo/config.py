@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from models.ranges import Count, NotNegative, NotNegativeInt, Positive, Share, check_ranges
+from models.ranges import Count, NotNegative, NotNegativeInt, Positive, Seed, Share, check_ranges
 from ppo.kl import KLKind
 
 
@@ -124,7 +124,7 @@ class PPOConfig:
     max_ratio: Positive | None = 10.0
     """Take no step on a minibatch whose mean ratio exceeds this, and count it (ppo/guarded_steps): such a
     policy has left the samples far behind, and its gradient is that of a few tokens. None: never."""
-    learning_rate: NotNegative = 1e-5
+    learning_rate: Positive = 1e-5
     """Of the policy."""
     value_learning_rate: NotNegative = 1e-3
     """Of the critic, which starts from nothing. For --critic head, whose weights face the trunk: 1e-4."""
@@ -147,7 +147,7 @@ class PPOConfig:
     """Start the critic at the mean score of the first rollout instead of at 0."""
 
     # --- run ---
-    seed: NotNegativeInt = 1
+    seed: Seed = 1
     """Of everything random: prompts, samples, minibatches, fresh weights."""
     eval_every: NotNegativeInt = 8
     """Iterations between evaluations on the validation problems, which choose `best`; 0: first and last."""

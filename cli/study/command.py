@@ -24,7 +24,7 @@ from cli.study.results import Judged, write_results
 from cli.study.steps import ROOT, Step, evaluate_step, ppo_step, sft_step
 from evaluation.study import study_markdown
 from models.precision import resolve_precision
-from models.ranges import Count, check_ranges
+from models.ranges import MAX_SEED, Count, check_ranges
 
 PRESET = ROOT / "configs" / "tiny.yaml"
 _FREE = {"threads"}
@@ -71,8 +71,8 @@ class StudyCommand:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        if not self.seeds or min(self.seeds) < 0:
-            raise ValueError("seeds: name at least one, 0 or more")
+        if not self.seeds or min(self.seeds) < 0 or max(self.seeds) > MAX_SEED:
+            raise ValueError(f"seeds: name at least one, each between 0 and {MAX_SEED}")
         if twice := [s for number, s in enumerate(self.seeds) if s in self.seeds[:number]]:
             raise ValueError(f"seeds: {twice[0]} is named twice")
 

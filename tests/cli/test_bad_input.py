@@ -233,7 +233,11 @@ def test_a_full_disk_keeps_the_checkpoints_that_are_there(capsys, monkeypatch, c
         return real(tensors, path, *rest)
 
     monkeypatch.setattr(storage, "save_file", full)
-    assert "no space left on device" in refused(capsys, "ppo", "--resume", ppo, *LONGER)
+    said = refused(capsys, "ppo", "--resume", ppo, *LONGER)
+    assert "no space left on device; last good checkpoint: " in said
+    assert (
+        f"{ppo}/checkpoints/iteration-000002; make room, and go on with: train.py ppo --resume {ppo}" in said
+    )
     names = sorted(path.name for path in (ppo / "checkpoints").iterdir())
     assert names == ["best", "iteration-000000", "iteration-000001", "iteration-000002"]
     monkeypatch.undo()

@@ -252,3 +252,12 @@ def test_problems_of_a_file_over_the_prompt_limit_are_counted(sft_run, tmp_path,
     assert rows(tmp_path / "kept" / "metrics.jsonl")[1]["rollout/truncated_prompts"] == 7
     assert command("ppo", *common, "--out", tmp_path / "dropped", "--drop-long") == 0
     assert "PPO: 1 problems" in capsys.readouterr().out
+
+
+def test_a_run_says_what_there_is_to_say_and_where_its_report_is(sft_run, tmp_path, capsys):
+    """That no prompt was cut is nothing to say."""
+    out = tmp_path / "run"
+    assert command("ppo", "--sft", sft_run, "--out", out, *PPO, "--iterations", 1) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "PPO: 40 problems, 8 programs per iteration"
+    assert lines[-1].endswith(f"; curves and samples: {out / 'report.html'}")

@@ -141,6 +141,7 @@ def test_models_with_other_tokenizers_or_words_are_compared_and_the_reader_told(
         (["--seeds", 2], "--seeds 2: 3 checkpoints are not 2 for each recipe"),
         (["--seeds", 3, "--names", "a", "b"], "--names: 2 names for 1 recipes of 3 checkpoints each"),
         (["--names", "a"], "--names: 1 names for 3 checkpoints"),
+        (["--names", "a", "b", "a"], "--names a b a: checkpoints need names of their own"),
     ],
 )
 def test_what_does_not_fit_the_checkpoints_is_refused(flags, said, sft_run, capsys):

@@ -180,10 +180,20 @@ def test_what_is_there_is_not_replaced_unasked(tmp_path, capsys):
     assert list(report["files"]) == ["out.jsonl"] and not (tmp_path / "out.heldout.jsonl").exists()
 
 
+def test_the_folder_of_the_output_is_made(tmp_path):
+    out = tmp_path / "new" / "folder" / "out.jsonl"
+    assert command("prepare", source(tmp_path, row(1)), "--out", out) == 0
+    assert len(out.read_text().splitlines()) == 1
+
+
 BAD = {
     "no source": ([], [], "name the data set"),
     "no such file": (["absent.json"], [], "there is no such file or folder"),
-    "no folder for the output": (["data.json"], ["--out", "absent/out.jsonl"], "no such folder for --out"),
+    "no folder for the output": (
+        ["data.json"],
+        ["--out", "mixed.json/x/out.jsonl"],
+        "mixed.json/x: not a dir",
+    ),
     "an unknown comparison": (["data.json"], ["--compare", "set"], "unknown comparison"),
     "the source as output": (["data.json"], ["--out", "data.json", "--overwrite"], "over or into the source"),
     "an output in the source": (["."], ["--out", "out.jsonl"], "over or into the source"),

@@ -1,6 +1,7 @@
 """A user's reward that returns odd things: a score, or one line that names the function and the problem."""
 
 import pytest
+from test_bad_input import refused
 
 from cli.errors import UsageError
 from cli.ppo import run_ppo
@@ -24,6 +25,7 @@ ODD = {
     f"{OWN}    parts = {{'mine': 'b'}}\ndef score(pairs): return [S()]": "'b' for problem 'a'",
     f"{OWN}    record = {{'x': {{1}}}}\ndef score(pairs): return [S()]": "set is not JSON serializable",
     "class S:\n    def __getattr__(self, name): return 1 / 0\ndef score(pairs): return [S()]": "by zero (",
+    "async def score(pairs): return [1.0]": "is async; write it as a plain function",
     "class L(list):\n    def __len__(self): return 1\ndef score(pairs): return L([1, 2])": "2 scores for 1",
     "class E(Exception):\n    def __str__(self): return self.x\ndef score(pairs): raise E": "E (",
 }
@@ -35,6 +37,15 @@ def scorer(tmp_path, source: str) -> FunctionScorer:
     return FunctionScorer(f"{file}:score")
 
 
+@pytest.mark.parametrize("spec", ["rw.py", ":score", "rw.py:", "absent.py:score"])
+def test_a_reward_that_names_no_function_is_told_what_it_takes(capsys, tmp_path, monkeypatch, spec):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rw.py").write_text("")
+    said = refused(capsys, "ppo", "--sft", "sft", "--reward", spec)
+    assert f"--reward {spec}: expected file.py:function, with a file that exists" in said
+
+
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("source", ODD)
 def test_odd_scores_are_one_line(tmp_path, source):
     with pytest.raises(UsageError) as caught:

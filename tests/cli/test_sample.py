@@ -1,6 +1,10 @@
 """What `train.py sample` says of a program: true with tests and without."""
 
+import io
+import sys
+
 import pytest
+from test_bad_input import refused
 
 from cli.errors import UsageError
 from cli.sample import SampleCommand, _kind_of, _told
@@ -13,11 +17,14 @@ UNJUDGED = "not judged: there is no test to pass; add --test 'INPUT=OUTPUT'"
 # program -> what is said where there is no test
 WITHOUT = {
     INPUT_PLUS_ONE: [
-        "run without input: crash (EOFError: EOF when reading a line), output ''; it reads input: give it "
-        "some with --test",
+        "run without input: it waits for input, which a test would give it, output ''",
         "security: no finding",
     ],
     "": ["run without input: ok, output ''", "security: no finding"],
+    "print('n?')\nint(input())": [
+        "run without input: it waits for input, which a test would give it, output 'n?\\n'",
+        "security: no finding",
+    ],
     "print(7)": ["run without input: ok, output '7\\n'", "security: no finding"],
     "eval(input())": None,
     "print(": None,
@@ -61,6 +68,16 @@ def test_with_tests_the_reward_is_told(scorer):
     assert lines[1] == "test 2: ok, not passed, output '2\\n'"
     assert "stage: passes, 1 of 2 passed" in lines
     assert lines[-1] == "R = 0.800 (functional 0.80, security 0.80)"
+
+
+def test_what_is_not_utf8_is_one_line(ppo_run, capsys, monkeypatch):
+    """Whether it is typed or a flag; a tokenizer raises TypeError for it."""
+    common = ["--checkpoint", ppo_run, "--max-new-tokens", 4, "--threads", 1]
+    for errors in ("strict", "surrogateescape"):
+        typed = io.TextIOWrapper(io.BytesIO(b"Print 1.\nPr\xefnt\n"), encoding="utf-8", errors=errors)
+        monkeypatch.setattr(sys, "stdin", typed)
+        assert "error: line 2 of standard input: not UTF-8" in refused(capsys, "sample", *common)
+    assert "error: --problem: not UTF-8" in refused(capsys, "sample", *common, "--problem", "Pr\udcefnt")
 
 
 # --- functions ---

@@ -366,7 +366,7 @@ def test_problems_that_nothing_can_pass_are_left_out_and_told() -> None:
     assert kept == [PLUS_ONE]
     assert note == (
         "1 of 2 problems left out that nothing can pass (problem 'big', test 1: its output has 2 KiB, "
-        "more than output_kb 1); "
+        "more than output_kb 1)"
     )
     assert within_limits([PLUS_ONE, big], Limits(), "some.jsonl") == ([PLUS_ONE, big], "")
     with pytest.raises(UsageError, match=r"some\.jsonl: no problem fits the limits: problem 'big', test 1"):

@@ -7,13 +7,16 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+from cli.demo import DemoCommand
 from cli.errors import UsageError
 from cli.evaluate_settings import EvaluateCommand
 from cli.flags import SHORT, flags_of
 from cli.plan import PlanCommand
 from cli.ppo_settings import PPOCommand
+from cli.prepare import PrepareCommand
 from cli.sample import SampleCommand
 from cli.settings import dump, load_preset, parse
 from cli.sft_settings import SFTCommand
@@ -91,7 +94,8 @@ def test_flags_win_over_the_preset(tmp_path):
 
 
 REFUSED = {
-    "--learning-rate -1": "--learning-rate must be 0 or more, not -1.0",
+    "--learning-rate 0": "--learning-rate must be greater than 0, not 0.0",
+    f"--prompts-per-iteration -{10**309}": "--prompts-per-iteration must be 1 or more, not -1",
     "--temperature nan": "--temperature must be greater than 0, not nan",
     "--schedule.auto.window 0": "--schedule.auto.window must be a number of iterations >= 1, not 0",
     "--schedule.difficulty 0.5": "--schedule.difficulty must be a number in [1, 1000], not 0.5",
@@ -117,6 +121,18 @@ def test_what_is_wrong_with_a_flag_is_one_line_that_names_it(capsys, flags):
         parse("ppo", PPOCommand, flags.split(), prog="train.py ppo")
     assert REFUSED[flags] in str(error.value) and "\n" not in str(error.value)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "kind", [SFTCommand, PPOCommand, EvaluateCommand, SampleCommand, PrepareCommand, DemoCommand]
+)
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_a_seed_is_what_torch_takes(kind, seed):
+    """The same range in all commands, refused before anything is loaded."""
+    with pytest.raises(UsageError) as error:
+        parse("x", kind, ["--seed", str(seed)], prog="train.py x")
+    assert str(error.value) == f"--seed must be between 0 and {2**64 - 1}, not {seed}"
+    assert torch.Generator().manual_seed(2**64 - 1).initial_seed() == 2**64 - 1
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -182,6 +198,7 @@ def test_the_short_help_fits_one_screen_and_names_real_flags(capsys, name):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 40 and max(map(len, lines)) <= 100
     assert lines[0].startswith(f"usage: train.py {name} ") and lines[-1].endswith("--help-all")
+    assert all(line.count("(") == line.count(")") or line.endswith(" …") for line in lines)
     known = {flag.name: flag for flag in flags_of(settings())}
     shown = [line.split() for line in lines if line.startswith("  --")]
     assert len(shown) == sum(len(names.split()) for names in SHORT[name].values())

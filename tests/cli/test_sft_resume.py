@@ -82,6 +82,21 @@ def test_stopped_and_resumed_equals_straight_through(capsys, stopped, straight):
     assert about["validation_loss"] == pytest.approx(lowest, rel=1e-6)
 
 
+def test_a_full_disk_at_the_very_end_names_the_way_on(capsys, stopped, straight, monkeypatch):
+    """The weights are trained and saved by then: only the model has no room."""
+
+    def full(folder: Path, *rest: object) -> None:
+        raise OSError(28, "No space left on device", str(folder))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cli.sft, "save_model", full)
+        said = refused(capsys, "sft", "--resume", stopped)
+    assert f"last good checkpoint: {stopped}/checkpoints/step-000014; make room" in said
+    assert f"go on with: train.py sft --resume {stopped}" in said
+    assert command("sft", "--resume", stopped) == 0
+    same(stopped, straight)
+
+
 def test_a_damaged_newest_checkpoint_costs_some_steps(capsys, stopped, straight):
     (stopped / "checkpoints" / "step-000007" / "weights.safetensors").write_bytes(b"")
     assert command("sft", "--resume", stopped) == 0

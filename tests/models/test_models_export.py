@@ -1,6 +1,7 @@
 """What is exported is the policy: for transformers as a whole model, for peft as an adapter on its base."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,19 @@ def trained(folder: Path, name: str, tokenizer: Any, cpu: Any, tune: str = "lora
             wave = torch.arange(parameter.numel()).add(number).cos().reshape(parameter.shape)
             parameter += 0.02 * wave
     return policy
+
+
+def test_a_full_disk_is_an_oserror(tmp_path, tokenizer, cpu, monkeypatch):
+    """What tokenizers raises for one is a bare Exception."""
+    policy = trained(tmp_path / "base", "llama", tokenizer, cpu)
+
+    def full_disk(*args: Any, **kwargs: Any) -> None:
+        policy.tokenizer.backend_tokenizer.save("/dev/full")
+
+    monkeypatch.setattr(type(policy.tokenizer), "save_pretrained", full_disk)
+    for export in (export_adapter, partial(export_whole, dtype=torch.float32)):
+        with pytest.raises(OSError, match="No space left"):
+            export(tmp_path / "out", policy)
 
 
 @pytest.mark.parametrize("name, tune", CASES)

@@ -1,5 +1,6 @@
 """Model folders: what loads, what is refused in one line, and what a crash leaves."""
 
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from models.errors import ModelError
 from models.policy import build_policy
 from models.storage import (
     atomic_folder,
+    disk_errors,
     file_hash,
     load_model,
     load_tensors,
@@ -161,6 +163,17 @@ def test_others_may_read_what_the_umask_lets_them(tmp_path, umask, mode):
     finally:
         os.umask(before)
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "folder").iterdir()} == {mode}
+
+
+def test_a_full_disk_is_an_oserror_whoever_writes(tokenizer, tmp_path):
+    """tokenizers raises a bare Exception; what else goes wrong stays what it is."""
+    with pytest.raises(OSError) as full, disk_errors(tmp_path):
+        tokenizer.backend_tokenizer.save("/dev/full")
+    assert (full.value.errno, full.value.filename) == (errno.ENOSPC, str(tmp_path))
+    for other in (Exception("something else"), KeyError("(os error 28)")):
+        with pytest.raises(type(other)) as kept, disk_errors(tmp_path):
+            raise other
+        assert kept.value is other
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -238,9 +238,9 @@ def test_weights_of_nan_are_named_with_their_problem(tmp_path, letters_sft, monk
 
 
 def test_weights_that_do_not_move_stop_the_run(tmp_path, letters_sft):
-    """With learning rate 0, or a forward pass that is cut off from the trained parameters."""
-    config = toy_config(learning_rate=0.0)
-    with pytest.raises(TrainingError, match="did not move"):
+    """With a learning rate next to 0, or a forward pass that is cut off from the trained parameters."""
+    config = toy_config(learning_rate=1e-30)
+    with pytest.raises(TrainingError, match=r"did not move .*: learning_rate is too small"):
         run(tmp_path / "rate", letters_sft, config, ToyScorer())
 
     def detach(policy):
