@@ -8,6 +8,7 @@ import pytest
 import torch
 from architectures import linear_layers, small_model
 from safetensors.torch import load_file, save_file
+from transformers import Phi3Config
 
 import models.logprobs
 import models.verify
@@ -16,7 +17,7 @@ from models.errors import ModelError
 from models.head import Head, find_head
 from models.sft import prepare_sft, save_model
 from models.sft_config import SFTConfig
-from models.storage import load_model, position_limit
+from models.storage import frequency_limit, load_model, position_limit
 from models.verify import verify, verify_adapters
 
 
@@ -164,3 +165,36 @@ def test_missing_weights_are_not_made_up(tmp_path: Path, tokenizer: Any):
 def test_position_limits(name, limit):
     """Under whatever name the configuration has them; ALiBi without a table has none."""
     assert position_limit(small_model(name).config) == limit
+
+
+LONG = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [3.0] * 4}
+AT_96 = {**LONG, "factor": 4.0, "original_max_position_embeddings": 96}
+YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 64}
+
+
+@pytest.mark.parametrize(
+    ("rope", "limit"),
+    [
+        (None, None),
+        (YARN, None),  # one set of frequencies for all lengths
+        (AT_96, 96),
+        ({"full_attention": AT_96, "sliding_attention": YARN}, 96),
+        (
+            {"full_attention": YARN, "sliding_attention": {**AT_96, "original_max_position_embeddings": 40}},
+            40,
+        ),
+    ],
+)
+def test_where_frequencies_change(rope, limit):
+    config = small_model("llama").config
+    config.rope_parameters = rope
+    assert frequency_limit(config) == limit
+    assert frequency_limit(small_model("gpt2").config) is None
+
+
+def test_phi3_names_the_length_beside_its_factors():
+    """As its folders on the hub do."""
+    kind = {"type": "longrope", "short_factor": [1.0] * 4, "long_factor": [3.0] * 4}
+    shape = {"hidden_size": 32, "num_attention_heads": 4, "max_position_embeddings": 512}
+    content = {**shape, "rope_scaling": kind, "original_max_position_embeddings": 128, "pad_token_id": 0}
+    assert frequency_limit(Phi3Config.from_dict(content)) == 128
