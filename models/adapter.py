@@ -19,6 +19,9 @@ from models.errors import ModelError
 from models.low_rank import LowRankLinear
 from models.ranges import Count, check_ranges
 
+# What peft says where not one of the target names is a layer.
+_NOTHING_FOUND = "not found in the base model"
+
 
 @dataclass(frozen=True)
 class TuneConfig:
@@ -42,16 +45,19 @@ def add_lora(model: nn.Module, config: TuneConfig, seed: int) -> PeftModel:
     """The model with fresh adapters: B = 0, so it starts as the model itself. Only adapters are trainable.
 
     Raises:
-        ModelError: a target name is no layer of the model, names what cannot have an adapter, or a layer
+        ModelError: a target name adapts nothing of the model, names what cannot have an adapter, or a layer
             whose weight is also another's.
     """
-    names = {name: name.rpartition(".")[2] for name, _ in model.named_modules()}
-    if missing := [target for target in config.lora_targets if target not in names.values()]:
-        linear = {names[name] for name, m in model.named_modules() if isinstance(m, nn.Linear | Conv1D)}
-        raise ModelError(
-            f"--lora-targets: the model has no layer named {', '.join(missing)}; its linear layers are "
+    linear = {
+        name.rpartition(".")[2] for name, m in model.named_modules() if isinstance(m, nn.Linear | Conv1D)
+    }
+
+    def unnamed(targets: Sequence[str]) -> ModelError:
+        return ModelError(
+            f"--lora-targets: the model has no layer named {', '.join(targets)}; its linear layers are "
             f"{', '.join(sorted(linear))}"
         )
+
     lora = LoraConfig(
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,
@@ -66,10 +72,32 @@ def add_lora(model: nn.Module, config: TuneConfig, seed: int) -> PeftModel:
         torch.manual_seed(seed)
         try:
             adapted = get_peft_model(model, lora)
-        except ValueError as error:  # a target that is neither a linear layer nor an embedding
-            raise ModelError(f"--lora-targets: {error}") from error
+        except ValueError as error:
+            if _NOTHING_FOUND in str(error):
+                raise unnamed(config.lora_targets) from error
+            # Neither a linear layer nor an embedding; or one part of what a model holds in one tensor.
+            raise ModelError(f"--lora-targets: {' '.join(str(error).split())}") from error
+    if idle := _idle_targets(adapted):
+        raise unnamed(idle)
     _check_apart(adapted)
     return adapted
+
+
+def _idle_targets(model: PeftModel) -> list[str]:
+    """Target names that no adapter goes by.
+
+    Asked of what peft did: by the names of a checkpoint (`gate_proj` of an expert, Mixtral's `w1`) it finds
+    experts that the network holds in one tensor, where no layer has such a name.
+    """
+    config = model.peft_config["default"]
+    used = []
+    for name, layer in model.named_modules():
+        if isinstance(layer, LoraLayer):
+            # Adapters of two tensors of one module stand around each other.
+            name = name.replace(".base_layer", "")
+            used.append(f"{name}.{layer.parameter_name}" if isinstance(layer, ParamWrapper) else name)
+    wanted = {*config.target_modules, *(config.target_parameters or ())}
+    return sorted(target for target in wanted if not any(f".{name}".endswith(f".{target}") for name in used))
 
 
 def _check_apart(model: nn.Module) -> None:
