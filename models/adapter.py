@@ -21,6 +21,8 @@ from models.ranges import Count, check_ranges
 
 # What peft says where not one of the target names is a layer.
 _NOTHING_FOUND = "not found in the base model"
+# The attribute of a model under which its configuration's dropout is kept while it is off.
+_HAD = "_dropout_it_came_with"
 
 
 @dataclass(frozen=True)
@@ -192,15 +194,41 @@ def disable_dropout(model: nn.Module) -> None:
     """Set every dropout to 0: the modules, and the numbers that layers and configuration hold.
 
     Layers copy those from the configuration when they are made, under names of their own: attention_dropout
-    in Llama, residual_dropout in StarCoder2, attn_pdrop in GPT-2, dropout and layerdrop in OPT.
+    in Llama, residual_dropout in StarCoder2, attn_pdrop in GPT-2, dropout and layerdrop in OPT. What the
+    configuration had is kept for `with_its_dropout`.
     """
+    config = getattr(model, "config", None)
+    had = {name: value for name, value in getattr(config, "__dict__", {}).items() if _is_dropout(name, value)}
+    if not hasattr(model, _HAD):  # the second time there is none left
+        setattr(model, _HAD, had)
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    for holder in (*model.modules(), getattr(model, "config", None)):
+    for holder in (*model.modules(), config):
         for name, value in list(getattr(holder, "__dict__", {}).items()):
-            if isinstance(value, float) and "drop" in name:
+            if _is_dropout(name, value):
                 setattr(holder, name, 0.0)
+
+
+@contextmanager
+def with_its_dropout(model: Any) -> Iterator[None]:
+    """Write a model within: its configuration has the dropout that it came with.
+
+    It is off in training here, which is no property of the model.
+    """
+    had = getattr(model, _HAD, {})
+    off = {name: getattr(model.config, name) for name in had}
+    try:
+        for name, value in had.items():
+            setattr(model.config, name, value)
+        yield
+    finally:
+        for name, value in off.items():
+            setattr(model.config, name, value)
+
+
+def _is_dropout(name: str, value: object) -> bool:
+    return isinstance(value, float) and "drop" in name
 
 
 def checkpoint_layers(model: Any) -> None:
