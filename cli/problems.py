@@ -9,7 +9,7 @@ from data import DataError, Problem, load_problems
 from data.tiny.corpus import TinyCorpusConfig, tiny_split
 from models.errors import UnwritableText
 from models.policy import Policy
-from models.storage import position_limit
+from models.storage import frequency_limit, position_limit
 from models.template import PromptForm
 from ppo.prompts import EncodedPrompt, PromptConfig, PromptTemplate, choose_form, encode_prompt
 from reward import parse_policy
@@ -130,13 +130,19 @@ def encode_all(problems: Sequence[Problem], template: PromptTemplate, max_tokens
 
 
 def check_length(config: Any, tokens: int, told: str) -> None:
-    """Raise UsageError unless a model of this configuration has positions for `tokens`.
+    """Raise UsageError unless a model of this configuration has positions for `tokens`, of one kind.
 
     `told` says where they come from.
     """
     limit = position_limit(config)
     if limit is not None and tokens > limit:
         raise UsageError(f"the model has {limit} positions, fewer than {told}")
+    switch = frequency_limit(config)
+    if switch is not None and tokens > switch:
+        raise UsageError(
+            f"the model has {switch} positions before its frequencies change for a whole batch (LongRoPE), "
+            f"fewer than {told}"
+        )
 
 
 def check_sampling(policy: Policy, prompt_tokens: int, new_tokens: int) -> None:

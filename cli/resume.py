@@ -18,7 +18,7 @@ from models.checkpoints import Saved, library_versions
 from models.errors import ModelError, out_of_memory
 from models.policy import Policy
 from models.sft_data import Demonstration, fingerprint
-from models.template import PromptForm
+from models.template import DAY, PromptForm
 from ppo.errors import TrainingError
 from ppo.prompts import EncodedPrompt
 
@@ -172,7 +172,12 @@ def _tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _form_hash(form: PromptForm | None) -> str | None:
-    return None if form is None else hashlib.sha256(json.dumps(asdict(form)).encode()).hexdigest()
+    if form is None:
+        return None
+    content = asdict(form)
+    if form.date == DAY:
+        del content["date"]  # as runs of before there was one have it
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _reward_hash(spec: str | None) -> str | None:

@@ -19,6 +19,11 @@ from models.errors import ModelError
 from models.low_rank import LowRankLinear
 from models.ranges import Count, check_ranges
 
+# What peft says where not one of the target names is a layer.
+_NOTHING_FOUND = "not found in the base model"
+# The attribute of a model under which its configuration's dropout is kept while it is off.
+_HAD = "_dropout_it_came_with"
+
 
 @dataclass(frozen=True)
 class TuneConfig:
@@ -42,16 +47,19 @@ def add_lora(model: nn.Module, config: TuneConfig, seed: int) -> PeftModel:
     """The model with fresh adapters: B = 0, so it starts as the model itself. Only adapters are trainable.
 
     Raises:
-        ModelError: a target name is no layer of the model, names what cannot have an adapter, or a layer
+        ModelError: a target name adapts nothing of the model, names what cannot have an adapter, or a layer
             whose weight is also another's.
     """
-    names = {name: name.rpartition(".")[2] for name, _ in model.named_modules()}
-    if missing := [target for target in config.lora_targets if target not in names.values()]:
-        linear = {names[name] for name, m in model.named_modules() if isinstance(m, nn.Linear | Conv1D)}
-        raise ModelError(
-            f"--lora-targets: the model has no layer named {', '.join(missing)}; its linear layers are "
+    linear = {
+        name.rpartition(".")[2] for name, m in model.named_modules() if isinstance(m, nn.Linear | Conv1D)
+    }
+
+    def unnamed(targets: Sequence[str]) -> ModelError:
+        return ModelError(
+            f"--lora-targets: the model has no layer named {', '.join(targets)}; its linear layers are "
             f"{', '.join(sorted(linear))}"
         )
+
     lora = LoraConfig(
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,
@@ -66,10 +74,32 @@ def add_lora(model: nn.Module, config: TuneConfig, seed: int) -> PeftModel:
         torch.manual_seed(seed)
         try:
             adapted = get_peft_model(model, lora)
-        except ValueError as error:  # a target that is neither a linear layer nor an embedding
-            raise ModelError(f"--lora-targets: {error}") from error
+        except ValueError as error:
+            if _NOTHING_FOUND in str(error):
+                raise unnamed(config.lora_targets) from error
+            # Neither a linear layer nor an embedding; or one part of what a model holds in one tensor.
+            raise ModelError(f"--lora-targets: {' '.join(str(error).split())}") from error
+    if idle := _idle_targets(adapted):
+        raise unnamed(idle)
     _check_apart(adapted)
     return adapted
+
+
+def _idle_targets(model: PeftModel) -> list[str]:
+    """Target names that no adapter goes by.
+
+    Asked of what peft did: by the names of a checkpoint (`gate_proj` of an expert, Mixtral's `w1`) it finds
+    experts that the network holds in one tensor, where no layer has such a name.
+    """
+    config = model.peft_config["default"]
+    used = []
+    for name, layer in model.named_modules():
+        if isinstance(layer, LoraLayer):
+            # Adapters of two tensors of one module stand around each other.
+            name = name.replace(".base_layer", "")
+            used.append(f"{name}.{layer.parameter_name}" if isinstance(layer, ParamWrapper) else name)
+    wanted = {*config.target_modules, *(config.target_parameters or ())}
+    return sorted(target for target in wanted if not any(f".{name}".endswith(f".{target}") for name in used))
 
 
 def _check_apart(model: nn.Module) -> None:
@@ -166,15 +196,42 @@ def disable_dropout(model: nn.Module) -> None:
 
     Layers copy those from the configuration when they are made, under names of their own: attention_dropout
     in Llama, residual_dropout in StarCoder2, attn_pdrop in GPT-2, dropout and layerdrop in OPT;
-    router_jitter_noise and input_jitter_noise in PhiMoE.
+    router_jitter_noise and input_jitter_noise in PhiMoE. What the configuration had is kept for
+    `with_its_dropout`.
     """
+    config = getattr(model, "config", None)
+    had = {name: value for name, value in getattr(config, "__dict__", {}).items() if is_dropout(name, value)}
+    if not hasattr(model, _HAD):  # the second time there is none left
+        setattr(model, _HAD, had)
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    for holder in (*model.modules(), getattr(model, "config", None)):
+    for holder in (*model.modules(), config):
         for name, value in list(getattr(holder, "__dict__", {}).items()):
-            if isinstance(value, float) and ("drop" in name or "jitter" in name):
+            if is_dropout(name, value):
                 setattr(holder, name, 0.0)
+
+
+@contextmanager
+def with_its_dropout(model: Any) -> Iterator[None]:
+    """Write a model within: its configuration has the dropout that it came with.
+
+    It is off in training here, which is no property of the model.
+    """
+    had = getattr(model, _HAD, {})
+    off = {name: getattr(model.config, name) for name in had}
+    try:
+        for name, value in had.items():
+            setattr(model.config, name, value)
+        yield
+    finally:
+        for name, value in off.items():
+            setattr(model.config, name, value)
+
+
+def is_dropout(name: str, value: object) -> bool:
+    """Whether a setting of a configuration, or of a layer, is a share of dropout or the noise of a router."""
+    return isinstance(value, float) and ("drop" in name or "jitter" in name)
 
 
 def checkpoint_layers(model: Any) -> None:

@@ -19,7 +19,7 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoConfig, GenerationConfig
 
-from models.adapter import fold_in
+from models.adapter import fold_in, is_dropout
 from models.errors import ModelError
 from models.policy import Policy
 from models.storage import disk_errors, load_model, load_tensors, load_tokenizer, save_tensors
@@ -191,7 +191,7 @@ def _restore_dropout(config: Any, policy: Policy) -> None:
         return
     base = AutoConfig.from_pretrained(policy.sft.path)
     for name, value in vars(base).items():
-        if "drop" in name and isinstance(value, float):
+        if is_dropout(name, value):
             setattr(config, name, value)
 
 

@@ -16,7 +16,14 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from models.adapter import TuneConfig, add_lora, checkpoint_layers, disable_dropout, fold_in
+from models.adapter import (
+    TuneConfig,
+    add_lora,
+    checkpoint_layers,
+    disable_dropout,
+    fold_in,
+    with_its_dropout,
+)
 from models.errors import ModelError
 from models.head import find_head
 from models.precision import Precision, too_many_skipped
@@ -205,7 +212,8 @@ def save_model(
     Raises OSError where the disk refuses.
     """
     with atomic_folder(folder) as partial, disk_errors(folder):
-        model.save_pretrained(partial)
+        with with_its_dropout(model):
+            model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         if prompt is not None:
             write_form(partial, prompt)

@@ -84,6 +84,19 @@ def position_limit(config: Any) -> int | None:
     return next((limit for name in names if (limit := getattr(config, name, None)) is not None), None)
 
 
+def frequency_limit(config: Any) -> int | None:
+    """The most tokens that a text may have before LongRoPE takes other frequencies; None: they never change.
+
+    transformers takes those of long texts for a whole batch as soon as one text in it is long, and in
+    decoding from one token to the next: what a text is worth would depend on its neighbours.
+    """
+    ropes = getattr(config.get_text_config(), "rope_parameters", None) or {}
+    # One for all layers, or one for each kind of layer, by its name.
+    each = [ropes, *(rope for rope in ropes.values() if isinstance(rope, dict))]
+    switching = [rope for rope in each if rope.get("rope_type") == "longrope"]
+    return min((rope["original_max_position_embeddings"] for rope in switching), default=None)
+
+
 def _refuse_quantised(path: str | Path, config: Any) -> None:
     """Raise ModelError where the weights are no plain floats: adapters could not be merged into them."""
     for each in (config, config.get_text_config()):

@@ -2,12 +2,14 @@
 
 Templates are Jinja, as tokenizers carry them (`chat_template`), rendered by transformers in Jinja's immutable
 sandbox. A template sees `messages`, `add_generation_prompt`, the special tokens by name (`bos_token`, …), and
-also `problem` (the user's message) and `system`.
+also `problem` (the user's message) and `system`. The day that a template writes is one day for ever: by the
+clock, a model would read other words tomorrow than it was trained with.
 """
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +26,10 @@ Keep = Literal["end", "front", "both"]
 _PLACE = "\ufdd4"
 # What templates are tempted to change: quotes, brackets, white space, line ends, letters beyond ASCII.
 _PROBE = "A {b}\n\n  'c'  \"<d>\" & é\\n\n\tE"
+DAY = "2025-01-01"
+"""The day of templates that write one, unless a record has another."""
+# What strftime replaces; with a hyphen, without the zero in front. Not %s: the time zone decides it.
+_DIRECTIVES = "aAbBcdDeFgGhHIjklmMpPrRSTuUVwWxXyYzZ"
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,11 @@ class PromptForm:
     function_instruction: str | None = None
     """What the template wraps where a function is asked for; {name} stands for its name. None: a record of
     before there was one."""
+    date: str = DAY
+    """The day that a template is told it is, YYYY-MM-DD."""
+
+    def __post_init__(self) -> None:
+        date.fromisoformat(self.date)
 
 
 class TemplateFails(ModelError):
@@ -87,8 +98,8 @@ def wrap(form: PromptForm, tokenizer: PreTrainedTokenizerBase) -> tuple[str, str
         messages = [{"role": "user", "content": user}]
         if system:
             messages.insert(0, {"role": "system", "content": system})
-        more = {"chat_template": form.template or None, "problem": user, "system": system}
-        return render(tokenizer, messages, add_generation_prompt=True, **more)
+        more = {"add_generation_prompt": True, "problem": user, "system": system}
+        return render(tokenizer, messages, chat_template=form.template or None, day=form.date, **more)
 
     where = form.prompt if form.template else f"{_name(tokenizer)}: its chat template"
     try:
@@ -107,12 +118,37 @@ def wrap(form: PromptForm, tokenizer: PreTrainedTokenizerBase) -> tuple[str, str
     return head, tail
 
 
-def render(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], **more: Any) -> str:
-    """Messages in the words of a chat template, in Jinja's sandbox. Raises TemplateFails."""
+def render(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: list[dict[str, str]],
+    *,
+    chat_template: str | None = None,
+    day: str = DAY,
+    **more: Any,
+) -> str:
+    """Messages in the words of a chat template, in Jinja's sandbox, on a day YYYY-MM-DD.
+
+    Raises TemplateFails.
+    """
     try:
-        return tokenizer.apply_chat_template(messages, tokenize=False, **more)
+        source = tokenizer.get_chat_template(chat_template)
+        if "strftime_now" in source:
+            source = _calendar(day) + source
+        return tokenizer.apply_chat_template(messages, tokenize=False, chat_template=source, **more)
     except Exception as error:  # a template is a program of somebody else's: what it raises is its own fault
         raise TemplateFails(" ".join(str(error).split())) from error
+
+
+def _calendar(day: str) -> str:
+    """A `strftime_now` for the front of a template, in the place of the one that reads the clock.
+
+    In Jinja, for transformers hands templates values alone and no functions. The line's end is no part of
+    what is rendered: transformers has `trim_blocks` on.
+    """
+    then = date.fromisoformat(day)
+    signs = [sign for letter in _DIRECTIVES for sign in (f"%{letter}", f"%-{letter}")]
+    replaced = "".join(f".replace({sign!r}, {then.strftime(sign)!r})" for sign in signs)
+    return f"{{% macro strftime_now(format) %}}{{{{ format{replaced} }}}}{{% endmacro %}}\n"
 
 
 def _works(words: Callable[[], str]) -> bool:

@@ -132,12 +132,17 @@ def small_model(name: str, sharpness: float = 5.0, positions: int = POSITIONS) -
     return model
 
 
+EXPERTS = {"qwen3_moe": ("gate_proj", "up_proj", "down_proj"), "mixtral": ("w1", "w2", "w3")}
+"""Of models that hold all experts in one tensor: the names in a checkpoint, by which peft knows them."""
+
+
 def linear_layers(model: PreTrainedModel) -> tuple[str, ...]:
     """Last names of all layers that may have an adapter; not the output layer."""
     head = model.get_output_embeddings()
     return tuple(
         sorted(
-            {
+            {*EXPERTS.get(model.config.model_type, ())}
+            | {
                 name.rpartition(".")[2]
                 for name, module in model.named_modules()
                 if isinstance(module, torch.nn.Linear | Conv1D) and module is not head

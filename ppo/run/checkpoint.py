@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from peft import set_peft_model_state_dict
 
-from models.adapter import TuneConfig
+from models.adapter import TuneConfig, with_its_dropout
 from models.checkpoints import library_versions, load_optimizer, optimizer_tensors, seal
 from models.critic import CriticConfig
 from models.errors import ModelError
@@ -145,7 +145,8 @@ def _save_weights(folder: Path, policy: Policy) -> None:
         if policy.uses_lora:
             save_adapter(folder, policy, None if policy.sft is None else base_of(policy.sft.path))
         else:
-            policy.network.save_pretrained(folder)
+            with with_its_dropout(policy.network):
+                policy.network.save_pretrained(folder)
         policy.tokenizer.save_pretrained(folder)
     save_tensors(folder / "value_head.safetensors", policy.value_head.state_dict())
 

@@ -126,6 +126,33 @@ def test_demonstrations_beyond_the_positions(name, tmp_path, tokenizer, capsys):
     )
 
 
+def test_texts_on_both_sides_of_longrope(tmp_path, tokenizer, capsys):
+    """SFT, PPO and evaluation refuse them; texts that all stay below are trained as any."""
+    model = small_model("llama")
+    factors = {"short_factor": [1.0] * 4, "long_factor": [3.0] * 4}
+    model.config.rope_parameters = {
+        **{
+            "rope_type": "longrope",
+            "rope_theta": 1e4,
+            "factor": 4.0,
+            "original_max_position_embeddings": 120,
+        },
+        **factors,
+    }
+    save_model(tmp_path / "base", model, tokenizer)
+    sft = ("sft", "--model", tmp_path / "base", *SFT, "--tune", "full", "--out", tmp_path / "out")
+    said = refused(capsys, *sft)
+    assert "120 positions before its frequencies change" in said and "lower --max-tokens" in said
+    assert not (tmp_path / "out").exists()
+    assert command(*sft, "--max-tokens", 120) == 0
+    ppo = ("ppo", "--sft", tmp_path / "out", *PPO, "--tune", "full", "--out", tmp_path / "ppo")
+    measured = ("evaluate", tmp_path / "out", "--num-problems", 4, *SMALL, *CORPUS)
+    for arguments in (ppo, measured):
+        said = refused(capsys, *arguments, "--max-new-tokens", 80)
+        assert "(LongRoPE), fewer than --max-prompt-tokens" in said
+    assert command(*measured, "--max-new-tokens", 12, "--out", tmp_path / "evaluation.json") == 0
+
+
 def test_an_adapter_on_a_shared_weight(tmp_path, tokenizer, capsys):
     """lm_head and embed_tokens of a model with tied embeddings, by SFT and PPO."""
     save_model(tmp_path / "base", small_model("qwen2"), tokenizer)

@@ -1,11 +1,13 @@
 """`train.py ppo --resume`: the same run or an error that names the key; stopped, damaged and killed runs."""
 
+import hashlib
 import json
 import os
 import random
 import shutil
 import signal
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,11 @@ from processes import killed, start, wait_for
 from small_runs import PPO, command
 
 from cli.errors import UsageError
-from cli.resume import check_changes
+from cli.resume import check_changes, describe_sft
 from cli.signals import StopRequest
 from data import load_problems, write_problems
 from models.checkpoints import seal
+from models.template import PromptForm, form_from
 
 LAST = "checkpoints/iteration-000002"
 WEIGHTS = ("adapter_model.safetensors", "value_head.safetensors", "state.safetensors")
@@ -137,6 +140,19 @@ def test_a_setting_that_the_checkpoint_does_not_know_had_its_default():
         check_changes({"a": 1}, {"a": 1, "new": 6, "section.new": 2}, [], defaults)
     content = {"template": "its hash", "problems": "another", "reward": "a third"}
     check_changes({"a": 1}, {"a": 1, **content}, [], defaults)  # what a run reads has no default
+
+
+def test_a_checkpoint_from_before_the_prompt_had_a_date(tokenizer):
+    """Its hash is that of a record without one; another day is another prompt."""
+    then = asdict(PromptForm("chat", "", "", "{problem}", "end", ()))
+    del then["date"]
+    saved = hashlib.sha256(json.dumps(then).encode()).hexdigest()
+
+    def now(form: PromptForm) -> str:
+        return describe_sft({}, None, tokenizer, form, [], [])["template"]
+
+    assert now(form_from(then)) == saved
+    assert now(replace(form_from(then), date="2031-02-09")) != saved
 
 
 def test_a_checkpoint_without_a_setting_is_resumed_under_its_default(capsys, copied):

@@ -1,5 +1,9 @@
 """Folding adapters in and out, and dropout that is really off."""
 
+import copy
+import json
+from typing import Any
+
 import pytest
 import torch
 from transformers import (
@@ -12,6 +16,7 @@ from transformers import (
 )
 
 from models.adapter import TuneConfig, add_lora, disable_dropout, disabled, merged
+from models.sft import save_model
 
 IDS = torch.tensor([[5, 6, 7, 8, 9, 10, 11, 12]])
 
@@ -100,7 +105,23 @@ def test_two_passes_in_training_mode_are_equal(family):
     """Check 16, trap A8: no dropout is left, as module or as number, in several families of models; nor the
     noise of a router."""
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(WITH_DROPOUT[family]).train()
+    model = AutoModelForCausalLM.from_config(copy.deepcopy(WITH_DROPOUT[family])).train()
     assert not torch.equal(logprobs(model), logprobs(model))  # it was on
     disable_dropout(model)
     assert torch.equal(logprobs(model), logprobs(model))
+
+
+@pytest.mark.parametrize("family", WITH_DROPOUT)
+def test_a_model_is_written_with_the_dropout_it_came_with(family, tmp_path, tokenizer):
+    """And none is on before or after; switching it off twice forgets nothing."""
+    model = AutoModelForCausalLM.from_config(copy.deepcopy(WITH_DROPOUT[family]))
+    before = dropout(model.config.to_dict())
+    disable_dropout(model)
+    disable_dropout(model)
+    save_model(tmp_path / "model", model, tokenizer)
+    assert dropout(json.loads((tmp_path / "model" / "config.json").read_text())) == before
+    assert any(before.values()) and not any(dropout(model.config.to_dict()).values())
+
+
+def dropout(config: dict[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in config.items() if "drop" in name and isinstance(value, float)}

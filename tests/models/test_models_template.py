@@ -2,8 +2,10 @@
 
 import json
 from dataclasses import asdict, replace
+from datetime import datetime
 
 import pytest
+import transformers.utils.chat_template_utils
 from tokenizer_zoo import BOS, CHAT, KINDS, make, with_chat
 
 from models.errors import ModelError
@@ -30,6 +32,48 @@ def test_a_file_sees_messages_problem_and_system():
     assert wrap(form, tokenizer) == (f"{BOS}[s] Q: Solve this.\n", "\nA:")
     loop = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
     assert wrap(replace(form, template=loop), tokenizer) == ("system: s\nuser: Solve this.\n", "\n")
+
+
+class NextYear(datetime):
+    """A clock."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return cls(2031, 2, 9, 14, 30)
+
+
+# As Llama 3.2 and SmolLM3 write it; in a macro and in a block, after white space that Jinja strips.
+DATED = (
+    "  {% if strftime_now is defined %}\n{{ strftime_now('%d %B %Y') }}\n  {% endif %}\n"
+    "{% macro today() %}{{ strftime_now('%Y-%-m-%-d, %A') | upper }}{% endmacro %}"
+    "{% for m in messages %}{{ m.content }}{{ today() }}{{ strftime_now('%Y') | int + 1 }}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+def test_a_template_writes_the_recorded_day_whatever_the_clock_says(monkeypatch, from_file):
+    form = replace(FORM, prompt="f.jinja", template=DATED) if from_file else FORM
+    tokenizer = with_chat(make("byte-level"), None if from_file else DATED)
+    today = wrap(form, tokenizer)
+    assert today == ("01 January 2025\nSolve this.\n", "2025-1-1, WEDNESDAY2026")
+    monkeypatch.setattr(transformers.utils.chat_template_utils, "datetime", NextYear)
+    assert wrap(form, tokenizer) == today
+    assert wrap(replace(form, date="2024-12-31"), tokenizer) == (
+        "31 December 2024\nSolve this.\n",
+        "2024-12-31, TUESDAY2025",
+    )
+
+
+def test_days_are_written_as_the_clock_would_write_them(monkeypatch):
+    """By transformers on that day: every directive, and what stands around it."""
+    monkeypatch.setattr(transformers.utils.chat_template_utils, "datetime", NextYear)
+    letters = "aAbBdDeFgGhjmuUVwWxyYzZ"  # those of a day; the time is midnight
+    form = " ".join(f"%{letter} %-{letter}" for letter in letters)
+    tokenizer = with_chat(
+        make("byte-level"), "\n {{ strftime_now('" + form + "') }}{{ messages[0].content }}"
+    )
+    expected = tokenizer.apply_chat_template([{"role": "user", "content": "Solve this.\n"}], tokenize=False)
+    assert wrap(replace(FORM, date="2031-02-09"), tokenizer)[0] == expected
 
 
 REFUSED = {
@@ -84,7 +128,14 @@ def test_what_is_recorded_is_read_again(tmp_path, kind):
 
 def test_no_record_and_a_damaged_one(tmp_path):
     assert read_form(tmp_path) is None
-    for content in ("{", "[]", '{"prompt": "chat"}', json.dumps(asdict(FORM) | {"other": 1})):
+    others = [json.dumps(asdict(FORM) | one) for one in ({"other": 1}, {"date": "1 May"}, {"date": None})]
+    for content in ("{", "[]", '{"prompt": "chat"}', *others):
         (tmp_path / RECORD).write_text(content)
         with pytest.raises(ModelError, match=RECORD):
             read_form(tmp_path)
+
+
+def test_a_record_of_before_there_was_a_date(tmp_path):
+    content = {name: value for name, value in asdict(FORM).items() if name != "date"}
+    (tmp_path / RECORD).write_text(json.dumps(content))
+    assert read_form(tmp_path) == FORM

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from architectures import linear_layers, small_model
+from architectures import EXPERTS, linear_layers, small_model
 from safetensors.torch import load_file, save_file
+from transformers import Phi3Config
 
 import models.logprobs
 import models.verify
@@ -16,7 +17,7 @@ from models.errors import ModelError
 from models.head import Head, find_head
 from models.sft import prepare_sft, save_model
 from models.sft_config import SFTConfig
-from models.storage import load_model, position_limit
+from models.storage import frequency_limit, load_model, position_limit
 from models.verify import verify, verify_adapters
 
 
@@ -121,10 +122,44 @@ def test_adapters_of_embeddings_and_output_layer_that_are_two(cpu, name):
         torch.testing.assert_close(fold_in(model)(input_ids=ids).logits, beside, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("target", ["mlp", "input_layernorm", "layers"])
-def test_a_target_that_cannot_have_an_adapter_is_refused(target):
-    with pytest.raises(ModelError, match="--lora-targets"):
-        add_lora(small_model("llama"), TuneConfig(lora_targets=(target,)), seed=1)
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [("llama", "mlp"), ("llama", "input_layernorm"), ("llama", "layers"), ("qwen3-moe", "experts")],
+)
+def test_a_target_that_cannot_have_an_adapter_is_refused(name, target):
+    with pytest.raises(ModelError, match=r"^--lora-targets: .*not supported") as error:
+        add_lora(small_model(name), TuneConfig(lora_targets=(target,)), seed=1)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["qwen3-moe", "mixtral"])
+def test_experts_in_one_tensor_are_adapted_by_the_names_of_a_checkpoint(cpu, name):
+    """All of them, and nothing else; `prepare_sft` compares them beside the weights and folded in."""
+    model = small_model(name)
+    targets = EXPERTS[model.config.model_type]
+    adapted = prepare_sft(model, SFTConfig(), TuneConfig(lora_rank=2, lora_targets=targets), cpu)
+    found = {n.partition("mlp.")[2] for n, p in adapted.named_parameters() if p.requires_grad}
+    parts = ("experts.lora_A", "experts.lora_B", "experts.base_layer.lora_A", "experts.base_layer.lora_B")
+    assert found == {f"{part}.default.weight" for part in parts}
+
+
+@pytest.mark.parametrize(
+    ("name", "targets", "idle"),
+    [
+        ("llama", ("q_proj", "w1", "gate"), "gate, w1"),  # the others would be trained without a word
+        ("llama", ("c_attn",), "c_attn"),
+        ("qwen3-moe", ("gate_proj", "up_proj", "w1"), "w1"),
+        ("mixtral", ("w1", "w3", "gate_proj"), "gate_proj"),
+    ],
+)
+def test_a_target_that_adapts_nothing_is_refused(name, targets, idle):
+    with pytest.raises(ModelError, match=f"the model has no layer named {idle}; its linear layers are "):
+        add_lora(small_model(name), TuneConfig(lora_targets=targets), seed=1)
+
+
+def test_a_part_of_what_is_one_tensor_is_refused():
+    with pytest.raises(ModelError, match=r"^--lora-targets: .*gate_proj without also targeting up_proj"):
+        add_lora(small_model("qwen3-moe"), TuneConfig(lora_targets=("q_proj", "gate_proj")), seed=1)
 
 
 @pytest.mark.parametrize(
@@ -164,3 +199,36 @@ def test_missing_weights_are_not_made_up(tmp_path: Path, tokenizer: Any):
 def test_position_limits(name, limit):
     """Under whatever name the configuration has them; ALiBi without a table has none."""
     assert position_limit(small_model(name).config) == limit
+
+
+LONG = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [3.0] * 4}
+AT_96 = {**LONG, "factor": 4.0, "original_max_position_embeddings": 96}
+YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 64}
+
+
+@pytest.mark.parametrize(
+    ("rope", "limit"),
+    [
+        (None, None),
+        (YARN, None),  # one set of frequencies for all lengths
+        (AT_96, 96),
+        ({"full_attention": AT_96, "sliding_attention": YARN}, 96),
+        (
+            {"full_attention": YARN, "sliding_attention": {**AT_96, "original_max_position_embeddings": 40}},
+            40,
+        ),
+    ],
+)
+def test_where_frequencies_change(rope, limit):
+    config = small_model("llama").config
+    config.rope_parameters = rope
+    assert frequency_limit(config) == limit
+    assert frequency_limit(small_model("gpt2").config) is None
+
+
+def test_phi3_names_the_length_beside_its_factors():
+    """As its folders on the hub do."""
+    kind = {"type": "longrope", "short_factor": [1.0] * 4, "long_factor": [3.0] * 4}
+    shape = {"hidden_size": 32, "num_attention_heads": 4, "max_position_embeddings": 512}
+    content = {**shape, "rope_scaling": kind, "original_max_position_embeddings": 128, "pad_token_id": 0}
+    assert frequency_limit(Phi3Config.from_dict(content)) == 128

@@ -20,10 +20,11 @@ from models.adapter import TuneConfig
 from models.checkpoints import CHECKSUMS, DamagedCheckpoint, seal
 from models.critic import CriticConfig
 from models.errors import ModelError
-from models.policy import Policy
+from models.policy import Policy, build_policy
 from models.products import ONEDNN
 from models.rms_norm import RMS_NORM
 from models.rotary import ROTARY
+from models.sft import save_model
 from models.storage import load_model, save_tensors
 from ppo.run.checkpoint import load_policy, load_weights, save_checkpoint
 from ppo.run.folder import newest_whole, numbered, open_checkpoint, resolve_checkpoint
@@ -114,6 +115,17 @@ def test_a_fully_trained_checkpoint_loads_with_plain_transformers(saved):
     """The checkpoint folder is a model folder."""
     policy, path = saved("full")
     assert torch.equal(logits(AutoModelForCausalLM.from_pretrained(path)), logits(policy.network))
+
+
+def test_a_fully_trained_checkpoint_has_the_dropout_of_its_base(tmp_path, make_model, tokenizer):
+    """It is off in training, which is no property of the model."""
+    model = make_model()
+    model.config.attention_dropout = 0.1
+    save_model(tmp_path / "base", model, tokenizer)
+    policy = build_policy(tmp_path / "base", TuneConfig(tune="full"), CPU, seed=1)
+    assert policy.network.config.attention_dropout == 0.0
+    path = save_checkpoint(tmp_path / "run", policy, state_of(policy), logs=LOGS, keep=1)
+    assert json.loads((path / "config.json").read_text())["attention_dropout"] == 0.1
 
 
 def test_only_safe_files(saved):
