@@ -124,4 +124,6 @@ def test_a_model_is_written_with_the_dropout_it_came_with(family, tmp_path, toke
 
 
 def dropout(config: dict[str, Any]) -> dict[str, float]:
-    return {name: value for name, value in config.items() if "drop" in name and isinstance(value, float)}
+    """And the noise of routers."""
+    named = {name: value for name, value in config.items() if "drop" in name or "jitter" in name}
+    return {name: value for name, value in named.items() if isinstance(value, float)}
