@@ -35,13 +35,20 @@ def test_cpu_time_decides_timeout(program: str, short_box: Sandbox) -> None:
     assert run.signal == 9
 
 
-def test_a_memory_error_can_be_printed(short_box: Sandbox) -> None:
+@pytest.fixture(scope="module")
+def small_box() -> Iterator[Sandbox]:
+    """Little memory, and the time to fill it on a busy machine."""
+    with Sandbox(replace(SHORT, cpu_seconds=5.0, wall_seconds=30.0), workers=1) as box:
+        yield box
+
+
+def test_a_memory_error_can_be_printed(small_box: Sandbox) -> None:
     """Which takes memory where the traceback is written in Python: all of it is in use."""
     program = (
         "import sys\ndef hook(*error):\n  print(len(bytearray(1 << 21)))\n  sys.__excepthook__(*error)\n"
         "sys.excepthook = hook\na = []\nwhile True: a.append(bytes(1000))"
     )
-    run = short_box.run(program, [""]).runs[0]
+    run = small_box.run(program, [""]).runs[0]
     assert (run.status, run.stdout) == (Status.MEMORY, b"2097152\n")
 
 
@@ -94,8 +101,8 @@ def test_waiting_for_a_busy_cpu_does_not_count_as_wall_time() -> None:
         "x = b'x' * (300 << 20)\ndel x",  # over the limit for a moment only
     ],
 )
-def test_memory_limit(program: str, short_box: Sandbox) -> None:
-    assert short_box.run(program, [""]).runs[0].status is Status.MEMORY
+def test_memory_limit(program: str, small_box: Sandbox) -> None:
+    assert small_box.run(program, [""]).runs[0].status is Status.MEMORY
 
 
 def test_reserved_address_space_is_not_memory(short_box: Sandbox) -> None:
