@@ -87,9 +87,9 @@ def run_sample(settings: SampleCommand) -> None:
                 generator=generator,
             )
             pairs = responses.pairs()
-            console.print(Syntax(pairs[0][1], "python", background_color="default"))
+            console.print(Syntax(_visible(pairs[0][1]), "python", background_color="default"))
             for line in _told(scorer.score(pairs)[0], bool(settings.test)):
-                console.print(line, markup=False)
+                console.print(_visible(line), markup=False)
 
 
 def _kind_of(settings: SampleCommand) -> Problem:
@@ -132,6 +132,12 @@ def _utf8(text: str, where: str) -> str:
     except UnicodeEncodeError:
         raise UsageError(f"{where}: not UTF-8; write it in UTF-8") from None
     return text
+
+
+def _visible(text: str) -> str:
+    """Text of a program, or that it wrote, with what a terminal would obey written out: it is not its to say
+    what stands on the screen."""
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
 
 
 def _told(reward: Reward | None, has_tests: bool) -> list[str]:

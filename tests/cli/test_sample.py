@@ -7,7 +7,7 @@ import pytest
 from test_bad_input import refused
 
 from cli.errors import UsageError
-from cli.sample import SampleCommand, _kind_of, _told
+from cli.sample import SampleCommand, _kind_of, _told, _visible
 from data import Problem, TestCase
 from reward import RewardConfig, Scorer
 
@@ -110,3 +110,10 @@ def test_a_function_that_cannot_be_tested_is_refused_in_one_line(name):
     tests, entry_point, words = BAD[name]
     with pytest.raises(UsageError, match=words):
         kind_of(*tests, name=entry_point)
+
+
+def test_what_a_terminal_would_obey_is_written_out():
+    """Escape sequences and marks of direction; what is read as text stays as it is."""
+    assert (
+        _visible("print('\x1b[2J\u202e\x9b')\r\n\tπ = 'é'") == "print('\\x1b[2J\\u202e\\x9b')\\r\n\tπ = 'é'"
+    )
