@@ -200,7 +200,7 @@ def disable_dropout(model: nn.Module) -> None:
     `with_its_dropout`.
     """
     config = getattr(model, "config", None)
-    had = {name: value for name, value in getattr(config, "__dict__", {}).items() if is_dropout(name, value)}
+    had = {name: value for name, value in getattr(config, "__dict__", {}).items() if _is_dropout(name, value)}
     if not hasattr(model, _HAD):  # the second time there is none left
         setattr(model, _HAD, had)
     for module in model.modules():
@@ -208,7 +208,7 @@ def disable_dropout(model: nn.Module) -> None:
             module.p = 0.0
     for holder in (*model.modules(), config):
         for name, value in list(getattr(holder, "__dict__", {}).items()):
-            if is_dropout(name, value):
+            if _is_dropout(name, value):
                 setattr(holder, name, 0.0)
 
 
@@ -229,7 +229,7 @@ def with_its_dropout(model: Any) -> Iterator[None]:
             setattr(model.config, name, value)
 
 
-def is_dropout(name: str, value: object) -> bool:
+def _is_dropout(name: str, value: object) -> bool:
     """Whether a setting of a configuration, or of a layer, is a share of dropout or the noise of a router."""
     return isinstance(value, float) and ("drop" in name or "jitter" in name)
 

@@ -17,9 +17,9 @@ import torch
 from peft import PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 from torch import Tensor
-from transformers import AutoConfig, GenerationConfig
+from transformers import GenerationConfig
 
-from models.adapter import fold_in, is_dropout
+from models.adapter import fold_in, with_its_dropout
 from models.errors import ModelError
 from models.policy import Policy
 from models.storage import disk_errors, load_model, load_tensors, load_tokenizer, save_tensors
@@ -102,9 +102,9 @@ def export_whole(
     said, before = _said(policy)
     network = fold_in(policy.adapted) if policy.uses_lora else policy.network
     network.generation_config = generation_settings(policy, temperature)
-    _restore_dropout(network.config, policy)
     _round(network, dtype)
-    _save(folder, policy, network)
+    with with_its_dropout(network):
+        _save(folder, policy, network)
     _round(network, torch.float32)
     expected = _logits(network, policy)
     written = _logits(load_model(folder, torch.float32), policy)
@@ -183,16 +183,6 @@ def _check_finite(tensors: dict[str, Tensor], dtype: torch.dtype) -> None:
             raise ModelError(
                 f"{name} has numbers too large for {str(dtype).removeprefix('torch.')}; take bfloat16"
             )
-
-
-def _restore_dropout(config: Any, policy: Policy) -> None:
-    """Dropout as the base has it: it is off in training here, which is no property of the model."""
-    if policy.sft is None:
-        return
-    base = AutoConfig.from_pretrained(policy.sft.path)
-    for name, value in vars(base).items():
-        if is_dropout(name, value):
-            setattr(config, name, value)
 
 
 def _said(policy: Policy) -> tuple[Tensor, Tensor]:

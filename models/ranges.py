@@ -32,9 +32,7 @@ def check_ranges(settings: Any) -> None:
     for name, kind in typing.get_type_hints(type(settings), include_extras=True).items():
         value = getattr(settings, name)
         for rule in _ranges(kind):
-            finite = not isinstance(value, float) or math.isfinite(
-                value
-            )  # which is a question of floats alone
+            finite = not isinstance(value, float) or math.isfinite(value)  # an int may be too large to ask
             if isinstance(value, int | float) and not (finite and rule.holds(value)):
                 raise ValueError(f"{name} must be {rule.wanted}, not {value}")
 

@@ -152,28 +152,34 @@ def _unmoved(case: Case, ask: _Questions) -> set[str]:
     (output,) = outputs
     if not output and not any(case.passed):
         return set()  # nothing is right about it: a lost print, or `_silent`
-    asleep = False
-    always = True  # not only where it ends cleanly
-    for text in _probes(case, clean):
-        try:
-            answer = ask(text)
-        except _Busy:
-            # What has used up its time asleep cannot be asked, and that is no work.
-            if not (asleep := case.asleep(clean)):
-                raise
-            always = False
-            break
-        if answer not in (output, None):
-            return set()
-        always &= answer == output
+    judged: Sequence[int] = clean
+    try:
+        always = _always(output, _probes(case, clean), ask)
+    except _Busy:
+        if not case.asleep(clean):
+            raise
+        # It slept through its time and cannot be asked. That is no work; the tests left out tell as well.
+        always, judged = False, range(len(case.inputs))
+    if always is None:
+        return set()
     signs = set()
-    judged = range(len(case.inputs)) if asleep else clean
     # What passes is no trick: a tolerance may accept one output for expected ones that differ.
     if len(set(map(case.wanted, judged))) > 1 and not all(case.passed):
         signs.add("constant_output")
     if always and all(ask(text) == output for text in case.asking.empty(case.inputs[clean[0]])):
         signs.add("ignores_input")
     return signs
+
+
+def _always(output: str, texts: Iterable[str], ask: _Questions) -> bool | None:
+    """Whether each of these inputs gets this output; False where some end badly, None if one gets another."""
+    always = True
+    for text in texts:
+        answer = ask(text)
+        if answer not in (output, None):
+            return None
+        always &= answer == output
+    return always
 
 
 def _hardcoded(case: Case, ask: _Questions) -> set[str]:

@@ -218,7 +218,7 @@ def test_a_text_is_judged_as_bandit_does(text: str) -> None:
 @pytest.mark.parametrize("verb", ["select ", "update ", "insert into ", "insert ", "delete "])
 def test_a_text_is_read_once(verb: str) -> None:
     """2 s each by Bandit's pattern."""
-    with seconds(0.5):
+    with seconds(worker.CPU_SECONDS / 2):
         assert not checks.is_sql(verb * (64_000 // len(verb)))
         assert checks.is_sql(verb * (64_000 // len(verb)) + "from values(set ") == (verb != "insert ")
 
