@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from sandbox_helpers import SHORT
+from sandbox_helpers import SHORT, SMALL
 
 from sandbox import Limits, Run, Sandbox, SandboxError
 
@@ -16,21 +16,42 @@ def box() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="session")
+def small_box() -> Iterator[Sandbox]:
+    with Sandbox(SMALL, workers=1) as box:
+        yield box
+
+
+@pytest.fixture(scope="session")
 def short_box() -> Iterator[Sandbox]:
+    """For programs that are to run out of time."""
     with Sandbox(SHORT, workers=1) as box:
         yield box
 
 
 @pytest.fixture(scope="session", params=["base", "full"])
-def tier_box(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
-    """One server on each tier; a machine that has no tier "full" skips."""
+def tier(request: pytest.FixtureRequest) -> str:
+    """Each tier; a machine that has no tier "full" skips it."""
+    name: str = request.param
     try:
-        box = Sandbox(SHORT, workers=1, isolation=request.param)
+        Sandbox(SMALL, workers=1, isolation=name).close()
     except SandboxError as error:
-        if request.param == "base":
+        if name == "base":
             raise
         pytest.skip(str(error))
-    with box:
+    return name
+
+
+@pytest.fixture(scope="session")
+def tier_box(tier: str) -> Iterator[Sandbox]:
+    """One server on each tier."""
+    with Sandbox(SMALL, workers=1, isolation=tier) as box:
+        yield box
+
+
+@pytest.fixture(scope="session")
+def short_tier_box(tier: str) -> Iterator[Sandbox]:
+    """For programs that are to run out of time."""
+    with Sandbox(SHORT, workers=1, isolation=tier) as box:
         yield box
 
 

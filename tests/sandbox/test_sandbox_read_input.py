@@ -33,18 +33,18 @@ IDLERS = {
 
 
 @pytest.mark.parametrize("way", READERS)
-def test_every_way_of_reading_is_seen(short_box: Sandbox, way: str) -> None:
-    assert short_box.run(READERS[way], ["3 4\n5\n"]).runs[0].read_input
+def test_every_way_of_reading_is_seen(small_box: Sandbox, way: str) -> None:
+    assert small_box.run(READERS[way], ["3 4\n5\n"]).runs[0].read_input
 
 
 @pytest.mark.parametrize("way", IDLERS)
-def test_what_reads_nothing_is_seen_too(short_box: Sandbox, way: str) -> None:
-    assert not short_box.run(IDLERS[way], ["3 4\n5\n"]).runs[0].read_input
+def test_what_reads_nothing_is_seen_too(small_box: Sandbox, way: str) -> None:
+    assert not small_box.run(IDLERS[way], ["3 4\n5\n"]).runs[0].read_input
 
 
 @pytest.mark.parametrize("program", ["input()", "import sys; sys.stdin.read()", "import os; os.read(0, 9)"])
-def test_asking_an_empty_input_is_reading(short_box: Sandbox, program: str) -> None:
-    assert short_box.run(program, [""]).runs[0].read_input
+def test_asking_an_empty_input_is_reading(small_box: Sandbox, program: str) -> None:
+    assert small_box.run(program, [""]).runs[0].read_input
 
 
 def test_each_run_speaks_for_itself(box: Sandbox) -> None:

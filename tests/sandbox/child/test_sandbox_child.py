@@ -199,25 +199,25 @@ def test_compile_is_checked_without_inputs_and_nothing_runs(box: Sandbox) -> Non
     assert not box.run("x =", []).compiles
 
 
-def test_compile_is_under_the_limits(short_box: Sandbox) -> None:
+def test_compile_is_under_the_limits(small_box: Sandbox) -> None:
     # The compiler copies a finally block to each way out of its try: nesting doubles the code each time.
     bomb = "".join(" " * i + "try: f()\n" + " " * i + "finally:\n" for i in range(20)) + " " * 20 + "f()\n"
-    report = short_box.run(bomb, [""])
+    report = small_box.run(bomb, [""])
     assert (report.compiles, report.runs) == (False, ())
     assert report.error is not None and report.error.startswith("compile: over the")
     assert "limit" in report.error
 
 
-def test_a_long_program_does_not_compile(short_box: Sandbox) -> None:
-    report = short_box.run("x = 1\n" * 4000, [""])
+def test_a_long_program_does_not_compile(small_box: Sandbox) -> None:
+    report = small_box.run("x = 1\n" * 4000, [""])
     assert (report.compiles, report.runs) == (False, ())
     assert report.error is not None and "24000 bytes" in report.error
 
 
-def test_source_of_exactly_the_limit_is_accepted(short_box: Sandbox) -> None:
+def test_source_of_exactly_the_limit_is_accepted(small_box: Sandbox) -> None:
     text = "#" * (16 * 1024)
-    assert short_box.run(text, []).compiles
-    assert not short_box.run(text + "#", []).compiles
+    assert small_box.run(text, []).compiles
+    assert not small_box.run(text + "#", []).compiles
 
 
 def test_runs_repeat(one: Callable[..., Run]) -> None:

@@ -185,11 +185,13 @@ def test_no_child_waits_after_a_run_that_did_not_end_well(
 BURN = "n = int(input())\nwhile n: n -= 1\n"
 
 
-def test_limits_hold_for_each_input_of_a_shared_child(short_box: Sandbox, used: list[bytes]) -> None:
+def test_limits_hold_for_each_input_of_a_shared_child(
+    short_box: Sandbox, small_box: Sandbox, used: list[bytes]
+) -> None:
     assert short_box.run(BURN, ["0", "-1"], accept=always).runs[1].status is Status.TIMEOUT
-    output = short_box.run("print('x' * int(input()))", ["9000", "9000", "20000"], accept=always)
+    output = small_box.run("print('x' * int(input()))", ["9000", "9000", "20000"], accept=always)
     assert [run.status for run in output.runs] == [Status.OK, Status.OK, Status.OUTPUT]
-    memory = short_box.run("x = bytearray(int(input()) << 20)", ["9", "9", "500"], accept=always)
+    memory = small_box.run("x = bytearray(int(input()) << 20)", ["9", "9", "500"], accept=always)
     assert [run.status for run in memory.runs] == [Status.OK, Status.OK, Status.MEMORY]
     assert used == [b"-1", b"9000", b"20000", b"9", b"500"]
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sandbox_helpers import SHORT, descendants, eventually
+from sandbox_helpers import SMALL, descendants, eventually
 
 from sandbox import Run, Sandbox
 from sandbox.kernel.lockdown import FILE_PAGES, HEADROOM, OPEN_FILES
@@ -94,16 +94,16 @@ def test_input_cannot_be_changed(one: Callable[..., Run]) -> None:
         assert "PermissionError" in one(f"import os\n{change}", "abc").stderr
 
 
-def test_resource_limits_are_hard(short_box: Sandbox) -> None:
+def test_resource_limits_are_hard(small_box: Sandbox) -> None:
     program = (
         "import resource as r\n"
         "for name in ('CORE', 'NOFILE', 'FSIZE', 'AS', 'CPU', 'DATA'):\n"
         "  print(*r.getrlimit(getattr(r, 'RLIMIT_' + name)))\n"
         "print(r.getrlimit(r.RLIMIT_NPROC)[1] > 0)"
     )
-    output = short_box.run(program, [""]).runs[0].stdout.decode().split("\n")
-    memory = SHORT.memory_mb << 20
-    hard = [0, OPEN_FILES, SHORT.output_kb * 1024 + 1, memory + HEADROOM, 2]
+    output = small_box.run(program, [""]).runs[0].stdout.decode().split("\n")
+    memory = SMALL.memory_mb << 20
+    hard = [0, OPEN_FILES, SMALL.output_kb * 1024 + 1, memory + HEADROOM, 12]
     assert output[:5] == [f"{value} {value}" for value in hard]
     assert output[5:7] == [f"{memory - FILE_PAGES} {memory + HEADROOM}", "True"]
 

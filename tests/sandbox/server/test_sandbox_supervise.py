@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sandbox_helpers import SHORT, alive, descendants, eventually
+from sandbox_helpers import SHORT, SMALL, alive, descendants, eventually
 
-from sandbox import Limits, Run, Sandbox, Status
+from sandbox import Run, Sandbox, Status
 
 
 @pytest.mark.parametrize(
@@ -33,13 +33,6 @@ def test_cpu_time_decides_timeout(program: str, short_box: Sandbox) -> None:
     assert run.status is Status.TIMEOUT
     assert run.cpu_seconds >= SHORT.cpu_seconds
     assert run.signal == 9
-
-
-@pytest.fixture(scope="module")
-def small_box() -> Iterator[Sandbox]:
-    """Little memory, and the time to fill it on a busy machine."""
-    with Sandbox(replace(SHORT, cpu_seconds=5.0, wall_seconds=30.0), workers=1) as box:
-        yield box
 
 
 def test_a_memory_error_can_be_printed(small_box: Sandbox) -> None:
@@ -65,6 +58,7 @@ def test_wall_clock_is_the_backstop(program: str) -> None:
 
 
 def test_a_program_that_waits_is_not_a_timeout(short_box: Sandbox) -> None:
+    """It waits for longer than it may compute."""
     assert short_box.run("import time\ntime.sleep(0.6)", [""]).runs[0].status is Status.OK
 
 
@@ -77,7 +71,7 @@ def test_waiting_for_a_busy_cpu_does_not_count_as_wall_time() -> None:
         spin = [sys.executable, "-c", "while True: pass"]
         # In sessions of their own, as the child is in one: where the scheduler shares by session, five do.
         others = [subprocess.Popen(spin, start_new_session=True) for _ in range(4)]
-        with Sandbox(replace(SHORT, cpu_seconds=1.0, wall_seconds=0.4), workers=1) as box:
+        with Sandbox(replace(SMALL, wall_seconds=0.4), workers=1) as box:
             busy, asleep = (
                 box.run(program, [""]).runs[0] for program in (burn, "import time\ntime.sleep(60)")
             )
@@ -105,16 +99,16 @@ def test_memory_limit(program: str, small_box: Sandbox) -> None:
     assert small_box.run(program, [""]).runs[0].status is Status.MEMORY
 
 
-def test_reserved_address_space_is_not_memory(short_box: Sandbox) -> None:
-    run = short_box.run("import mmap\nm = mmap.mmap(-1, 500 << 20)\nprint(len(m))", [""]).runs[0]
+def test_reserved_address_space_is_not_memory(small_box: Sandbox) -> None:
+    run = small_box.run("import mmap\nm = mmap.mmap(-1, 500 << 20)\nprint(len(m))", [""]).runs[0]
     assert run.status is Status.OK
     assert run.max_rss_kb < 64 * 1024
 
 
-def test_output_limit_is_exact(short_box: Sandbox) -> None:
-    limit = SHORT.output_kb * 1024
-    just = short_box.run(f"print('x' * {limit - 1})", [""]).runs[0]
-    over = short_box.run(f"print('x' * {limit})", [""]).runs[0]
+def test_output_limit_is_exact(small_box: Sandbox) -> None:
+    limit = SMALL.output_kb * 1024
+    just = small_box.run(f"print('x' * {limit - 1})", [""]).runs[0]
+    over = small_box.run(f"print('x' * {limit})", [""]).runs[0]
     assert (just.status, len(just.stdout)) == (Status.OK, limit)
     assert (over.status, len(over.stdout)) == (Status.OUTPUT, limit)
 
@@ -129,10 +123,10 @@ def test_output_limit_is_exact(short_box: Sandbox) -> None:
         "for i in range(3): os.write(1, b'x' * 9000)",
     ],
 )
-def test_too_much_output(program: str, short_box: Sandbox) -> None:
-    run = short_box.run(program, [""]).runs[0]
+def test_too_much_output(program: str, small_box: Sandbox) -> None:
+    run = small_box.run(program, [""]).runs[0]
     assert run.status is Status.OUTPUT
-    assert len(run.stdout) <= SHORT.output_kb * 1024
+    assert len(run.stdout) <= SMALL.output_kb * 1024
 
 
 def test_stderr_is_kept_at_its_end(one: Callable[..., Run]) -> None:
@@ -186,7 +180,7 @@ def test_without_the_filter_cpu_time_of_orphans_counts(open_box: Sandbox) -> Non
     assert run.cpu_seconds > 0.03
 
 
-HELD = Limits(cpu_seconds=1.0, wall_seconds=0.3)
+HELD = replace(SMALL, wall_seconds=0.3)
 BURN = "import time\nwhile time.process_time() < 0.2: pass\nprint(1)"
 
 
