@@ -9,6 +9,7 @@ from models.policy import Policy
 from models.precision import too_many_skipped
 from ppo.errors import TrainingError
 from ppo.masked import keep, masked_mean
+from ppo.rollout import Responses
 
 # Rounding to 16 bits moves a log-probability by about 0.001 on average. A mean beyond
 # this is another distribution (scored without a temperature of 0.7, it is about 0.4).
@@ -52,21 +53,24 @@ def check_skipped(in_a_row: int) -> None:
         raise TrainingError(message)
 
 
-def check_rollout_gap(policy: Policy, sampled: Tensor, scored: Tensor, mask: Tensor) -> float:
-    """Mean absolute difference between decoding's log-probabilities and the forward pass's, in nats.
+def check_rollout_gap(policy: Policy, responses: Responses, logprobs: Tensor) -> dict[str, float]:
+    """Mean absolute difference between decoding's log-probabilities and those of a forward pass, (B, T), in
+    nats: as a metric. None where decoding's own states served for the pass: there the first ratio tells.
 
     The mean, not the largest: with bfloat16 single tokens are off by 0.1 through rounding alone.
 
     Raises:
         TrainingError: it is more than rounding can explain.
     """
-    gap = masked_mean((sampled - scored).abs(), mask).item()
+    if responses.decoded is not None:
+        return {}
+    gap = masked_mean((responses.logprobs - logprobs).abs(), responses.tokens.response_mask).item()
     if not gap <= MAX_ROLLOUT_GAP:  # not "gap >": a NaN must stop the run too
         raise TrainingError(
             f"decoding and the forward pass disagree by {gap:.3g} nats per sampled token (limit "
             f"{MAX_ROLLOUT_GAP}): they run different distributions, or {policy.precision.dtype} overflows"
         )
-    return gap
+    return {"ppo/rollout_gap": gap}
 
 
 def check_moved(trained: dict[str, float], advantages: Tensor, mask: Tensor) -> None:

@@ -135,7 +135,7 @@ def train(
             )
         ids = responses.problem_ids
         check_finite(ids, mask, logprobs=logprobs, ref_logprobs=ref_logprobs, values=values)
-        gap = check_rollout_gap(policy, responses.logprobs, logprobs, responses.compared)
+        gap = check_rollout_gap(policy, responses, logprobs)
         # In reduced precision decoding rounds differently: the update's own forward is the old policy.
         old_logprobs = responses.logprobs if policy.precision.exact else logprobs
 
@@ -201,7 +201,7 @@ def train(
             "ppo/ref_kl": ref_kl,
             "ppo/kl_coef": kl_coef,
             **critic_metrics,
-            "ppo/rollout_gap": gap,
+            **gap,
             "ppo/learning_rate": learning_rate,
             **trained,
             **outcome_metrics(responses, verdicts, advantages, kl, mask),

@@ -19,9 +19,6 @@ from ppo.parallel import ALONE, World
 from ppo.prompts import EncodedPrompt, pad_left
 from ppo.rewards import ended
 
-# Of so many responses one is read again, where decoding's states serve for the others.
-_COMPARED = 16
-
 
 class Score(Protocol):
     """What a scorer says of one program. `reward.Reward` is one; `PlainScore` is another.
@@ -103,15 +100,6 @@ class Responses:
     """What the ids say; for scorers and readers only."""
     decoded: Decoded | None = None
     """What else decoding knew of the tokens; where it was kept"""
-
-    @cached_property
-    def compared(self) -> Tensor:
-        """(B, T) bool: tokens that a forward pass reads again. Where decoding's states serve for that, those
-        of one response in sixteen, the first, to see that the two agree; else all."""
-        mask = self.tokens.response_mask.clone()
-        if self.decoded is not None:
-            mask[-(-len(mask) // _COMPARED) :] = False
-        return mask
 
     @cached_property
     def programs(self) -> list[Answer]:
@@ -225,7 +213,8 @@ def forward_responses(
     world: World = ALONE,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """logprobs, ref_logprobs and values of the sampled tokens, each (B, T): by full forward passes, or from
-    the states that decoding has kept.
+    the states that decoding has kept; then the logprobs are decoding's own, and whether the policy agrees
+    shows in the ratio before the first step (`ppo.checks.check_first_logratio`).
 
     `readings`: where to put what the critic reads of each response of this rank's share. `world`: a rank
     reads its share; all have all numbers in the end.
@@ -256,18 +245,6 @@ def forward_responses(
         return logprobs[own], ref_logprobs[own], values[own]
 
     logprobs, ref_logprobs, values = world.stack(read)
-    if responses.decoded is not None:
-        again = index[responses.compared.any(dim=1)]
-
-        def reread() -> tuple[Tensor]:
-            found = torch.zeros_like(logprobs)
-            own = again[world.rows(len(again))]
-            for rows in own.split(micro_batch_size) if len(own) else ():
-                batch = trim(TokenBatch(*(x[rows] for x in tokens)))
-                found[rows, : batch.response_ids.shape[1]] = policy(batch, temperature).logprobs
-            return (found[own],)
-
-        (logprobs[again],) = world.stack(reread)
     return logprobs, ref_logprobs, values
 
 

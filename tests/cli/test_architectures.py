@@ -70,7 +70,7 @@ def test_it_is_trained_resumed_measured_and_exported_as_what_it_is(
     assert command("ppo", "--sft", sft, *PPO, *how, *reward, "--iterations", 1, "--out", ppo) == 0
     assert command("ppo", "--resume", ppo, "--iterations", 2, "--allow-changes", "iterations") == 0
     for row in rows(ppo)[1:]:
-        assert row["ppo/first_logratio"] <= 1e-4 and row["ppo/rollout_gap"] <= 1e-4
+        assert row["ppo/first_logratio"] <= 1e-4
         assert row["ppo/update_norm"] > 0
     measured = ["--num-problems", 4, "--max-new-tokens", 12, *SMALL, *CORPUS]
     assert command("evaluate", sft, ppo, *measured, "--out", tmp_path / "evaluation.json") == 0

@@ -62,7 +62,7 @@ def test_every_iteration_starts_at_ratio_one_and_the_first_at_kl_zero(tmp_path, 
     policy, _ = run(tmp_path, letters_sft, config, ToyScorer(score))
     rows = metrics_of(tmp_path)[1:]
     assert all(row["ppo/first_logratio"] <= 1e-5 for row in rows)
-    assert all(row["ppo/rollout_gap"] <= 1e-4 for row in rows)
+    assert not any("ppo/rollout_gap" in row for row in rows)  # no pass that decoding could be held to
     assert abs(rows[0]["ppo/ref_kl"]) <= 1e-5 < abs(rows[1]["ppo/ref_kl"])
     first, second = sum(seen[:16]) / 16, sum(seen[16:]) / 16
     assert policy.value_head.mean.item() == pytest.approx(first) and first != second
@@ -183,11 +183,15 @@ def test_nothing_scored_stops_the_run(tmp_path, letters_sft):
     assert newest_checkpoint(tmp_path).name == "iteration-000000"
 
 
-@pytest.mark.parametrize(("shift", "message"), [(1e-3, "before the first step"), (0.2, "disagree by 0.2")])
+@pytest.mark.parametrize(
+    ("dtype", "shift", "message"),
+    [(torch.float32, 1e-3, "before the first step"), (torch.bfloat16, 1.0, "disagree by")],
+)
 def test_log_probabilities_of_another_distribution_stop_the_run(
-    tmp_path, letters_sft, monkeypatch, shift, message
+    tmp_path, letters_sft, monkeypatch, dtype, shift, message
 ):
-    """Check 1, trap A4: log-probabilities of the rollout that the update cannot reproduce."""
+    """Check 1, trap A4: log-probabilities of the rollout that the update cannot reproduce; in 16 bits, a
+    forward pass."""
     sample = ppo.loop.sample_responses
 
     def tampered(*args, **kwargs):
@@ -196,7 +200,8 @@ def test_log_probabilities_of_another_distribution_stop_the_run(
 
     monkeypatch.setattr(ppo.loop, "sample_responses", tampered)
     with pytest.raises(TrainingError, match=message):
-        run(tmp_path, letters_sft, toy_config(), ToyScorer())
+        precision = Precision(torch.device("cpu"), dtype)
+        run(tmp_path, letters_sft, toy_config(), ToyScorer(), precision=precision)
 
 
 def test_overflows_are_counted_over_iterations_and_in_the_checkpoint(tmp_path, letters_sft):
