@@ -5,19 +5,23 @@ from torch import nn
 from models.causal_attention import quicken_attention
 from models.rms_norm import quicken_norms, unknown_norms
 from models.rotary import quicken_rotary, unknown_rotary
+from models.swiglu import quicken_gates, unknown_gates
 
 
 def quicken(network: nn.Module) -> None:
-    """Let a network's norms, rotary positions and attention go the short way, where it is known to be theirs.
+    """Let a network's norms, rotary positions, gates and attention go the short way, where it is known to be
+    theirs.
 
     Attention that goes another way than by transformers' function of torch's kernels, goes on so.
     """
     quicken_attention()
     quicken_norms(network)
     quicken_rotary(network)
+    quicken_gates(network)
 
 
 def plain_ways(network: nn.Module) -> list[str]:
     """What of a quickened network was not recognised, and goes its own way."""
     norms = [f"norms ({name})" for name in unknown_norms(network)]
-    return norms + [f"rotary positions ({name})" for name in unknown_rotary(network)]
+    rotary = [f"rotary positions ({name})" for name in unknown_rotary(network)]
+    return norms + rotary + [f"gates ({name})" for name in unknown_gates(network)]

@@ -371,7 +371,11 @@ _DECODING = "decoding (its layers are not of Llama's form)"
         ("cohere", "q_proj", f"CohereForCausalLM, the plain way: {_DECODING}, rotary positions"),
         ("gpt2", "c_attn", f"GPT2LMHeadModel, the plain way: {_DECODING}, adapters on Conv1D"),
         ("phi", "q_proj", f"PhiForCausalLM, the plain way: {_DECODING}, log-probabilities (its output"),
-        ("gemma2", "q_proj", f"Gemma2ForCausalLM, the plain way: {_DECODING}, log-probabilities (its output"),
+        (
+            "gemma2",
+            "q_proj",
+            f"Gemma2ForCausalLM, the plain way: {_DECODING}, gates (Gemma2MLP), log-probabilities",
+        ),
         (
             "llama",
             "lm_head",
