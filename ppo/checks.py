@@ -55,7 +55,7 @@ def check_skipped(in_a_row: int) -> None:
 
 def check_rollout_gap(policy: Policy, responses: Responses, logprobs: Tensor) -> dict[str, float]:
     """Mean absolute difference between decoding's log-probabilities and those of a forward pass, (B, T), in
-    nats: as a metric. None where decoding's own states served for the pass: there the first ratio tells.
+    nats: as a metric. No metric where decoding's own states served for the pass: there the first ratio tells.
 
     The mean, not the largest: with bfloat16 single tokens are off by 0.1 through rounding alone.
 

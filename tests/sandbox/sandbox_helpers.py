@@ -9,7 +9,7 @@ from pathlib import Path
 from sandbox import Limits
 
 # Little of all but time: what is to meet another limit gets there on the slowest machine, where the pages of
-# 128 MB alone have cost 0.3 s. SHORT is for what is to run out of time, and for nothing else.
+# 128 MB alone have cost 0.3 s. SHORT is for what is to run out of time.
 SMALL = Limits(cpu_seconds=10.0, wall_seconds=60.0, memory_mb=128, output_kb=16, source_kb=16)
 SHORT = replace(SMALL, cpu_seconds=0.3, wall_seconds=5.0)
 

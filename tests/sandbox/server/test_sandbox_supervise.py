@@ -137,7 +137,8 @@ def test_stderr_is_kept_at_its_end(one: Callable[..., Run]) -> None:
 
 @pytest.fixture(scope="module")
 def open_box() -> Iterator[Sandbox]:
-    with Sandbox(SHORT, workers=1, unsafe=True) as box:
+    # Some of what runs here is to end by itself, and starts an interpreter's worth of modules first.
+    with Sandbox(replace(SHORT, cpu_seconds=1.0), workers=1, unsafe=True) as box:
         yield box
 
 
