@@ -2,8 +2,9 @@
 
 torch keeps gate, up and silu(gate) for the backward pass. Here silu(gate) is multiplied where it lies and
 made again on the way back: on a CPU numbers and gradients are the same to the bit, and a tensor as wide as
-the part is neither kept nor filled. On an AMD EPYC an update of a Llama of 256 x 4 and one of SmolLM2-135M take 0.98 of
-the time, which is hardly more than what they differ by; their peaks above imports are 0.96 and 0.98.
+the part is neither kept nor filled. On an AMD EPYC an update of a Llama of 256 x 4 and one of SmolLM2-135M
+take 0.98 of the time, which is hardly more than what they differ by; their peaks above imports are 0.96 and
+0.98.
 
 A part stays the module it was: its class gets another way through it, where that is tried and known to be it.
 """
