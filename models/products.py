@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
+from torch.utils._python_dispatch import _disable_current_modes
 
 from models.shortcuts import Shortcut
 
@@ -58,9 +59,10 @@ def _is_quicker() -> bool:
     """Whether torch takes MKL here on a processor that is not Intel's, and oneDNN's products are right."""
     if not (torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()) or vendor() == _INTEL:
         return False
-    x, weight = (torch.arange(n * 24, dtype=torch.float32).sin().reshape(n, 24) for n in (5, 48))
-    found = (multiplied(x, form, None) for form in (weight, laid_out(weight)))
-    return all(torch.allclose(one, x @ weight.t(), atol=1e-5) for one in found)
+    with _disable_current_modes():  # whoever asks first may count tensors, or have none with numbers
+        x, weight = (torch.arange(n * 24, dtype=torch.float32).sin().reshape(n, 24) for n in (5, 48))
+        found = (multiplied(x, form, None) for form in (weight, laid_out(weight)))
+        return all(torch.allclose(one, x @ weight.t(), atol=1e-5) for one in found)
 
 
 def vendor() -> str:
