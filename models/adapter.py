@@ -178,9 +178,8 @@ def _weight(layer: LoraLayer) -> Tensor:
 @torch.no_grad()
 def _fold(layers: Sequence[LoraLayer]) -> None:
     for layer in layers:
-        weight = _weight(layer)
-        delta = layer.get_delta_weight("default").float()
-        weight.copy_((weight.float() + delta).to(weight.dtype))
+        # In float32, and rounded to the weight's format once.
+        _weight(layer).add_(layer.get_delta_weight("default").float())
 
 
 @contextmanager
