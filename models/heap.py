@@ -1,11 +1,13 @@
-"""Memory that was freed, given back to the system where keeping it does not serve.
+"""Memory that was freed: kept for what comes next, and given back to the system where that does not serve.
 
-glibc keeps what was freed for whatever comes next. What comes next may ask for other sizes, and then takes
-its place beside what is kept: activations that lived between gradients that stay leave holes. So the pages
-that nothing is in go back before and after a step's backward passes, if the heap has grown since the last
-look: then what was kept did not serve. While every step fits into what the one before has left, it stays: the
-system fills a page that went and comes back with zeros, 2 µs each. Without that an update of a Llama of
-256 x 4 takes 0.97 of the time, and its peak and that of SmolLM2-135M are what they were.
+The system fills a page that went and comes back with zeros, 2 µs each. Left to itself glibc gives back what
+is free at the heap's end, as soon as that is twice the largest block it saw freed; then what the next token
+or layer takes is new again. So it keeps all but the largest blocks (`keep_freed`).
+
+What comes next may ask for other sizes, and then takes its place beside what is kept: activations that lived
+between gradients that stay leave holes. So the pages that nothing is in go back before and after a step's
+backward passes, if the heap has grown since the last look: then what was kept did not serve. While every step
+fits into what the one before has left, it stays (`trimmed_heap`).
 """
 
 import ctypes
@@ -13,7 +15,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
+# Of glibc's malloc.h. Blocks of this size and more always come from the system and go back to it; it is the
+# most that can be set.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_BLOCK = 32 * 2**20
+_NEVER = -1
+
 _largest = 0  # bytes of the heap, at all looks so far: there is one heap in a process
+
+
+def keep_freed() -> None:
+    """From now on, in this process, let glibc keep freed memory in blocks of less than 32 MiB. Where the C
+    library is another, it does as it does."""
+    if (set_option := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        set_option(_TRIM_THRESHOLD, _NEVER)
+        set_option(_MMAP_THRESHOLD, _BLOCK)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from torch import nn
 
 from models.causal_attention import quicken_attention
+from models.heap import keep_freed
 from models.rms_norm import quicken_norms, unknown_norms
 from models.rotary import quicken_rotary, unknown_rotary
 from models.swiglu import quicken_gates, unknown_gates
@@ -12,8 +13,10 @@ def quicken(network: nn.Module) -> None:
     """Let a network's norms, rotary positions, gates and attention go the short way, where it is known to be
     theirs.
 
-    Attention that goes another way than by transformers' function of torch's kernels, goes on so.
+    Attention that goes another way than by transformers' function of torch's kernels, goes on so. What is
+    freed on the way is kept for the next layer.
     """
+    keep_freed()
     quicken_attention()
     quicken_norms(network)
     quicken_rotary(network)

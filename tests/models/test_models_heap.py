@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +13,7 @@ import torch
 from models import heap
 
 MIB = 2**20
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def resident() -> int:
@@ -59,6 +62,37 @@ def test_what_serves_again_is_kept(unseen, monkeypatch):
     assert len(seen) == 8 and trimmed == [100, 120, 121]
 
 
+_AGAIN_AND_AGAIN = """
+import resource
+
+from models.heap import keep_freed
+
+
+def new_pages():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        blocks = [bytearray(3 * 2**20) for _ in range(3)]
+        del blocks
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+first, left_to_itself = new_pages(), new_pages()
+keep_freed()
+second, kept = new_pages(), new_pages()
+print(left_to_itself, kept)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="the C library is not glibc")
+def test_blocks_that_come_and_go_take_no_new_pages():
+    """In a process of its own, where no larger block has been freed: there glibc gives them all back."""
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_", "LD_PRELOAD"))}
+    command = [sys.executable, "-c", _AGAIN_AND_AGAIN]
+    done = subprocess.run(command, env=plain, cwd=ROOT, check=True, capture_output=True, text=True)
+    left_to_itself, kept = map(int, done.stdout.split())
+    assert left_to_itself > 20 * 700 and kept < 100  # pages of 4 KiB: at least of a block, each time
+
+
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="the C library is not glibc")
 def test_the_heap_is_as_large_as_what_lives_in_it():
     """glibc's own figure, from a struct that is written down here."""
@@ -72,6 +106,7 @@ def test_without_glibc_nothing_is_done(monkeypatch):
     monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: object())
     heap._glibc.cache_clear()
     try:
+        heap.keep_freed()
         with heap.trimmed_heap():
             assert heap._glibc() is None
     finally:
