@@ -2,12 +2,14 @@
 
 The system fills a page that went and comes back with zeros, 2 µs each. Left to itself glibc gives back what
 is free at the heap's end, as soon as that is twice the largest block it saw freed; then what the next token
-or layer takes is new again. So it keeps all but the largest blocks (`keep_freed`).
+or layer takes is new again. So it is told to keep all but the largest blocks (`keep_freed`): of SmolLM2-135M
+an update takes 0.98 of the time, with 100,000 new pages less.
 
 What comes next may ask for other sizes, and then takes its place beside what is kept: activations that lived
 between gradients that stay leave holes. So the pages that nothing is in go back before and after a step's
 backward passes, if the heap has grown since the last look: then what was kept did not serve. While every step
-fits into what the one before has left, it stays (`trimmed_heap`).
+fits into what the one before has left, it stays (`trimmed_heap`): to give back after each would cost a Llama
+of 256 x 4 3 % of an update, at the same peak.
 """
 
 import ctypes
