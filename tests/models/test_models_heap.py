@@ -1,4 +1,4 @@
-"""Memory that was freed goes back to the system."""
+"""Memory that was freed is kept, and goes back to the system where that does not serve."""
 
 import ctypes
 import os
