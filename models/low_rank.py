@@ -103,11 +103,11 @@ class _LowRank(torch.autograd.Function):
         elif ctx.needs_input_grad[0]:
             for_x = product(g, weight.t()).addmm_(g_low, a.to(g.dtype))
         if ctx.needs_input_grad[3]:
-            for_a = (g_low.t() @ rows).to(a.dtype)
+            for_a = product(g_low.t(), rows.t()).to(a.dtype)
         if ctx.needs_input_grad[4]:
             low = product(rows, a) if low is None else low
             # Turned, the product takes half the time: few long rows in place of many short ones.
-            for_b = (low.t() @ g).t().to(b.dtype).mul_(ctx.scaling)
+            for_b = product(low.t(), g.t()).t().to(b.dtype).mul_(ctx.scaling)
         return for_x, None, None, for_a, for_b, None
 
 
