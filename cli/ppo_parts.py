@@ -64,7 +64,7 @@ def set_up(settings: PPOCommand, world: World, resumed: Checkpoint | None, stack
     prompts, note = _encode(settings.problems, settings, template)
     validation = _encode(settings.validation, settings, template)[0] if settings.validation else []
     validation = validation[: settings.num_validation]
-    setup = describe_run(plain(settings), policy, prompts, validation, settings.reward)
+    setup = describe_run(plain(settings), policy, template, prompts, validation, settings.reward)
     if resumed is not None:
         check_changes(resumed.state["setup"], setup, settings.allow_changes, plain(PPOCommand()))
     state = fresh_state(policy, prompts, config, setup)

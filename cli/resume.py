@@ -20,7 +20,7 @@ from models.policy import Policy
 from models.sft_data import Demonstration, fingerprint
 from models.template import DAY, PromptForm
 from ppo.errors import TrainingError
-from ppo.prompts import EncodedPrompt
+from ppo.prompts import EncodedPrompt, PromptTemplate
 
 # Where things are, and how the command was called, say nothing of what the run is.
 _CALL = {"config", "sft", "init", "problems", "validation", "reward", "out", "overwrite", "resume"}
@@ -29,7 +29,7 @@ _CALL |= {"allow_changes", "reward_seconds", "model", "from_samples", "tracker"}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 # Keys of what the run reads, besides its settings.
-CONTENT = ("sft", "tokenizer", "template", "problems", "validation", "reward")
+CONTENT = ("sft", "tokenizer", "template", "words", "problems", "validation", "reward")
 SFT_CONTENT = ("model", "tokenizer", "template", "problems", "validation")
 
 
@@ -47,6 +47,7 @@ def resume_defaults(folder: Path, command: str, kind: type[T]) -> T:
 def describe_run(
     settings: Mapping[str, Any],
     policy: Policy,
+    template: PromptTemplate,
     problems: Sequence[EncodedPrompt],
     validation: Sequence[EncodedPrompt],
     reward: str | None,
@@ -58,7 +59,9 @@ def describe_run(
     return _decisive(settings) | {
         "sft": policy.sft.sha256 if policy.sft else None,
         "tokenizer": _tokenizer_hash(policy.tokenizer),
-        "template": _form_hash(policy.prompt),
+        "template": _form_hash(template.form),
+        # What the form comes to: of a chat template it says no more than that there is one.
+        "words": _text_hash(template.words),
         "problems": _problems_hash(problems),
         "validation": _problems_hash(validation),
         "reward": _reward_hash(reward),
@@ -171,13 +174,15 @@ def _tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _form_hash(form: PromptForm | None) -> str | None:
-    if form is None:
-        return None
+def _form_hash(form: PromptForm) -> str:
     content = asdict(form)
     if form.date == DAY:
         del content["date"]  # as runs of before there was one have it
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _text_hash(texts: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
 
 
 def _reward_hash(spec: str | None) -> str | None:

@@ -149,6 +149,12 @@ class PromptTemplate:
             head, tail = wrap(form, self.codec.tokenizer)
         return self.codec.mark(head), self.codec.mark(tail)
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All that it puts around problems, of either kind, as the model reads it."""
+        bos = " ".join(map(str, self.bos))
+        return (bos, self.head, self.tail, *self._of_functions, *self._untested)
+
     def around(self, problem: Problem) -> tuple[str, str]:
         """`head` and `tail`, or those of a problem that asks for a function, or that has no tests."""
         if not problem.tests and problem.cwe is not None:

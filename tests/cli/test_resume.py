@@ -109,6 +109,19 @@ def test_problems_sft_model_tokenizer_and_reward_are_compared_by_content(capsys,
     assert command("ppo", "--resume", out, "--allow-changes", "sft") == 0
 
 
+def test_words_of_a_chat_template_are_compared(capsys, sft_run, tmp_path):
+    """The record of a prompt says no more of it than that it is the tokenizer's own."""
+    model, out = tmp_path / "model", tmp_path / "run"
+    shutil.copytree(sft_run / "model", model)
+    (model / "prompt.json").unlink()
+    template = model / "chat_template.jinja"
+    template.write_text("Task: {{ messages[0].content }}\nAnswer:\n")
+    assert command("ppo", "--sft", model, "--out", out, *PPO, "--iterations", 1) == 0
+    template.write_text("Problem: {{ messages[0].content }}\nAnswer:\n")
+    assert "words: not what it was" in refused(capsys, out)
+    assert command("ppo", "--resume", out, "--allow-changes", "words") == 0
+
+
 def test_insisting_names_keys_that_exist(capsys, ppo_run, tmp_path):
     assert "no such key" in refused(capsys, ppo_run, "--allow-changes", "learning_speed")
     assert command("ppo", "--sft", tmp_path, "--allow-changes", "seed") == 2
