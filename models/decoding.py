@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from models.errors import ModelError, out_of_memory
+from models.errors import MISFIT, ModelError, out_of_memory
 from models.graph_reader import GraphReader, StaticSteps
 from models.precision import Precision
 from models.reader import Reader
@@ -151,7 +151,7 @@ def _tried(network: Any, precision: Precision, trial: Callable[[], str]) -> str:
     try:
         with precision.autocast():
             return trial()
-    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except MISFIT as error:
         if out_of_memory(error):
             raise
         lines = str(error).strip().splitlines() or [""]

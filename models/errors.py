@@ -2,6 +2,9 @@
 
 import torch
 
+# What running a module answers to a way of calling it, or of using its parts, that it does not have.
+MISFIT = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
 
 class ModelError(ValueError):
     """A model, tokenizer or checkpoint cannot be used as it is."""

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.errors import ModelError, out_of_memory
+from models.errors import MISFIT, ModelError, out_of_memory
 
 # Powers of two pass through every number format unchanged. The smallest is in the straight part of any soft
 # cap, the largest beyond it.
@@ -142,7 +142,7 @@ def unknown_ways(model: object) -> Iterator[None]:
         yield
     except ModelError:
         raise
-    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except MISFIT as error:
         if out_of_memory(error):
             raise
         raise ModelError(

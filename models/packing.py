@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from models.batch import TokenBatch
-from models.errors import out_of_memory
+from models.errors import MISFIT, out_of_memory
 from models.last_layer import reading
 from models.precision import Precision
 from models.rows import row_states
@@ -141,7 +141,7 @@ def heeds_packing(network: Any) -> bool:
     batch = TokenBatch(ids[:, :7], every[:, :7], ids[:, 7:], every[:, 7:])
     try:
         rows, packed = row_states(network, batch), packed_states(network, batch, limit=64)  # (N, H)
-    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except MISFIT as error:
         if out_of_memory(error):
             raise
         return False

@@ -19,6 +19,7 @@ from torch.nn.functional import silu
 from torch.utils._python_dispatch import _disable_current_modes
 from transformers.activations import SiLUActivation
 
+from models.errors import MISFIT
 from models.shortcuts import Shortcut
 
 SWIGLU = Shortcut("gates of feed-forward parts as one function")
@@ -98,6 +99,6 @@ def _is_known(kind: Any, activation: Any) -> bool:
         x = torch.linspace(-9.0, 9.0, 30).reshape(1, 5, 6)
         try:
             found = kind.forward(part, x)
-        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+        except MISFIT:
             return False  # it wants more than its layers, or to be called in another way
         return isinstance(found, Tensor) and torch.equal(found, down(silu(gate(x)).mul_(up(x))))
