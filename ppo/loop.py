@@ -125,7 +125,7 @@ def train(
             policy.value_head.start_at(*first_opinion(scores[scored], at_mean=config.init_value_bias))
         readings: list[Reading] = []
         with log.phase("forward"):
-            logprobs, ref_logprobs, values = forward_responses(
+            old_logprobs, ref_logprobs, values = forward_responses(
                 policy,
                 responses,
                 config.temperature,
@@ -134,10 +134,8 @@ def train(
                 world,
             )
         ids = responses.problem_ids
-        check_finite(ids, mask, logprobs=logprobs, ref_logprobs=ref_logprobs, values=values)
-        gap = check_rollout_gap(policy, responses, logprobs)
-        # In reduced precision decoding rounds differently: the update's own forward is the old policy.
-        old_logprobs = responses.logprobs if policy.precision.exact else logprobs
+        check_finite(ids, mask, logprobs=old_logprobs, ref_logprobs=ref_logprobs, values=values)
+        gap = check_rollout_gap(policy, responses, old_logprobs)
 
         # 5. One reward per token.
         kl = keep(kl_estimate(old_logprobs, ref_logprobs, "k1"), mask)  # (B, T)

@@ -212,9 +212,11 @@ def forward_responses(
     readings: list[Reading] | None = None,
     world: World = ALONE,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """logprobs, ref_logprobs and values of the sampled tokens, each (B, T): by full forward passes, or from
-    the states that decoding has kept; then the logprobs are decoding's own, and whether the policy agrees
-    shows in the ratio before the first step (`ppo.checks.check_first_logratio`).
+    """logprobs, ref_logprobs and values of the sampled tokens, each (B, T), under the policy that sampled: by
+    full forward passes, or from the states that decoding has kept; then the logprobs are decoding's own, and
+    whether the policy agrees shows in the ratio before the first step (`ppo.checks.check_first_logratio`). In
+    reduced precision decoding rounds differently, and nothing is kept: the update's ratio starts from a pass
+    like its own.
 
     `readings`: where to put what the critic reads of each response of this rank's share. `world`: a rank
     reads its share; all have all numbers in the end.
