@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from models import heap
+from models import heap, quicken
 
 MIB = 2**20
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,6 +91,13 @@ def test_blocks_that_come_and_go_take_no_new_pages():
     done = subprocess.run(command, env=plain, cwd=ROOT, check=True, capture_output=True, text=True)
     left_to_itself, kept = map(int, done.stdout.split())
     assert left_to_itself > 20 * 700 and kept < 100  # pages of 4 KiB: at least of a block, each time
+
+
+def test_who_gets_a_network_ready_keeps_what_is_freed(monkeypatch):
+    asked = []
+    monkeypatch.setattr(quicken, "keep_freed", lambda: asked.append(True))
+    quicken.quicken(torch.nn.Module())
+    assert asked
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="the C library is not glibc")
