@@ -61,7 +61,7 @@ def describe_run(
         "tokenizer": _tokenizer_hash(policy.tokenizer),
         "template": _form_hash(template.form),
         # What the form comes to: of a chat template it says no more than that there is one.
-        "words": _text_hash(template.words),
+        "words": _sha256(json.dumps(template.words)),
         "problems": _problems_hash(problems),
         "validation": _problems_hash(validation),
         "reward": _reward_hash(reward),
@@ -171,18 +171,18 @@ def _problems_hash(prompts: Sequence[EncodedPrompt]) -> str:
 
 def _tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     content = {"vocabulary": tokenizer.get_vocab(), "special": tokenizer.special_tokens_map}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+    return _sha256(json.dumps(content, sort_keys=True, default=str))
 
 
 def _form_hash(form: PromptForm) -> str:
     content = asdict(form)
     if form.date == DAY:
         del content["date"]  # as runs of before there was one have it
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return _sha256(json.dumps(content))
 
 
-def _text_hash(texts: Sequence[str]) -> str:
-    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _reward_hash(spec: str | None) -> str | None:

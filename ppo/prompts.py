@@ -151,7 +151,7 @@ class PromptTemplate:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """All that it puts around problems, of each kind, as the model reads it."""
+        """All that it puts around problems, of each kind; first the ids of BOS."""
         bos = " ".join(map(str, self.bos))
         return (bos, self.head, self.tail, *self._of_functions, *self._untested)
 
