@@ -12,7 +12,7 @@ go torch's way; and so do passes without gradients, which are no faster here.
 
 import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -32,9 +32,9 @@ _CLOSE = 1e-5  # of numbers of size 1: what rounding in another order does, with
 
 _NAME = "sdpa"  # of attention by torch's kernels, in transformers' table
 
-_PART = 64  # queries: products of fewer are too small, and more of what is computed is not seen
-_LONGEST = 6 * _PART
-_ROWS = range(2 * _PART + 1, _LONGEST + 1)  # tokens: in shorter ones the parts see nearly the whole square
+_PART = 32  # queries: of more, more is computed that is not seen; products of fewer are too small
+_LONGEST = 384
+_ROWS = range(129, _LONGEST + 1)  # tokens: in shorter rows there is little to be left out
 _SIZE = 64  # of a head, at least: of narrower ones there are more for as wide a model, each with its square
 
 # Arguments that are known here. Of any other that transformers' function has, only None says nothing.
@@ -100,6 +100,12 @@ def attention(
     return sdpa_attention_forward(module, query, key, value, attention_mask, **settings)
 
 
+def is_by_parts(module: Any, length: int) -> bool:
+    """Whether rows so long go by parts in a network's attention, its heads be wide enough."""
+    plain = getattr(module, "is_causal", True) and module.head_dim >= _SIZE and length <= _LONGEST
+    return plain and ALL_ATTENTION_FUNCTIONS.get(module.config._attn_implementation) is attention
+
+
 def _fits(query: Tensor, key: Tensor, value: Tensor) -> bool:
     """Whether these are whole rows in full precision on a CPU, short enough, and a gradient is taken."""
     if not (CAUSAL_PARTS.on and torch.is_grad_enabled() and query.device.type == "cpu"):
@@ -118,39 +124,70 @@ class _Causal(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        rows, heads, length, _ = query.shape
-        groups = key.shape[1]
-        shape = (rows, groups, heads // groups)  # of the heads: groups of them share keys
+        rows, groups = key.shape[:2]
+        q = by_groups(query.transpose(1, 2), groups) * scale
         keys, values = key.flatten(0, 1), value.flatten(0, 1)  # (B, L, d) and (B, L, e)
-        y = query.new_empty(rows, length, heads, value.shape[-1])
-        kept = []
-        for start, end in _parts(length):
-            q = _part(query.transpose(1, 2), start, end, shape).mul_(scale)  # (B, n, d)
-            p = torch.bmm(q, keys[:, :end].mT)  # (B, n, end)
-            _hide_later(p.view(len(p), shape[2], end - start, end))
-            p = torch.softmax(p, dim=-1)
-            _put(y, torch.bmm(p, values[:, :end]), start, end, shape)
-            kept += [q, p]
-        ctx.save_for_backward(keys, values, y, *kept)
-        ctx.scale, ctx.shape = scale, shape
-        return y
+        y, kept = attend(q, keys, values)
+        ctx.save_for_backward(q, keys, values, y, *kept)
+        ctx.scale, ctx.rows = scale, rows
+        return by_tokens(y, rows, len(key[0, 0]))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        keys, values, y, *kept = ctx.saved_tensors
-        shape, length = ctx.shape, y.shape[1]
-        for_query = y.new_empty(*y.shape[:3], keys.shape[-1])
-        for_keys, for_values = torch.zeros_like(keys), torch.zeros_like(values)
-        means = (gradient * y).sum(dim=-1, keepdim=True)  # of a query's slopes, by its probabilities
-        for (start, end), q, p in zip(_parts(length), kept[::2], kept[1::2], strict=True):
-            g = _part(gradient, start, end, shape)  # (B, n, e)
-            for_values[:, :end] += torch.bmm(p.mT, g)
-            slopes = torch.bmm(g, values[:, :end].mT).sub_(_part(means, start, end, shape)).mul_(p)
-            for_keys[:, :end] += torch.bmm(slopes.mT, q)
-            _put(for_query, torch.bmm(slopes, keys[:, :end]).mul_(ctx.scale), start, end, shape)
-        pairs = (x.unflatten(0, shape[:2]) for x in (for_keys, for_values))
-        return for_query.transpose(1, 2), *pairs, None
+        q, keys, values, y, *kept = ctx.saved_tensors
+        rows, (_, length, _) = ctx.rows, keys.shape
+        g = by_groups(gradient, len(keys) // rows)
+        for_q, *others = slopes_of(g, (g * y).sum(dim=-1, keepdim=True), q, keys, values, kept)
+        for_query = by_tokens(for_q.mul_(ctx.scale), rows, length)
+        for_keys, for_values = (x.unflatten(0, (rows, -1)) for x in others)
+        return for_query.transpose(1, 2), for_keys, for_values, None
+
+
+def attend(q: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """What queries see, (B, L·n, e), and the probabilities of each part of them.
+
+    Args:
+        q: (B, L·n, d), scaled: of each token, one behind the other, the n heads that share keys.
+        keys: (B, L, d). `values`: (B, L, e).
+    """
+    heads = q.shape[1] // keys.shape[1]
+    y, kept = q.new_empty(*q.shape[:2], values.shape[-1]), []
+    for start, end in _parts(keys.shape[1]):
+        part = slice(start * heads, end * heads)
+        scores = torch.bmm(q[:, part], keys[:, :end].mT)  # (B, of the part, end)
+        _hide_later(scores.unflatten(1, (end - start, heads)))
+        kept.append(torch.softmax(scores, dim=-1))
+        torch.bmm(kept[-1], values[:, :end], out=y[:, part])
+    return y, kept
+
+
+def slopes_of(
+    g: Tensor, means: Tensor, q: Tensor, keys: Tensor, values: Tensor, kept: Sequence[Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of `attend`'s arguments, given that of what it gave, (B, L·n, e).
+
+    `means`: of each query's slopes by its probabilities, (B, L·n, 1): the sum of g · y.
+    """
+    heads = q.shape[1] // keys.shape[1]
+    for_q, for_keys, for_values = torch.empty_like(q), torch.zeros_like(keys), torch.zeros_like(values)
+    for (start, end), p in zip(_parts(keys.shape[1]), kept, strict=True):
+        part = slice(start * heads, end * heads)
+        for_values[:, :end].baddbmm_(p.mT, g[:, part])
+        slopes = torch.bmm(g[:, part], values[:, :end].mT).sub_(means[:, part]).mul_(p)
+        for_keys[:, :end].baddbmm_(slopes.mT, q[:, part])
+        torch.bmm(slopes, keys[:, :end], out=for_q[:, part])
+    return for_q, for_keys, for_values
+
+
+def by_groups(x: Tensor, groups: int) -> Tensor:
+    """Heads (rows, L, heads, d) as `attend` takes them: (rows·groups, L·n, d), not to be written into."""
+    return x.unflatten(2, (groups, -1)).transpose(1, 2).flatten(2, 3).flatten(0, 1)
+
+
+def by_tokens(x: Tensor, rows: int, length: int) -> Tensor:
+    """The way back: (rows, L, heads, d)."""
+    return x.view(rows, -1, length, x.shape[1] // length, x.shape[2]).transpose(1, 2).flatten(2, 3)
 
 
 def _parts(length: int) -> Iterator[tuple[int, int]]:
@@ -159,21 +196,9 @@ def _parts(length: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + _PART, length)
 
 
-def _part(x: Tensor, start: int, end: int, shape: tuple[int, int, int]) -> Tensor:
-    """A copy of some tokens of (rows, L, heads, d): (B, n, d), with B = rows·groups and, one behind the
-    other, the n tokens of all heads of a group."""
-    grouped = x[:, start:end].unflatten(2, shape[1:]).permute(0, 2, 3, 1, 4)
-    return grouped.clone(memory_format=torch.contiguous_format).flatten(0, 1).flatten(1, 2)
-
-
-def _put(x: Tensor, part: Tensor, start: int, end: int, shape: tuple[int, int, int]) -> None:
-    """The way back of `_part`."""
-    part = part.view(*shape, end - start, -1)
-    x[:, start:end].unflatten(2, shape[1:]).copy_(part.permute(0, 3, 1, 2, 4))
-
-
 def _hide_later(scores: Tensor) -> None:
-    """Of n queries (..., n, L) the scores with the keys behind their own; theirs are the last n."""
-    n = scores.shape[-2]
-    later = torch.ones(n, n, dtype=torch.bool, device=scores.device).triu_(1)
-    scores[..., -n:].masked_fill_(later, -math.inf)
+    """Of m queries, of n heads each, (B, m, n, L) the scores with the keys behind their own; theirs are the
+    last m."""
+    m = scores.shape[1]
+    later = torch.ones(m, m, dtype=torch.bool, device=scores.device).triu_(1)
+    scores[..., -m:].masked_fill_(later[:, None], -math.inf)

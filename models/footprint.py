@@ -5,8 +5,8 @@ comes and goes (activations, logits, the KV cache) is found by a rehearsal of th
 two of the model's blocks: every further one adds the difference.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ from models.errors import ModelError
 from models.graph_reader import in_whole_pieces
 from models.head import find_head
 from models.logprobs import positions
+from models.low_rank import KEPT_SUMS, kept_sums
 from models.precision import Precision
 from models.quick_layers import has_layouts, linear_layers
 from models.quicken import quicken
@@ -115,9 +116,13 @@ def by_depth(shape: Shape, networks: Sequence[Any], measure: Callable[[Ledger], 
     return {name: fewer[name] + further * (more[name] - fewer[name]) for name in fewer}
 
 
-def _ways_of(device: torch.device) -> AbstractContextManager[None]:
-    """What keeps more memory on a CPU is left out where the device is another: it is rehearsed on one."""
-    return nullcontext() if device.type == "cpu" else CAUSAL_PARTS.off()
+@contextmanager
+def _ways_of(device: torch.device) -> Iterator[None]:
+    """What is done on a CPU alone is left out where the device is another: it is rehearsed on one."""
+    with ExitStack() as stack:
+        for shortcut in (CAUSAL_PARTS, KEPT_SUMS) if device.type != "cpu" else ():
+            stack.enter_context(shortcut.off())
+        yield
 
 
 def _shorten(network: Any, depth: int, layers: int) -> None:
@@ -178,7 +183,7 @@ def backward_parts(ledger: Ledger, loss: Callable[[], Tensor]) -> Parts:
     beside it: a chunk of logits, or the backward pass of a block.
     """
     start = ledger.restart()
-    with without_masks():
+    with without_masks(), kept_sums():
         value = loss()
         kept = ledger.live - start
         value.backward()

@@ -110,23 +110,48 @@ class _RMSNorm(torch.autograd.Function):
             parts = (g * wide).mul_(scale)
             for_weight = parts.sum_to_size(weight.shape).to(weight.dtype)
         if ctx.needs_input_grad[0]:
-            # d/dx of w·x·s with s = (mean(x²) + ε)^-½:  s·(w·g − x·s²·mean(w·g·x))
-            weighted = g * (_wide(weight) + ctx.gain if ctx.gain else weight)
-            along = torch.linalg.vecdot(weighted, wide)[..., None].mul_(scale.square()).div_(-x.shape[-1])
-            for_x = weighted.addcmul_(wide, along).mul_(scale).to(x.dtype)
+            for_x = _slope(g, wide, scale, _wide(weight) + ctx.gain if ctx.gain else weight).to(x.dtype)
         return for_x, for_weight, None, None
 
 
-def _norm(x: Tensor, weight: Tensor, epsilon: float, way: _Way) -> tuple[Tensor, Tensor]:
-    """The norm of (..., H), and the scale (..., 1) that x was multiplied with."""
+def _slope(g: Tensor, x: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
+    """The gradient of x (..., H) behind w·x·s, given that of the norm. `scale`: s (..., 1).
+
+    With s = (mean(x²) + ε)^-½:  s·(w·g − x·s²·mean(w·g·x))
+    """
+    weighted = g * weight
+    along = torch.linalg.vecdot(weighted, x)[..., None].mul_(scale.square()).div_(-x.shape[-1])
+    return weighted.addcmul_(x, along).mul_(scale)
+
+
+def _norm(
+    x: Tensor, weight: Tensor, epsilon: float, way: _Way, scale: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The norm of (..., H), and the scale (..., 1) that x was multiplied with, unless it is known."""
     wide = _wide(x)
-    scale = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_()
-    scale = scale.div_(x.shape[-1]).add_(epsilon).rsqrt_()
+    if scale is None:
+        scale = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_()
+        scale = scale.div_(x.shape[-1]).add_(epsilon).rsqrt_()
     y = wide * scale
     if way.late:
         return y.mul_(_wide(weight) + way.gain if way.gain else _wide(weight)).to(x.dtype), scale
     y = y.to(x.dtype)
     return (y.mul_(weight) if y.dtype == weight.dtype else weight * y), scale
+
+
+def normed(x: Tensor, norm: Any, scale: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """`_norm` by a norm that goes the short way."""
+    return _norm(x, norm.weight, getattr(norm, norm.way.epsilon), norm.way, scale)
+
+
+def slope(g: Tensor, x: Tensor, scale: Tensor, norm: Any) -> Tensor:
+    """The gradient of x (..., H) in full precision behind such a norm."""
+    return _slope(g, x, scale, norm.weight + norm.way.gain if norm.way.gain else norm.weight)
+
+
+def is_quick(norm: nn.Module) -> bool:
+    """Whether a norm goes the short way."""
+    return isinstance(norm, _Quick)
 
 
 def _wide(x: Tensor) -> Tensor:

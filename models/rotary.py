@@ -78,33 +78,33 @@ class _Rotary:
         cos, sin = cos.unsqueeze(unsqueeze_dim), sin.unsqueeze(unsqueeze_dim)
         if torch.is_grad_enabled():
             return _Turn.apply(q, cos, sin), _Turn.apply(k, cos, sin)
-        return _turn(q, cos, sin), _turn(k, cos, sin)
+        return turn(q, cos, sin), turn(k, cos, sin)
 
 
 class _Turn(torch.autograd.Function):
-    """`_turn` with its gradient."""
+    """`turn` with its gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         ctx.save_for_backward(cos, sin)
-        return _turn(x, cos, sin)
+        return turn(x, cos, sin)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         cos, sin = ctx.saved_tensors
-        return _turn(gradient, cos, sin, back=True), None, None
+        return turn(gradient, cos, sin, back=True), None, None
 
 
-def _turn(x: Tensor, cos: Tensor, sin: Tensor, *, back: bool = False) -> Tensor:
-    """Heads (B, heads, L, d) turned by angles (B, 1, L, d); `back`: the gradient of that.
+def turn(x: Tensor, cos: Tensor, sin: Tensor, *, back: bool = False, out: Tensor | None = None) -> Tensor:
+    """Heads (B, heads, L, d) turned by angles (B, 1, L, d); `back`: the gradient of that; `out`: where to.
 
     The angles of both halves may be two: in the gradient the sine of a half goes with what it was
     multiplied with, which lies in the other.
     """
     half = x.shape[-1] // 2
     first, second = slice(None, half), slice(half, None)
-    y = x * cos
+    y = torch.mul(x, cos, out=out)
     if back:
         y[..., first].addcmul_(x[..., second], sin[..., second])
         y[..., second].addcmul_(x[..., first], sin[..., first], value=-1)
@@ -116,7 +116,7 @@ def _turn(x: Tensor, cos: Tensor, sin: Tensor, *, back: bool = False) -> Tensor:
 
 @torch.no_grad()
 def _is_known(plain: Callable[..., Any]) -> bool:
-    """Whether a function does with numbers of its own in every argument what `_turn` does."""
+    """Whether a function does with numbers of its own in every argument what `turn` does."""
     with _disable_current_modes():  # in a rehearsal numbers would be none
         q, k, angles = (
             torch.arange(2 * h * 3 * 8).mul(s).sin().reshape(2, h, 3, 8)
@@ -127,7 +127,7 @@ def _is_known(plain: Callable[..., Any]) -> bool:
             found = plain(q, k, cos, sin)
         except (TypeError, ValueError, RuntimeError, LookupError, AttributeError):
             return False  # of other arguments
-        expected = [_turn(x, cos[:, None], sin[:, None]) for x in (q, k)]
+        expected = [turn(x, cos[:, None], sin[:, None]) for x in (q, k)]
         return len(found) == 2 and all(
             isinstance(a, Tensor) and a.shape == b.shape and torch.allclose(a, b, atol=_CLOSE)
             for a, b in zip(found, expected, strict=True)

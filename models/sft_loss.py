@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from models.head import Head, find_head
 from models.logprobs import final_states, token_logprobs
+from models.low_rank import kept_sums
 from models.precision import Precision
 from models.sft_config import SFTConfig
 from models.sft_data import Demonstration, by_length, chunks, collate, supervised_tokens
@@ -18,6 +19,7 @@ from models.together import Processes
 from models.verify import own_logprobs
 
 
+@kept_sums()
 def accumulate_gradient(
     network: torch.nn.Module,
     head: Head,

@@ -42,6 +42,11 @@ def unknown_gates(network: nn.Module) -> list[str]:
     return sorted({type(part).__name__ for part in parts if not isinstance(part, _Quick)})
 
 
+def is_quick(part: nn.Module) -> bool:
+    """Whether a part goes the short way."""
+    return isinstance(part, _Quick)
+
+
 def _is_gated(module: nn.Module) -> bool:
     return {name for name, _ in module.named_children()} == {*_LINEAR, "act_fn"}
 

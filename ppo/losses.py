@@ -66,7 +66,7 @@ def policy_loss(
         sums = {
             "policy_loss": total.detach(),
             "logratio_squared": logratio.square().sum(),
-            "approx_kl": keep(ratio - 1.0 - logratio, mask).sum(),
+            "approx_kl": keep(torch.expm1(logratio) - logratio, mask).sum(),
             "clip_frac": (removed & mask).sum(),
             "ratio": keep(ratio, mask).sum(),
             "tokens": mask.sum(),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from models.heap import trimmed_heap
+from models.low_rank import kept_sums
 from models.policy import Policy, TokenStats
 from models.together import check_same_weights
 from ppo.buffer import RolloutBuffer
@@ -78,6 +79,7 @@ def update(
 
 
 @trimmed_heap()
+@kept_sums()
 def accumulate_gradient(
     policy: Policy,
     scaler: torch.amp.GradScaler,

@@ -12,7 +12,7 @@ from models.decoding import Decoding, why_not_recorded
 from models.frozen_head import frozen_logprobs
 from models.generation import Generation
 from models.graph_reader import GraphReader, StaticSteps
-from models.low_rank import _LowRank
+from models.low_rank import Weights, _LowRank
 from models.policy import Policy, build_policy
 from models.precision import DeviceConfig, Precision, resolve_precision
 from tests.architectures import WORKING, small_model
@@ -226,7 +226,7 @@ def test_what_float16_cannot_hold_reaches_the_loss_scaler():
     assert hidden.grad.isinf().any()
     a, b = (torch.randn(s, device="cuda", requires_grad=True) for s in ((4, 16), (50, 4)))
     x = torch.randn(8, 16, device="cuda", dtype=torch.float16)
-    y = _LowRank.apply(x, head.weight, None, a, b, 2.0)
+    y = _LowRank.apply(x, Weights(head.weight, None, a, b, 2.0), a, b)
     y.backward(torch.full_like(y, 6e4))
     assert not a.grad.isfinite().all() and not b.grad.isfinite().all()
 
@@ -241,7 +241,7 @@ def test_layer_and_adapter_in_half_precision(dtype):
     made = {k: (0.1 * torch.randn(s, generator=generator)).to(half) for k, s in shapes.items()}
     x = made["x"].cuda().requires_grad_()
     a, b = (made[k].float().cuda().requires_grad_() for k in "ab")
-    y = _LowRank.apply(x, made["w"].cuda(), None, a, b, 2.0)
+    y = _LowRank.apply(x, Weights(made["w"].cuda(), None, a, b, 2.0), a, b)
     y.backward(made["g"].cuda())
     exact = {k: v.double().requires_grad_() for k, v in made.items()}
     expected = exact["x"] @ exact["w"].T + 2.0 * exact["x"] @ exact["a"].T @ exact["b"].T

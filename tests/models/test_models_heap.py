@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from models import heap, quicken
+from tests.architectures import small_model
 
 MIB = 2**20
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,7 +97,7 @@ def test_blocks_that_come_and_go_take_no_new_pages():
 def test_who_gets_a_network_ready_keeps_what_is_freed(monkeypatch):
     asked = []
     monkeypatch.setattr(quicken, "keep_freed", lambda: asked.append(True))
-    quicken.quicken(torch.nn.Module())
+    quicken.quicken(small_model("llama"))
     assert asked
 
 

@@ -8,8 +8,9 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import Linear
 from torch import nn
 
+from models import low_rank
 from models.adapter import TuneConfig, add_lora, checkpoint_layers, disabled, merged
-from models.low_rank import LOW_RANK, LowRankLinear, _adds_to_weight, _LowRank
+from models.low_rank import KEPT_SUMS, LOW_RANK, LowRankLinear, Weights, _adds_to_weight, _LowRank, kept_sums
 from tests.architectures import small_model
 
 IDS = torch.tensor([[5, 6, 7, 8, 9, 10, 11, 12], [1, 2, 3, 4, 5, 6, 7, 8]]).tile(1, 3)
@@ -37,16 +38,20 @@ def results(model: PeftModel, dtype: torch.dtype | None = None) -> dict[str, tor
 
 @pytest.mark.parametrize("rows", [6, 1, 0])
 @pytest.mark.parametrize("bias", [False, True])
-def test_gradients_are_those_of_finite_differences(rows, bias):
+@pytest.mark.parametrize("summed", [False, True])
+def test_gradients_are_those_of_finite_differences(rows, bias, summed):
     torch.manual_seed(0)
     shape = (rows, 5)
     layer = nn.Linear(5, 4, bias=bias, dtype=torch.float64).requires_grad_(False)
     x, a, b = (torch.randn(s, dtype=torch.float64, requires_grad=True) for s in (shape, (3, 5), (4, 3)))
     expected = layer(x) + 1.5 * x @ a.T @ b.T
-    torch.testing.assert_close(_LowRank.apply(x, layer.weight, layer.bias, a, b, 1.5), expected)
-    assert torch.autograd.gradcheck(
-        lambda *t: _LowRank.apply(t[0], layer.weight, layer.bias, *t[1:], 1.5), (x, a, b)
-    )
+
+    def outcome(x: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        total = (layer.weight + 1.5 * b @ a).detach() if summed else None
+        return _LowRank.apply(x, Weights(layer.weight, layer.bias, a, b, 1.5, total), a, b)
+
+    torch.testing.assert_close(outcome(x, a, b), expected)
+    assert torch.autograd.gradcheck(outcome, (x, a, b))
 
 
 @pytest.mark.parametrize("shape", [(5,), (0, 5), (2, 3, 5), (2, 2, 2, 5)])
@@ -69,27 +74,58 @@ def test_any_shape_goes_through_and_what_comes_out_may_be_written_into(shape):
     torch.testing.assert_close(*found)
 
 
-@pytest.mark.parametrize("rows, adds", [(4, False), (5, True), (50, True)])
+@pytest.mark.parametrize("rows, adds", [(2, False), (3, True), (50, True)])
 def test_few_rows_have_a_product_of_their_own(rows, adds):
-    """A weight of 4 x 5 is made anew twice: 40 numbers, where a row has 9 going in and out."""
+    """A weight of 4 x 5 is made anew: 20 numbers, where a row has 9 going in and out."""
     x, weight, a, b = (torch.ones(shape) for shape in ((rows, 5), (4, 5), (3, 5), (4, 3)))
     assert _adds_to_weight(x, weight, a, b) == adds
     assert not _adds_to_weight(x.bfloat16(), weight.bfloat16(), a, b)
 
 
 @pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("summed", [False, True])
 @pytest.mark.parametrize("name", ["llama", "qwen2"])  # without and with a bias
-def test_a_model_has_the_same_states_and_gradients(name, recompute):
+def test_a_model_has_the_same_states_and_gradients(name, summed, recompute):
     model = adapted(name).double().train()
     if recompute:
         checkpoint_layers(model.get_base_model())
     assert all(type(m) is LowRankLinear for m in model.modules() if isinstance(m, Linear))
-    short = results(model)
+    with kept_sums() if summed else nullcontext():
+        short = results(model)
     with LOW_RANK.off():
         plain = results(model)
     assert len(short) == 1 + 2 * 2 * len(ALL)
     for key, value in short.items():
         torch.testing.assert_close(value, plain[key], rtol=1e-9, atol=1e-9)
+
+
+def test_sums_are_made_once_in_a_block_and_anew_in_the_next(monkeypatch):
+    """As many as layers, however many micro-batches; a step between two blocks is seen in the second."""
+    model, made = adapted(dtype=torch.float64), []
+    add = torch.addmm
+    monkeypatch.setattr(torch, "addmm", lambda *a, **k: (made.append(1), add(*a, **k))[1])
+    for block in (1, 2):
+        with kept_sums():
+            first, second = results(model), results(model)
+            assert len(made) == block * 2 * len(ALL)
+        with KEPT_SUMS.off(), kept_sums():
+            plain = results(model)
+        for key, value in plain.items():
+            torch.testing.assert_close(first[key], value, rtol=1e-9, atol=1e-9)
+            assert torch.equal(first[key], second[key])
+        with torch.no_grad():
+            for p in (p for p in model.parameters() if p.requires_grad):
+                p.mul_(1.5)
+    results(model)  # outside of a block every product is its own
+    assert len(made) == 2 * 2 * len(ALL)
+
+
+def test_sums_are_forgotten_when_a_step_fails():
+    with pytest.raises(KeyboardInterrupt), kept_sums():
+        results(adapted())
+        assert low_rank._sums
+        raise KeyboardInterrupt
+    assert low_rank._sums is None
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
