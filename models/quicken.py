@@ -4,10 +4,10 @@ from torch import nn
 
 from models.causal_attention import quicken_attention
 from models.heap import keep_freed
+from models.layer_form import quicken_layers, unknown_layers
 from models.rms_norm import quicken_norms, unknown_norms
 from models.rotary import quicken_rotary, unknown_rotary
 from models.swiglu import quicken_gates, unknown_gates
-from models.whole_layer import quicken_layers, unknown_layers
 
 
 def quicken(network: nn.Module) -> None:

@@ -10,17 +10,18 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
-from models import causal_attention, whole_layer
+from models import causal_attention, layer_form
 from models.adapter import TuneConfig, add_lora, checkpoint_layers, disable_dropout, disabled, merged
 from models.causal_attention import CAUSAL_PARTS
 from models.last_layer import reading
+from models.layer_form import WHOLE_LAYER, _Quick
 from models.low_rank import LOW_RANK, kept_sums
 from models.quicken import plain_ways, quicken
 from models.rms_norm import RMS_NORM
 from models.rotary import ROTARY
 from models.short_steps import has_form
 from models.swiglu import SWIGLU
-from models.whole_layer import WHOLE_LAYER, _Quick, _Whole
+from models.whole_layer import WholeLayer
 from tests.architectures import WORKING, small_model
 
 ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -32,10 +33,10 @@ def taken(monkeypatch):
     monkeypatch.setattr(causal_attention, "_PART", 4)
     monkeypatch.setattr(causal_attention, "_SIZE", 1)
     monkeypatch.setattr(causal_attention, "_ROWS", range(1, 20))
-    monkeypatch.setattr(whole_layer, "_FOUND", {})
+    monkeypatch.setattr(layer_form, "_FOUND", {})
     shapes: list[torch.Size] = []
-    plain = _Whole.apply
-    monkeypatch.setattr(_Whole, "apply", lambda x, *rest: (shapes.append(x.shape), plain(x, *rest))[1])
+    plain = WholeLayer.apply
+    monkeypatch.setattr(WholeLayer, "apply", lambda x, *rest: (shapes.append(x.shape), plain(x, *rest))[1])
     return shapes
 
 
@@ -85,7 +86,7 @@ def test_values_and_gradients_are_those_of_the_layer(taken, name, targets, summe
             check_same(network, length)
     else:
         check_same(network, length)
-    taken.remove(torch.Size([*whole_layer._TRIAL, 32]))
+    taken.remove(torch.Size([*layer_form._TRIAL, 32]))
     assert taken == [torch.Size([3, length, 32])] * network.config.num_hidden_layers
 
 
