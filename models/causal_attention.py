@@ -101,7 +101,7 @@ def attention(
 
 
 def is_by_parts(module: Any, length: int) -> bool:
-    """Whether rows so long go by parts in a network's attention, its heads be wide enough."""
+    """Whether in a network's attention rows up to this length may go by parts."""
     plain = getattr(module, "is_causal", True) and module.head_dim >= _SIZE and length <= _LONGEST
     return plain and ALL_ATTENTION_FUNCTIONS.get(module.config._attn_implementation) is attention
 
@@ -128,17 +128,19 @@ class _Causal(torch.autograd.Function):
         q = by_groups(query.transpose(1, 2), groups) * scale
         keys, values = key.flatten(0, 1), value.flatten(0, 1)  # (B, L, d) and (B, L, e)
         y, kept = attend(q, keys, values)
+        y = by_tokens(y, rows, key.shape[2])
         ctx.save_for_backward(q, keys, values, y, *kept)
-        ctx.scale, ctx.rows = scale, rows
-        return by_tokens(y, rows, len(key[0, 0]))
+        ctx.scale = scale
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         q, keys, values, y, *kept = ctx.saved_tensors
-        rows, (_, length, _) = ctx.rows, keys.shape
-        g = by_groups(gradient, len(keys) // rows)
-        for_q, *others = slopes_of(g, (g * y).sum(dim=-1, keepdim=True), q, keys, values, kept)
+        rows, length = y.shape[:2]
+        means = torch.linalg.vecdot(gradient, y)[..., None]
+        g, means = (by_groups(each, len(keys) // rows) for each in (gradient, means))
+        for_q, *others = slopes_of(g, means, q, keys, values, kept)
         for_query = by_tokens(for_q.mul_(ctx.scale), rows, length)
         for_keys, for_values = (x.unflatten(0, (rows, -1)) for x in others)
         return for_query.transpose(1, 2), for_keys, for_values, None

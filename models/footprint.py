@@ -180,14 +180,16 @@ def backward_parts(ledger: Ledger, loss: Callable[[], Tensor]) -> Parts:
     """What a forward and a backward pass take beside weights and gradients.
 
     `kept` lives from the forward pass to the backward pass; `widest` is the most that any moment takes
-    beside it: a chunk of logits, or the backward pass of a block.
+    beside it: a chunk of logits, or the backward pass of a block. `sums` of weights and adapters live for all
+    passes of a step (models/low_rank.py).
     """
     start = ledger.restart()
-    with without_masks(), kept_sums():
+    with without_masks(), kept_sums() as sums:
         value = loss()
-        kept = ledger.live - start
+        summed = _bytes(sums.values())
+        kept = ledger.live - start - summed
         value.backward()
-    return {"kept": kept, "widest": ledger.peak - start - kept}
+    return {"kept": kept, "widest": ledger.peak - start - kept - summed, "sums": summed}
 
 
 def most(found: Iterable[Parts]) -> Parts:
@@ -207,10 +209,11 @@ def step_part(ledger: Ledger, parameters: list[nn.Parameter], precision: Precisi
 
 def gradient_parts(found: Parts, checkpointing: bool) -> Parts:
     """The items of a backward pass, or of the optimizer's step where that takes more."""
-    if found["step"] > found["kept"] + found["widest"]:
+    if found["step"] > found["kept"] + found["widest"] + found["sums"]:
         return {"optimizer's step": found["step"]}
     name = "activations (what enters a block)" if checkpointing else "activations"
-    return {name: found["kept"], "widest moment beside them": found["widest"]}
+    parts = {name: found["kept"], "widest moment beside them": found["widest"]}
+    return parts | ({"weights with their adapters": found["sums"]} if found["sums"] else {})
 
 
 def decode_parts(network: Any, ledger: Ledger, rows: int, prompt_tokens: int, new_tokens: int) -> Parts:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import _disable_current_modes
+from torch._subclasses.fake_tensor import is_fake
 
 from models import rms_norm, swiglu
 from models.causal_attention import CAUSAL_PARTS, is_by_parts
@@ -31,6 +31,9 @@ WHOLE_LAYER = Shortcut("layers as one function in training")
 _OTHERS = RMS_NORM, ROTARY, SWIGLU, CAUSAL_PARTS, LOW_RANK  # whoever turns one off wants that part's own way
 
 _CLOSE = 1e-4  # of a result's size: what rounding in another order does, with room
+
+# What a decoder hands on besides, and says nothing if it is False.
+_SILENT = {"use_cache", "output_attentions", "output_hidden_states"}
 
 _TRIAL = (2, 40)  # texts and tokens: more than one part of the queries
 
@@ -73,7 +76,9 @@ class _Quick:
         layer = None if args else self._fitted(hidden_states, **kwargs)
         if layer is None or not _is_known(self):
             return super().forward(hidden_states, *args, **kwargs)  # type: ignore[misc]
-        return WholeLayer.apply(hidden_states, layer, *layer.adapters())
+        # Rows out: into a view that a function returns a caller may not write.
+        y = WholeLayer.apply(hidden_states, layer, *layer.adapters())
+        return y.view(hidden_states.shape)
 
     def _fitted(
         self,
@@ -84,12 +89,12 @@ class _Quick:
         **more: Any,
     ) -> Layer | None:
         """None where these are no whole rows, nothing is trained, or a part is not as it was."""
-        others = all(value is None or value is False for value in more.values())  # no mask, no cache
-        if not (others and _is_wanted(x)) or position_embeddings is None:
-            return None
+        silent = all(value is None or (value is False and name in _SILENT) for name, value in more.items())
         attention, parts = self.self_attn, _parts(self)
+        if not (silent and _is_wanted(x) and _are_angles(position_embeddings, x)):
+            return None
         cos, sin = (angles[:, :, None, None] for angles in position_embeddings)
-        whole = cos.dtype == sin.dtype == x.dtype and cos.shape[-1] == attention.head_dim
+        whole = cos.shape[-1] == attention.head_dim
         as_it_was = not any(map(_is_changed, (attention, self.mlp, *parts.values())))
         if not (whole and as_it_was and is_by_parts(attention, x.shape[1])):
             return None
@@ -99,6 +104,12 @@ class _Quick:
         layer = Layer(**known, cos=cos, sin=sin, scale=attention.scaling, shape=x.shape)
         trained = any(matrix is not None and matrix.requires_grad for matrix in (x, *layer.adapters()))
         return layer if trained else None
+
+
+def _are_angles(given: Any, x: Tensor) -> bool:
+    """Whether these are cosines and sines, (b or 1, L, d), in the format of x and not trained."""
+    pair = type(given) is tuple and len(given) == 2 and all(isinstance(angles, Tensor) for angles in given)
+    return pair and all(a.dim() == 3 and a.dtype == x.dtype and not a.requires_grad for a in given)
 
 
 def _is_wanted(x: Tensor) -> bool:
@@ -160,13 +171,18 @@ def _is_known(layer: Any) -> bool:
     held = [*vars(layer).items(), *vars(layer.self_attn).items()]
     settings = [(n, v) for n, v in held if isinstance(v, (int, float, str, type(None))) and n != "layer_idx"]
     key = (type(layer), *settings)
+    if is_fake(layer.input_layernorm.weight):
+        return True  # in a rehearsal there are no numbers to try
     if key not in _FOUND:
         _FOUND[key] = True  # for the copy
-        with _disable_current_modes():  # in a rehearsal numbers would be none
+        try:
             _FOUND[key] = _try(layer)
+        except BaseException:
+            del _FOUND[key]
+            raise
         if not _FOUND[key]:
             name = type(layer).__name__
-            logging.getLogger(__name__).info("%s trains part by part: it does more than is known", name)
+            logging.getLogger(__name__).warning("%s trains part by part: it does more than is known", name)
     return _FOUND[key]
 
 
@@ -176,8 +192,9 @@ def _try(example: Any) -> bool:
     numbers = torch.Generator().manual_seed(0)
 
     def drawn(like: Tensor) -> Tensor:
-        """As large as a weight's numbers have to be for states of size 1."""
-        return torch.randn(like.shape, generator=numbers, dtype=like.dtype) / max(1, like.shape[-1]) ** 0.5
+        """Such that all that is calculated is of size 1: a softmax far from even shows where tokens are."""
+        made = torch.randn(like.shape, generator=numbers, dtype=like.dtype)
+        return made / like.shape[-1] ** 0.5 if like.dim() > 1 else made
 
     tensors: dict[int, Any] = {
         id(p): nn.Parameter(drawn(p), requires_grad=p.requires_grad) for p in example.parameters()
@@ -189,7 +206,7 @@ def _try(example: Any) -> bool:
     trained = [x, *(p for p in layer.parameters() if p.requires_grad)]
 
     def outcome() -> list[Tensor]:
-        y = layer(x, attention_mask=None, position_embeddings=(angles[0], angles[1]))
+        y = layer.forward(x, attention_mask=None, position_embeddings=(angles[0], angles[1]))
         return [y.detach(), *torch.autograd.grad(y.square().sum(), trained)]
 
     try:

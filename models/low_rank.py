@@ -34,15 +34,15 @@ _sums: dict[nn.Module, Tensor] | None = None
 
 
 @contextmanager
-def kept_sums() -> Iterator[None]:
+def kept_sums() -> Iterator[dict[nn.Module, Tensor]]:
     """A block, or as a decorator a function, in which no weight changes: the sum of a weight and its adapter
     is made once in it."""
     global _sums
-    _sums = {}
+    _sums, was = {}, _sums
     try:
-        yield
+        yield _sums
     finally:
-        _sums = None
+        _sums = was
 
 
 class Weights(NamedTuple):
@@ -128,7 +128,7 @@ class _LowRank(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weights: Weights, a: Tensor, b: Tensor) -> Tensor:
         y, low = through(rows, weights)
-        ctx.save_for_backward(rows, low, a, b)  # these two so that a change of them is seen
+        ctx.save_for_backward(rows, low, weights.weight, a, b)  # the last so that a change of them is seen
         ctx.weights = weights
         return y
 

@@ -18,6 +18,7 @@ from models.decoding import Decoding
 from models.errors import ModelError
 from models.generation import Generation, generate
 from models.head import Head, find_head
+from models.layer_form import unknown_layers
 from models.logprobs import token_logprobs
 from models.packing import pack_limit, packed_states, packing_saves
 from models.precision import Precision
@@ -140,6 +141,8 @@ class Policy(nn.Module):
             ways += [f"adapters on {name}" for name in low_rank.others(self.adapted)]
             if not frozen_head.knows(self.head):
                 ways.append("log-probabilities (its output layer has a bias, a cap or an adapter)")
+            if self.precision.exact and self.device.type == "cpu":
+                ways += [f"layers ({name})" for name in unknown_layers(self.network)]
         return f"{type(self.network).__name__}, the plain way: {', '.join(ways)}" if ways else ""
 
     def forward(self, batch: TokenBatch, temperature: float, *, entropy_grad: bool = False) -> TokenStats:

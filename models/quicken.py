@@ -1,16 +1,17 @@
 """The short ways that a network's own modules get when it is loaded, or planned as if it were."""
 
 from torch import nn
+from transformers import PreTrainedModel
 
 from models.causal_attention import quicken_attention
 from models.heap import keep_freed
-from models.layer_form import quicken_layers, unknown_layers
+from models.layer_form import quicken_layers
 from models.rms_norm import quicken_norms, unknown_norms
 from models.rotary import quicken_rotary, unknown_rotary
 from models.swiglu import quicken_gates, unknown_gates
 
 
-def quicken(network: nn.Module) -> None:
+def quicken(network: PreTrainedModel) -> None:
     """Let a network's norms, rotary positions, gates, attention and whole layers go the short way, where it
     is known to be theirs.
 
@@ -29,5 +30,4 @@ def plain_ways(network: nn.Module) -> list[str]:
     """What of a quickened network was not recognised, and goes its own way."""
     norms = [f"norms ({name})" for name in unknown_norms(network)]
     rotary = [f"rotary positions ({name})" for name in unknown_rotary(network)]
-    gates = [f"gates ({name})" for name in unknown_gates(network)]
-    return norms + rotary + gates + [f"layers ({name})" for name in unknown_layers(network)]
+    return norms + rotary + [f"gates ({name})" for name in unknown_gates(network)]

@@ -50,7 +50,7 @@ class Layer(NamedTuple):
 
 
 class WholeLayer(torch.autograd.Function):
-    """The layer's two lines, for gradients of what goes in and of every adapter's A and B."""
+    """The layer's two lines, (b, L, H) to (N, H), for gradients of what goes in and of the adapters."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, layer: Layer, *adapters: Tensor | None) -> Tensor:
@@ -58,13 +58,13 @@ class WholeLayer(torch.autograd.Function):
         y, fed = _feed_forward(layer, middle)
         ctx.save_for_backward(*adapters, *fed, *attended)  # adapters so that a change of them is seen
         ctx.layer, ctx.adapters = layer, len(adapters)
-        return y.view(layer.shape)
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         kept = ctx.saved_tensors[ctx.adapters :]
-        g, for_fed = _feed_forward_back(ctx.layer, g.flatten(0, 1), *kept[:4])
+        g, for_fed = _feed_forward_back(ctx.layer, g, *kept[:4])
         for_x, for_attended = _attention_back(ctx.layer, g, *kept[4:], of_x=ctx.needs_input_grad[0])
         return None if for_x is None else for_x.view(ctx.layer.shape), None, *for_attended, *for_fed
 

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from models.batch import TokenBatch
 from models.errors import out_of_memory
+from models.low_rank import kept_sums
 from models.policy import Policy
 from ppo.buffer import RolloutBuffer
 from ppo.config import PPOConfig
@@ -40,8 +41,10 @@ def _fits(policy: Policy, config: PPOConfig, size: int, prompt_tokens: int) -> b
         reserve = [torch.empty_like(p) for p in policy.parameters() if p.requires_grad for _ in range(3)]
         policy.train()
         batch = full_length(policy, size, prompt_tokens, config.max_new_tokens)
-        loss, _ = minibatch_loss(policy, batch, config, config.kl_coef, denominator=batch.response_mask.sum())
-        loss.backward()
+        with kept_sums():
+            tokens = batch.response_mask.sum()
+            loss, _ = minibatch_loss(policy, batch, config, config.kl_coef, denominator=tokens)
+            loss.backward()
         del reserve
         return True
     except RuntimeError as error:

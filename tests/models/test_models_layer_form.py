@@ -1,12 +1,21 @@
 """Layers as one function against their own way: values and gradients, who is let in, and what is kept."""
 
 import logging
+from contextlib import nullcontext
 
 import pytest
 import torch
 from short_ways import check_same_either_way
 from torch import Tensor, nn
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import (
+    AttentionInterface,
+    AutoModelForCausalLM,
+    GraniteConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    SmolLM3Config,
+)
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
@@ -14,9 +23,9 @@ from models import causal_attention, layer_form
 from models.adapter import TuneConfig, add_lora, checkpoint_layers, disable_dropout, disabled, merged
 from models.causal_attention import CAUSAL_PARTS
 from models.last_layer import reading
-from models.layer_form import WHOLE_LAYER, _Quick
+from models.layer_form import WHOLE_LAYER, _Quick, unknown_layers
 from models.low_rank import LOW_RANK, kept_sums
-from models.quicken import plain_ways, quicken
+from models.quicken import quicken
 from models.rms_norm import RMS_NORM
 from models.rotary import ROTARY
 from models.short_steps import has_form
@@ -24,6 +33,15 @@ from models.swiglu import SWIGLU
 from models.whole_layer import WholeLayer
 from tests.architectures import WORKING, small_model
 
+WIDE = {
+    "vocab_size": 64,
+    "hidden_size": 1024,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 4,
+    "pad_token_id": 0,
+}
 ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -41,9 +59,13 @@ def taken(monkeypatch):
 
 
 def adapted(name: str = "llama", targets=ALL, dtype: torch.dtype = torch.float64) -> PreTrainedModel:
-    """A quick network with adapters that do something; its biases, too."""
     network = small_model(name).to(dtype).train()
     disable_dropout(network)
+    return with_adapters(network, targets)
+
+
+def with_adapters(network: PreTrainedModel, targets) -> PreTrainedModel:
+    """A quick network with adapters that do something; its biases, too."""
     quicken(network)
     add_lora(network, TuneConfig(lora_rank=3, lora_targets=targets), seed=1)
     generator = torch.Generator().manual_seed(0)
@@ -90,6 +112,40 @@ def test_values_and_gradients_are_those_of_the_layer(taken, name, targets, summe
     assert taken == [torch.Size([3, length, 32])] * network.config.num_hidden_layers
 
 
+@pytest.mark.parametrize(("heads", "groups", "rows"), [(4, 4, 3), (4, 1, 3), (4, 2, 1), (4, 1, 1)])
+def test_any_sharing_of_keys_and_any_number_of_rows(taken, heads, groups, rows):
+    """Where heads share keys in other ways, or a row stands alone, what is turned may be a view."""
+    config = LlamaConfig(
+        vocab_size=264,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=heads,
+        num_key_value_heads=groups,
+    )
+    network = with_adapters(LlamaForCausalLM(config).double().train(), ALL)
+    ids = torch.arange(rows * 9).reshape(rows, 9)
+    found = []
+    for shortcut in (nullcontext(), WHOLE_LAYER.off()):
+        network.zero_grad()
+        with shortcut:
+            states = network.model(ids, use_cache=False).last_hidden_state
+        for _ in range(2):  # nothing that is kept may be written into
+            states.sum().backward(retain_graph=True)  # an expanded gradient
+        found.append([states, *(p.grad for p in network.parameters() if p.requires_grad)])
+    assert len(taken) == 1 + 2
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("frozen", ["lora_A", "lora_B", "layers.0.", "layers.1."])
+def test_adapters_that_are_frozen_in_part(taken, frozen):
+    network = adapted()
+    for name, p in network.named_parameters():
+        p.requires_grad_("lora_" in name and frozen not in name)
+    check_same(network)
+    assert len([shape for shape in taken if shape[0] == 3]) == (1 if frozen == "layers.0." else 2)
+
+
 @pytest.mark.parametrize("angles", ["own", "of each row"])
 def test_rows_may_have_their_own_places(taken, angles):
     places = torch.arange(9)[None] if angles == "own" else torch.tensor([[0], [5], [2]]) + torch.arange(9)
@@ -108,16 +164,49 @@ def test_recomputed_activations_change_nothing(taken):
 
 @pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
 @pytest.mark.parametrize("name", sorted(WORKING))
-def test_every_network_says_and_learns_the_same(name, recompute):
-    """Those that have more in their layers, too: multipliers, places that are left out, windows."""
+def test_every_network_says_and_learns_the_same(taken, name, recompute):
     network = small_model(name).train()
     disable_dropout(network)
     quicken(network)
     if has_form(network):
         add_lora(network, TuneConfig(), seed=1)
         check_same_either_way(network, WHOLE_LAYER, recompute=recompute)
+        layers = network.get_decoder().layers
+        gone = {shape for shape in taken if shape[0] == 2 and shape[1] == 9}
+        assert bool(gone) == (isinstance(layers[0], _Quick) and name not in ("mistral",))
     else:
         assert not any(isinstance(module, _Quick) for module in network.modules())
+
+
+@pytest.mark.parametrize("targets", [("up_proj",), ALL], ids=len)
+@pytest.mark.parametrize(
+    ("config", "known"),
+    [
+        (SmolLM3Config(**WIDE, no_rope_layers=[1, 0]), [True, False]),  # positions in one layer alone
+        (GraniteConfig(**WIDE, residual_multiplier=0.9), [False, False]),
+        (GraniteConfig(**WIDE, attention_multiplier=0.1), [True, True]),  # it is the scale that is known
+        (LlamaConfig(**WIDE, attention_bias=True, mlp_bias=True), [True, True]),
+    ],
+)
+def test_a_layer_is_found_out_however_wide_and_whatever_is_trained(config, targets, known):
+    """Where no gradient of queries is compared, positions show in what is seen alone."""
+    network = AutoModelForCausalLM.from_config(config).train()
+    quicken(network)
+    add_lora(network, TuneConfig(lora_targets=targets), seed=1)
+    assert [layer_form._is_known(layer) for layer in network.get_decoder().layers] == known
+
+
+def test_a_trial_that_breaks_off_has_found_nothing(monkeypatch):
+    network = adapted()
+
+    def fails(layer: nn.Module) -> bool:
+        raise MemoryError
+
+    with monkeypatch.context() as patched, pytest.raises(MemoryError):
+        patched.setattr(layer_form, "_try", fails)
+        run(network)
+    assert not layer_form._FOUND
+    check_same(network)
 
 
 SWITCHES = {
@@ -255,8 +344,8 @@ def test_layers_with_more_parts_are_named():
     for network in networks.values():
         quicken(network)
         quicken(network)  # a second time changes nothing
-    assert plain_ways(networks["llama"]) == [] and plain_ways(networks["gpt2"]) == []
-    assert plain_ways(networks["qwen3"]) == ["layers (Qwen3DecoderLayer)"]
+    named = {name: unknown_layers(network) for name, network in networks.items()}
+    assert named == {"llama": [], "qwen3": ["Qwen3DecoderLayer"], "gpt2": []}
     assert all(isinstance(layer, _Quick) for layer in networks["llama"].get_decoder().layers)
     assert type(networks["llama"].get_decoder().layers[0]).__name__ == "LlamaDecoderLayer"
 

@@ -117,6 +117,15 @@ def test_policy_loss_is_the_formula(row_lengths, seed):
     assert stats["approx_kl"].item() == pytest.approx(kl, abs=1e-12)
 
 
+def test_a_small_kl_is_not_lost_to_rounding():
+    """Of a log-ratio of 1e-4 in float32: half its square, where 1 has steps of 1.2e-7."""
+    new, old = torch.full((1, 3), -2.0 + 1e-4), torch.full((1, 3), -2.0)
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    _, stats = policy_loss(new, old, torch.ones(1, 3), mask, 0.2)
+    exact = (new.double() - old.double()).square().sum().item() / 2
+    assert stats["approx_kl"].item() == pytest.approx(exact, rel=1e-2)
+
+
 @given(lengths, seeds, st.integers(1, 4))
 def test_losses_add_up_over_micro_batches(row_lengths, seed, size):
     """Check 11: divided by the count of the step, pieces of rows sum to the whole, loss and stats."""
