@@ -4,7 +4,7 @@ On a CPU torch's kernel goes through the keys in pieces of 512, so of shorter ro
 square of scores, half of which causal attention does not see, and does so again in the backward pass. Here a
 part of the queries is multiplied with the keys up to its own last token, all heads that share keys in one
 product, and the probabilities are kept. Attention takes three quarters of the time on an AMD EPYC, and an
-update of a Llama of 256 x 4 with rows of 255 tokens 0.96, for 4 to 7 % more memory.
+update of a Llama of 256 x 4 with rows of 255 tokens 0.96.
 
 What is kept grows with the square of the length, up to a fifth of a micro-batch's activations. So longer rows
 go torch's way; and so do passes without gradients, which are no faster here.
