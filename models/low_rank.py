@@ -7,8 +7,8 @@ adapters on all seven layers an update takes 0.92 of the time and less memory.
 
 In the backward passes of one step no weight changes. Where a layer's weights are few beside the numbers that
 go in and out, the adapter is added to a copy of them, which serves all micro-batches, forward and back
-(`kept_sums`): of SmolLM2-135M an update takes 0.97 of the time. As much memory is taken in a rollout by the
-weights that are kept while adapters are folded in.
+(`kept_sums`): of a Llama of 256 x 4 an update takes 0.94 of the time. As much memory is taken in a rollout by
+the weights that are kept while adapters are folded in.
 
 Parameters, their names and files, folding and switching off are peft's.
 """
